@@ -1,0 +1,204 @@
+"""Checkpoint folders on disk: reading tensors one at a time from safetensors or a .bin, and writing a folder atomically.
+
+A checkpoint is data, never code: safetensors first, a .bin only where there is no safetensors file and then only through
+torch's `weights_only` loader; shards must lie inside the folder. Nothing here knows what a tensor means.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from conjoin.config import read_json
+from conjoin.errors import CheckpointError
+
+__all__ = ["WEIGHT_FILES", "TensorFolder", "atomic_folder", "require_space"]
+
+SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
+BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+WEIGHT_FILES = (SAFE, SAFE_INDEX, BIN, BIN_INDEX, "model-*.safetensors", "pytorch_model-*.bin")
+STALE = re.compile(r"^(model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin|.*\.index\.json)$")
+
+Array = Any
+Framework = Literal["pt", "np"]
+
+
+class TensorFolder:
+    """The tensors of a checkpoint folder, read one at a time, so that memory stays near one copy of the weights.
+
+    Raises CheckpointError where the folder has no weights, or broken or unsafe ones.
+    """
+
+    def __init__(self, folder: Path, framework: Framework = "pt") -> None:
+        self.folder = folder
+        self.framework = framework
+        self.file_of: dict[str, str] = {}  # tensor -> file
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._loaded: dict[str, Array] = {}  # of .bin files, which cannot be read in parts
+        self.bytes = 0
+        for file in self._files():
+            self._open(file)
+
+    def __enter__(self) -> "TensorFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loaded.clear()
+
+    def _files(self) -> list[str]:
+        for single, index in ((SAFE, SAFE_INDEX), (BIN, BIN_INDEX)):
+            if (self.folder / single).is_file():
+                return [single]
+            if (self.folder / index).is_file():
+                return self._shards(index)
+        raise CheckpointError(f'"{self.folder}" has no weights; {SAFE}, {SAFE_INDEX} or {BIN} was expected.')
+
+    def _shards(self, index: str) -> list[str]:
+        weight_map = read_json(self.folder / index).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
+            raise CheckpointError(f'"{self.folder / index}" has no "weight_map" of tensor names to file names.')
+        files = sorted(set(weight_map.values()))
+        for file in files:
+            if Path(file).name != file or "\\" in file or file in ("", ".", ".."):
+                raise CheckpointError(f'"{self.folder / index}" points to "{file}"; shards must lie in the folder itself.')
+            if not (self.folder / file).is_file():
+                raise CheckpointError(f'"{self.folder / index}" names the shard "{file}", which is not there.')
+        return files
+
+    def _open(self, file: str) -> None:
+        if file.endswith(".bin"):
+            self._open_bin(file)
+            return
+        with self._safe(file) as opened:
+            for name in opened.keys():  # noqa: SIM118 - a safetensors handle is no mapping
+                self.file_of[name] = file
+                self.shapes[name] = tuple(opened.get_slice(name).get_shape())
+        self.bytes += (self.folder / file).stat().st_size
+
+    def _open_bin(self, file: str) -> None:
+        import pickle
+
+        import torch
+
+        path = self.folder / file
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, ValueError, TypeError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise CheckpointError(f'"{path}" is not a plain file of tensors and was not loaded: {first}') from None
+        if not isinstance(found, dict) or not all(isinstance(t, torch.Tensor) for t in found.values()):
+            raise CheckpointError(f'"{path}" holds something other than named tensors; it was not loaded.')
+        self._loaded |= found
+        for name, tensor in found.items():
+            self.file_of[name], self.shapes[name] = file, tuple(tensor.shape)
+        self.bytes += path.stat().st_size
+
+    @contextlib.contextmanager
+    def _safe(self, file: str) -> Iterator[Any]:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.folder / file, framework=self.framework) as opened:
+                yield opened
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f'"{self.folder / file}" is not a whole safetensors file ({error}); fetch or save it again.'
+            ) from None
+
+    def read(self, name: str) -> Array:
+        """One tensor, as a view of the file: copy what is to stay. The mapping goes with its last view."""
+        if name in self._loaded:
+            tensor = self._loaded[name]
+            return tensor if self.framework == "pt" else tensor.float().numpy()
+        with self._safe(self.file_of[name]) as opened:
+            return opened.get_tensor(name)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raises CheckpointError where the disk of `folder` has less room than `needed` bytes."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise CheckpointError(
+            f'"{folder}" needs {needed / 1e6:.0f} MB and its disk has {free / 1e6:.0f} MB free; nothing was written.'
+        )
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """A fresh folder to write into, which becomes `target` when the block ends and is gone when it raises.
+
+    A new target appears by one rename. In one that exists, each file is replaced by a rename, weights of an earlier save
+    that were not written again are removed, and all other files stay.
+    """
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f'"{target}" is a file; a folder to save in was expected.')
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise CheckpointError(f'"{target}" cannot be written: {error.strerror}.') from None
+    try:
+        yield made
+        made.chmod(0o777 & ~current_umask())
+        sync(made)
+        if target.exists():
+            merge(made, target)
+        else:
+            os.rename(made, target)
+    except OSError as error:
+        raise CheckpointError(f'"{target}" could not be written ({error.strerror}); what was there is unchanged.') from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def merge(made: Path, target: Path) -> None:
+    """Moves what was made into a folder that exists, file by file, weights last but for what makes them stale."""
+    files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
+    new = {str(file) for file in files}
+    for file in files:
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(made / file, target / file)
+    if any(STALE.match(name) for name in new):
+        for old in target.iterdir():
+            if STALE.match(old.name) and old.name not in new:
+                old.unlink()
+
+
+def sync(folder: Path) -> None:
+    """Waits until every file of a folder is on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as opened:
+                os.fsync(opened.fileno())
+
+
+def current_umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_tensors(
+    folder: Path, tensors: Mapping[str, Array], save_file: Callable[..., None], size_of: Callable[[Array], int], shard: int | str
+) -> None:
+    """Writes model.safetensors, or shards of at most `shard` bytes (or "5GB") and their index."""
+    import json
+
+    from huggingface_hub import split_state_dict_into_shards_factory
+
+    split = split_state_dict_into_shards_factory(
+        dict(tensors), get_storage_size=size_of, filename_pattern="model{suffix}.safetensors", max_shard_size=shard
+    )
+    for file, names in split.filename_to_tensors.items():
+        save_file({name: tensors[name] for name in names}, folder / file, metadata={"format": "pt"})
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (folder / SAFE_INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,46 @@
+"""The loop in Python: steps until every source is done, sources that are done leaving the batch on the way."""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from conjoin.decoding.state import State
+
+__all__ = ["run"]
+
+Array = Any
+STAY = 0.75  # with more than this share of its rows alive, a batch is not worth copying
+
+
+def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], State], state: State) -> list[State]:
+    """States that together hold every source, finished: `row` says which is which."""
+    left: list[State] = []
+    while True:
+        state = choose(state)
+        done = int(ops.number(state.done).sum())
+        if done == len(state.done):
+            return [*left, state]
+        if done > (1 - STAY) * len(state.done):
+            left.append(without_cache(select(ops, state, state.done)))
+            state = select(ops, state, ~state.done)
+        state = advance(state)
+
+
+def select(ops: Any, state: State, keep: Array) -> State:
+    """The state of some sources only."""
+    index = ops.where_true(keep)
+
+    def taken(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{f.name: taken(getattr(value, f.name)) for f in fields(value)})
+        if isinstance(value, list | tuple):
+            return type(value)(taken(v) for v in value)
+        return ops.take_rows(value, index) if ops.is_array(value) else value
+
+    chosen: State = taken(state)
+    return chosen
+
+
+def without_cache(state: State) -> State:
+    """A finished state needs no past."""
+    return replace(state, cache=[], memory=[], memory_mask=None, lineage=None)

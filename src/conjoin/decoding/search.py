@@ -1,0 +1,137 @@
+"""Searches: which tokens come next. Each is a pure function from a state with logits to the state one token longer.
+
+Sampling and greedy search keep `Grown`, beam search `Beams`. Arithmetic, stopping and ties are transformers'.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conjoin.decoding.rules import Rule
+from conjoin.decoding.settings import Settings
+from conjoin.decoding.state import State
+
+__all__ = ["Beams", "Grown", "beam", "first_beams", "first_grown", "grow"]
+
+Array = Any
+LOW = -1.0e9
+
+
+@dataclass
+class Grown:
+    """For each hypothesis, whether it has ended."""
+
+    ended: Array  # (B, K)
+
+
+@dataclass
+class Beams:
+    """The running beams' scores, and the best that have ended."""
+
+    scores: Array  # (B, K) sums of log-probabilities
+    ended_ids: Array  # (B, K, L)
+    ended_scores: Array  # (B, K), best first
+    ended: Array  # (B, K)
+    ended_length: Array  # (B, K)
+    hope: Array  # (B, 1) whether a running beam can still beat the worst that ended
+
+
+def apply(rules: Sequence[Rule], state: State, scores: Array) -> Array:
+    """The scores after all rules."""
+    for rule in rules:
+        scores = rule(state.ids, state.length, scores)
+    return scores
+
+
+def first_grown(ops: Any, state: State) -> State:
+    """The state before the first token of a greedy search or a sample."""
+    return replace(state, search=Grown(ops.false(state.ids[..., 0])))
+
+
+def grow(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Rule], noise: Any, state: State) -> State:
+    """One token more for each hypothesis: the best, or one drawn at random."""
+    scores = apply(rules, state, ops.wide(state.logits))
+    if settings.do_sample:
+        scores = apply(warps, state, scores)
+        # The token with the largest p / q, q exponential, is one drawn with probability p.
+        token = ops.argmax(ops.softmax(scores) / noise(state.row, scores))
+    else:
+        token = ops.argmax(scores)
+    ended = state.search.ended
+    token = ops.where(ended, settings.pad, token)
+    ended = ended | ops.is_in(token, settings.eos)
+    ids = ops.set_column(state.ids, state.length, token)
+    finished = ops.all_of(ended) | (state.length + 1 >= settings.max_length)
+    return replace(state, ids=ids, length=state.length + 1, search=Grown(ended), done=finished)
+
+
+def first_beams(ops: Any, settings: Settings, state: State) -> State:
+    """The state before the first token of a beam search: all beams are equal, so only the first counts."""
+    zeros = ops.zeros(state.ids.shape[:2], ops.wide(state.logits))
+    first = ops.arange(settings.num_beams, state.ids) == 0
+    false = ops.false(state.ids[..., 0])
+    beams = Beams(
+        scores=zeros + ops.where(first, 0.0, LOW),
+        ended_ids=state.ids,
+        ended_scores=zeros + LOW,
+        ended=false,
+        ended_length=ops.zeros(state.ids.shape[:2], state.ids),
+        hope=~false[:, :1],
+    )
+    return replace(state, search=beams)
+
+
+def beam(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Rule], noise: Any, state: State) -> State:
+    """One token more for each beam: of all beams' continuations the best go on, and the best of those that end are kept."""
+    kept, count, was = settings.kept, settings.num_beams, state.search
+    scores = apply(rules, state, ops.log_softmax(state.logits))
+    if settings.do_sample:
+        scores = apply(warps, state, scores)
+    vocab = scores.shape[-1]
+    total = ops.flat(scores + was.scores[..., None])
+    if settings.do_sample:
+        # The largest p / q, q exponential, are a draw without replacement.
+        _, chosen = ops.top_k(ops.softmax(total) / noise(state.row, total), kept)
+        best = ops.take_last(total, chosen)
+    else:
+        best, chosen = ops.top_k(total, kept)
+    parent, token = ops.divided(chosen, vocab)
+    ids = ops.set_column(ops.pick(state.ids, parent), state.length, token)
+    ends = ops.is_in(token, settings.eos) | (state.length + 1 >= settings.max_length)
+    running, on = ops.top_k(best + ops.number(ends) * LOW, count)
+    search = keep_ended(ops, settings, was, ids, best, ends, state.length + 1)
+    made = state.length + 1 - settings.prompt
+    reach = settings.max_length - settings.prompt if settings.early_stopping == "never" and settings.length_penalty > 0 else made
+    worst = ops.where(search.ended, ops.least(search.ended_scores), LOW)
+    hope = was.hope & ops.any_of(running[:, :1] / ops.power(reach, settings.length_penalty) > worst)
+    done = ~hope[:, 0] | (state.length + 1 >= settings.max_length)
+    if settings.early_stopping is True:
+        done = done | ops.all_of(search.ended)
+    return replace(
+        state,
+        ids=ops.pick(ids, on),
+        length=state.length + 1,
+        lineage=None if state.lineage is None else ops.pick(state.lineage, ops.pick(parent, on)),
+        search=replace(search, scores=running, hope=hope),
+        done=done,
+    )
+
+
+def keep_ended(ops: Any, settings: Settings, was: Beams, ids: Array, best: Array, ends: Array, length: Any) -> Beams:
+    """The best K sequences that have ended, after those that end now: only the first K candidates may."""
+    count = settings.num_beams
+    ending = ends & (ops.arange(settings.kept, ids) < count)
+    scores = best / ops.power(length - settings.prompt, settings.length_penalty)
+    closed = ~was.hope
+    if settings.early_stopping is True:
+        closed = closed | ops.all_of(was.ended)[:, None]
+    scores = scores + ops.number(closed) * LOW + ops.number(~ending) * LOW
+    scores, order = ops.top_k(ops.concat([was.ended_scores, scores], 1), count)
+    lengths = ops.concat([was.ended_length, ops.zeros(ends.shape, ids) + length], 1)
+    return replace(
+        was,
+        ended_ids=ops.pick(ops.concat([was.ended_ids, ids], 1), order),
+        ended_scores=scores,
+        ended=ops.pick(ops.concat([was.ended, ending], 1), order),
+        ended_length=ops.pick(lengths, order),
+    )

@@ -1,0 +1,160 @@
+"""The settings of one call of `generate`, resolved from transformers' defaults and checked against the model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from conjoin.errors import InputError
+from conjoin.generation import GenerationConfig
+
+__all__ = ["Settings", "resolve"]
+
+DEFAULT_NEW_TOKENS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a search reads. Lengths count the decoder's prompt, which is at least the start token."""
+
+    prompt: int
+    max_length: int
+    min_length: int
+    num_beams: int
+    num_return_sequences: int
+    do_sample: bool
+    early_stopping: bool | str
+    length_penalty: float
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float | None
+    repetition_penalty: float
+    encoder_repetition_penalty: float
+    no_repeat_ngram_size: int
+    encoder_no_repeat_ngram_size: int
+    suppress_tokens: tuple[int, ...]
+    begin_suppress_tokens: tuple[int, ...]
+    forced_bos: int | None
+    forced_eos: tuple[int, ...]
+    eos: tuple[int, ...]
+    pad: int
+    output_scores: bool
+    as_dictionary: bool
+
+    @property
+    def hypotheses(self) -> int:
+        """How many sequences grow side by side for each source."""
+        return self.num_beams if self.num_beams > 1 else self.num_return_sequences
+
+    @property
+    def kept(self) -> int:
+        """How many candidates a beam step looks at, so that enough are left when some end."""
+        return max(2, 1 + len(self.eos)) * self.num_beams
+
+
+def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int) -> Settings:
+    """Settings with every default filled in. Raises InputError for what cannot be, naming the setting and its range."""
+    eos = as_tuple(config.eos_token_id)
+    pad = config.pad_token_id if config.pad_token_id is not None else (eos[0] if eos else None)
+    settings = Settings(
+        prompt=prompt,
+        max_length=longest(config, prompt, positions),
+        min_length=max(config.min_length or 0, prompt + config.min_new_tokens if config.min_new_tokens else 0),
+        num_beams=number("num_beams", config.num_beams, 1, low=1),
+        num_return_sequences=number("num_return_sequences", config.num_return_sequences, 1, low=1),
+        do_sample=bool(config.do_sample),
+        early_stopping=False if config.early_stopping is None else config.early_stopping,
+        length_penalty=real("length_penalty", config.length_penalty, 1.0, low=None),
+        temperature=real("temperature", config.temperature, 1.0),
+        top_k=number("top_k", config.top_k, 50, low=0),
+        top_p=real("top_p", config.top_p, 1.0, low=0.0, high=1.0),
+        min_p=None if config.min_p is None else real("min_p", config.min_p, 0.0, low=0.0, high=1.0),
+        repetition_penalty=real("repetition_penalty", config.repetition_penalty, 1.0),
+        encoder_repetition_penalty=real("encoder_repetition_penalty", config.encoder_repetition_penalty, 1.0),
+        no_repeat_ngram_size=number("no_repeat_ngram_size", config.no_repeat_ngram_size, 0, low=0),
+        encoder_no_repeat_ngram_size=number("encoder_no_repeat_ngram_size", config.encoder_no_repeat_ngram_size, 0, low=0),
+        suppress_tokens=tuple(config.suppress_tokens or ()),
+        begin_suppress_tokens=tuple(config.begin_suppress_tokens or ()),
+        forced_bos=config.forced_bos_token_id,
+        forced_eos=as_tuple(config.forced_eos_token_id),
+        eos=eos,
+        pad=0 if pad is None else pad,
+        output_scores=bool(config.output_scores),
+        as_dictionary=bool(config.return_dict_in_generate),
+    )
+    check(settings, vocab)
+    return settings
+
+
+def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
+    """The longest output, prompt included."""
+    if config.max_new_tokens is not None:
+        length = prompt + number("max_new_tokens", config.max_new_tokens, 0, low=1)
+    elif config.max_length is not None:
+        length = number("max_length", config.max_length, 0, low=1)
+        if length <= prompt:
+            raise InputError(f"max_length is {length} and the decoder's prompt has {prompt} tokens; give max_new_tokens.")
+    else:
+        length = min(prompt + DEFAULT_NEW_TOKENS, positions)
+    # The last token made is never read again, so it needs no position.
+    if length - 1 > positions:
+        raise InputError(
+            f"{length} tokens were asked for (prompt included) and the decoder has positions for {positions}; lower "
+            f"max_new_tokens to {positions + 1 - prompt}."
+        )
+    return length
+
+
+def check(settings: Settings, vocab: int) -> None:
+    """Raises InputError where settings do not fit each other or the vocabulary."""
+    beams, returned = settings.num_beams, settings.num_return_sequences
+    if returned > 1 and beams == 1 and not settings.do_sample:
+        raise InputError(
+            f"num_return_sequences is {returned} and greedy search finds one sequence; give num_beams or do_sample=True."
+        )
+    if 1 < beams < returned:
+        raise InputError(f"num_return_sequences is {returned} and num_beams {beams}; it can be at most num_beams.")
+    if settings.early_stopping not in (True, False, "never"):
+        raise InputError(f'early_stopping is {settings.early_stopping!r}; True, False or "never" was expected.')
+    if beams > 1 and settings.kept > vocab:
+        raise InputError(f"num_beams is {beams}: {settings.kept} candidates a step, and the vocabulary has {vocab} tokens.")
+    if settings.min_length > settings.max_length:
+        raise InputError(f"at least {settings.min_length} and at most {settings.max_length} tokens were asked for.")
+    tokens = {
+        "eos_token_id": settings.eos,
+        "pad_token_id": (settings.pad,),
+        "forced_eos_token_id": settings.forced_eos,
+        "forced_bos_token_id": () if settings.forced_bos is None else (settings.forced_bos,),
+        "suppress_tokens": settings.suppress_tokens,
+        "begin_suppress_tokens": settings.begin_suppress_tokens,
+    }
+    for name, ids in tokens.items():
+        for one in ids:
+            if not 0 <= one < vocab:
+                raise InputError(f"{name} holds {one}; the decoder's vocabulary is 0 to {vocab - 1}.")
+
+
+def as_tuple(value: int | list[int] | None) -> tuple[int, ...]:
+    """One id, several, or none, as a tuple."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def number(name: str, value: Any, default: int, *, low: int) -> int:
+    """A whole number from `low` on."""
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"{name} is {value!r}; a whole number from {low} on was expected.")
+    return value
+
+
+def real(name: str, value: Any, default: float, *, low: float | None = 1e-12, high: float = float("inf")) -> float:
+    """A finite number in a range."""
+    if value is None:
+        return default
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    if not fits or (low is not None and value < low) or value > high:
+        bounds = "a finite number" if low is None else f"a number {'above' if low == 1e-12 else 'from'} {0 if low == 1e-12 else low:g}"
+        raise InputError(f"{name} is {value!r}; {bounds}{'' if high == float('inf') else f' to {high:g}'} was expected.")
+    return float(value)

@@ -1,0 +1,45 @@
+"""What decoding carries from step to step, and the one step of the model that every search shares.
+
+B sources, K hypotheses of each side by side, L the longest output. The cache of self-attention has L' slots: first the
+prompt's, then K for each step; a hypothesis finds its own past among them through `lineage`, so that nothing is copied
+when beams change places, and all K share the source's cross-attention keys and values.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+__all__ = ["State", "advance"]
+
+Array = Any
+
+
+@dataclass
+class State:
+    """Rows of every array are sources."""
+
+    ids: Array  # (B, K, L), the prompt first
+    length: Any  # how many columns of ids are filled
+    logits: Array  # (B, K, V) of the next token
+    cache: list[tuple[Array, Array]]  # (B, H, slots, D) by layer
+    at: Any  # the next free slot
+    memory: list[tuple[Array, Array]]  # (B, H, S, D) by layer
+    memory_mask: Array | None  # (B, 1, 1, S)
+    lineage: Array | None  # (B, K, slots) True where a slot is a hypothesis's past; None for one hypothesis, unpadded
+    row: Array  # (B,) which source of the call each row is
+    done: Array  # (B,) sources that need no further step
+    search: Any  # what the search keeps for itself
+
+
+def advance(ops: Any, model: Any, state: State) -> State:
+    """Feeds each hypothesis's last token to the model: logits of the next, with the cache written."""
+    decoder = model.decoder
+    count = state.ids.shape[1]
+    last = ops.column(state.ids, state.length - 1)[..., 0]
+    lineage, mask = state.lineage, None
+    if lineage is not None:
+        lineage = ops.own_slots(lineage, state.at)
+        mask = lineage[:, None, :, : ops.window(state.at + count, lineage.shape[-1])]
+    start = state.length - 1
+    rows = ops.last_axis(decoder.embed.rows(last[..., None], 1, start, last))
+    x, cache = decoder.step(last, start, mask, state.memory, state.memory_mask, state.cache, state.at, rows=rows)
+    return replace(state, logits=decoder.logits(x), cache=cache, at=state.at + count, lineage=lineage)

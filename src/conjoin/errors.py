@@ -1,0 +1,50 @@
+"""The errors that a user can cause, and the sentence each one says: what came, what was expected, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["CheckpointError", "ConfigError", "ConjoinError", "DataError", "InputError", "nearest", "refuse_unknown"]
+
+
+class ConjoinError(ValueError):
+    """Anything that a user can mend. The command line prints its one sentence and exits with 2.
+
+    ConjoinError
+    ├── ConfigError       a config.json, a field or an argument that cannot be
+    ├── CheckpointError   a folder or a file of weights that cannot be read or written
+    ├── InputError        ids, masks, labels or generation settings that do not fit the model
+    └── DataError         training or test data that cannot be used
+    """
+
+
+class ConfigError(ConjoinError):
+    """A config.json, a field of a config, or an argument has a value that cannot be."""
+
+
+class CheckpointError(ConjoinError):
+    """A folder or file of weights or of a tokenizer is missing, broken, unsafe, or does not fit its config."""
+
+
+class InputError(ConjoinError):
+    """What a model or a tokenizer was called with does not fit it."""
+
+
+class DataError(ConjoinError):
+    """Training or test data is missing, malformed or empty."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; the nearest known is "x"`, or nothing where none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f'; the nearest known is "{found[0]}"' if found else ""
+
+
+def refuse_unknown(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises TypeError, as Python does for a misspelt argument, with the nearest known name.
+
+    `what` names the call, as in `EncoderDecoderModel.generate()`.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise TypeError(f'{what} has no argument "{name}"{nearest(name, known)}.')

@@ -1,0 +1,135 @@
+"""BART (https://arxiv.org/abs/1910.13461): its encoder, or its decoder with the cross-attention it was trained with."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from conjoin.config import ModelConfig, config_class
+from conjoin.spec import Family, Role, RoleName, Row, StackSpec, linear, norm, row
+
+__all__ = ["BART", "BartConfig"]
+
+
+@config_class
+@dataclass(kw_only=True)
+class BartConfig(ModelConfig):
+    """Sizes and settings of a BART, with transformers' names and defaults."""
+
+    model_type: ClassVar[str] = "bart"
+    attribute_map: ClassVar[dict[str, str]] = {"hidden_size": "d_model"}
+    irrelevant: ClassVar[frozenset[str]] = frozenset(
+        "classifier_dropout classif_dropout num_hidden_layers extra_pos_embeddings force_bos_token_to_be_generated "
+        "output_past replacing_rate save_step student_decoder_layers student_encoder_layers".split()
+    )
+    only: ClassVar[dict[str, tuple[object, ...]]] = {
+        "add_bias_logits": (False,),
+        "add_final_layer_norm": (False,),
+        "decoder_layerdrop": (0, 0.0),
+        "encoder_layerdrop": (0, 0.0),
+        "normalize_before": (False,),
+        "normalize_embedding": (True,),
+        "static_position_embeddings": (False,),
+    }
+
+    vocab_size: int = 50265
+    max_position_embeddings: int = 1024
+    encoder_layers: int = 12
+    encoder_ffn_dim: int = 4096
+    encoder_attention_heads: int = 16
+    decoder_layers: int = 12
+    decoder_ffn_dim: int = 4096
+    decoder_attention_heads: int = 16
+    activation_function: str = "gelu"
+    d_model: int = 1024
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    init_std: float = 0.02
+    scale_embedding: bool = False
+    pad_token_id: int | None = 1
+    bos_token_id: int | None = 0
+    eos_token_id: int | list[int] | None = 2
+    is_encoder_decoder: bool = True
+    decoder_start_token_id: int | None = 2
+    forced_eos_token_id: int | list[int] | None = 2
+
+    def by_role(self, role: RoleName, name: str) -> str:
+        """`num_hidden_layers` and `num_attention_heads` mean those of the side that is used."""
+        sided = {"num_hidden_layers": "layers", "num_attention_heads": "attention_heads"}
+        return f"{role}_{sided[name]}" if name in sided else name
+
+
+def read(config: BartConfig, role: RoleName) -> StackSpec:
+    """The facts of one side."""
+    decoder = role == "decoder"
+    return StackSpec(
+        vocab=config.vocab_size,
+        width=config.d_model,
+        layers=config.decoder_layers if decoder else config.encoder_layers,
+        heads=config.decoder_attention_heads if decoder else config.encoder_attention_heads,
+        ffn=config.decoder_ffn_dim if decoder else config.encoder_ffn_dim,
+        positions=config.max_position_embeddings + 2,
+        position_offset=2,
+        activation=config.activation_function,
+        norm_eps=1e-5,
+        embed_norm=True,
+        embed_scale=config.d_model**0.5 if config.scale_embedding else 1.0,
+        causal=decoder,
+        cross=decoder,
+        cross_gate=config.cross_attention_gate,
+        dropout=config.dropout,
+        embed_dropout=config.dropout,
+        attention_dropout=config.attention_dropout,
+        activation_dropout=config.activation_dropout,
+        head="plain" if decoder else "none",
+        head_bias="fixed" if decoder else "none",
+        tied=config.tie_word_embeddings,
+        initializer_range=config.init_std,
+    )
+
+
+L = "layers.{}."
+SHARED = ("model.shared.weight", "shared.weight")
+BODY: tuple[Row, ...] = (
+    row("embed.token.weight", "embed_tokens.weight", also=SHARED),
+    row("embed.position.weight", "embed_positions.weight"),
+    *norm("embed.norm", "layernorm_embedding"),
+    *linear("layers.{}.attention.q", L + "self_attn.q_proj"),
+    *linear("layers.{}.attention.k", L + "self_attn.k_proj"),
+    *linear("layers.{}.attention.v", L + "self_attn.v_proj"),
+    *linear("layers.{}.attention.o", L + "self_attn.out_proj"),
+    *norm("layers.{}.attention_norm", L + "self_attn_layer_norm"),
+    *linear("layers.{}.ffn.up", L + "fc1"),
+    *linear("layers.{}.ffn.down", L + "fc2"),
+    *norm("layers.{}.ffn_norm", L + "final_layer_norm"),
+)
+CROSS = (
+    *linear("layers.{}.cross.q", L + "encoder_attn.q_proj"),
+    *linear("layers.{}.cross.k", L + "encoder_attn.k_proj"),
+    *linear("layers.{}.cross.v", L + "encoder_attn.v_proj"),
+    *linear("layers.{}.cross.o", L + "encoder_attn.out_proj"),
+    *norm("layers.{}.cross_norm", L + "encoder_attn_layer_norm"),
+    row("layers.{}.gate", L + "encoder_attn.gate"),
+)
+HEAD = (
+    row("output.weight", "lm_head.weight", rooted=True, also=SHARED),
+    row("head.bias", "final_logits_bias", rooted=True, optional=True, row_vector=True),
+)
+
+BART = Family(
+    config=BartConfig,
+    encoder=Role(
+        architecture="BartEncoder",
+        read=lambda config: read(config, "encoder"),
+        rows=BODY,
+        prefixes=("", "model.encoder.", "encoder."),
+        irrelevant=(r"^(model\.)?decoder\.", r"^(model\.)?shared\.", r"^lm_head\.", r"^final_logits_bias$",
+                    r"^classification_head\."),
+    ),
+    decoder=Role(
+        architecture="BartForCausalLM",
+        read=lambda config: read(config, "decoder"),
+        rows=(*BODY, *CROSS, *HEAD),
+        prefixes=("model.decoder.", "decoder.", ""),
+        irrelevant=(r"^(model\.)?encoder\.", r"^(model\.)?shared\.", r"^lm_head\.weight$", r"^classification_head\."),
+    ),
+)

@@ -1,0 +1,103 @@
+"""GPT-2: a pre-norm causal decoder whose files join q, k and v and store weights (in, out)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from conjoin.config import ModelConfig, config_class
+from conjoin.spec import Family, Role, StackSpec, linear, norm, row
+
+__all__ = ["GPT2", "GPT2Config"]
+
+
+@config_class
+@dataclass(kw_only=True)
+class GPT2Config(ModelConfig):
+    """Sizes and settings of a GPT-2, with transformers' names and defaults."""
+
+    model_type: ClassVar[str] = "gpt2"
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "n_embd",
+        "max_position_embeddings": "n_positions",
+        "num_attention_heads": "n_head",
+        "num_hidden_layers": "n_layer",
+        "intermediate_size": "n_inner",
+    }
+    irrelevant: ClassVar[frozenset[str]] = frozenset(
+        "n_ctx n_special predict_special_tokens summary_type summary_use_proj summary_activation "
+        "summary_proj_to_labels summary_first_dropout summary_last_dropout reorder_and_upcast_attn".split()
+    )
+
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None
+    activation_function: str = "gelu_new"
+    resid_pdrop: float = 0.1
+    embd_pdrop: float = 0.1
+    attn_pdrop: float = 0.1
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    bos_token_id: int | None = 50256
+    eos_token_id: int | list[int] | None = 50256
+
+
+def read(config: GPT2Config) -> StackSpec:
+    """GPT-2's facts; always causal."""
+    return StackSpec(
+        vocab=config.vocab_size,
+        width=config.n_embd,
+        layers=config.n_layer,
+        heads=config.n_head,
+        ffn=config.n_inner or 4 * config.n_embd,
+        positions=config.n_positions,
+        activation=config.activation_function,
+        norm_eps=config.layer_norm_epsilon,
+        norm_first=True,
+        final_norm=True,
+        causal=True,
+        cross=config.add_cross_attention,
+        cross_gate=config.cross_attention_gate,
+        scale_scores=config.scale_attn_weights,
+        scale_scores_by_layer=config.scale_attn_by_inverse_layer_idx,
+        dropout=config.resid_pdrop,
+        embed_dropout=config.embd_pdrop,
+        attention_dropout=config.attn_pdrop,
+        head="plain",
+        tied=config.tie_word_embeddings,
+        initializer_range=config.initializer_range,
+        scaled_residual_init=True,
+    )
+
+
+L = "h.{}."
+
+GPT2 = Family(
+    config=GPT2Config,
+    decoder=Role(
+        architecture="GPT2LMHeadModel",
+        read=read,
+        prefixes=("transformer.", ""),
+        rows=(
+            row("embed.token.weight", "wte.weight"),
+            row("embed.position.weight", "wpe.weight"),
+            *linear("layers.{}.attention.q layers.{}.attention.k layers.{}.attention.v", L + "attn.c_attn", flip=True),
+            *linear("layers.{}.attention.o", L + "attn.c_proj", flip=True),
+            *norm("layers.{}.attention_norm", L + "ln_1"),
+            *linear("layers.{}.cross.q", L + "crossattention.q_attn", flip=True),
+            *linear("layers.{}.cross.k layers.{}.cross.v", L + "crossattention.c_attn", flip=True),
+            *linear("layers.{}.cross.o", L + "crossattention.c_proj", flip=True),
+            *norm("layers.{}.cross_norm", L + "ln_cross_attn"),
+            row("layers.{}.gate", L + "crossattention.gate"),
+            *linear("layers.{}.ffn.up", L + "mlp.c_fc", flip=True),
+            *linear("layers.{}.ffn.down", L + "mlp.c_proj", flip=True),
+            *norm("layers.{}.ffn_norm", L + "ln_2"),
+            *norm("norm", "ln_f"),
+            row("output.weight", "lm_head.weight", rooted=True),
+        ),
+        irrelevant=(r"\.attn\.(bias|masked_bias)$", r"\.crossattention\.(bias|masked_bias)$", r"^lm_head\.weight$"),
+    ),
+)

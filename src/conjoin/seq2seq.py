@@ -1,0 +1,351 @@
+"""Encode, decode, loss and the join itself, written once: `define(nn, blocks)` makes native classes of a framework.
+
+Shapes: B batch, S source tokens, T target tokens, W width, V vocabulary.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conjoin.blocks import Cache, Inputs, Trace
+from conjoin.composite import EncoderDecoderConfig
+from conjoin.config import ModelConfig
+from conjoin.errors import ConfigError, InputError
+from conjoin.families import role_of
+from conjoin.outputs import BaseModelOutput, CausalLMOutput, ModelOutput, Seq2SeqLMOutput
+from conjoin.spec import RoleName, StackSpec
+
+__all__ = ["DecoderCache", "IGNORED", "define", "spec_of"]
+
+Array = Any
+IGNORED = -100  # the label of a token that counts for no loss
+
+
+@dataclass
+class DecoderCache:
+    """The past of a decoder: keys and values of its own tokens, and of the source, by layer.
+
+    `own` has slots for `own[0][0].shape[2]` tokens, of which `length` are filled. `cross` and `memory_mask` are the
+    source's, computed once.
+    """
+
+    own: list[Cache]
+    length: int
+    cross: list[Cache] | None = None
+    memory_mask: Array | None = None
+
+    def get_seq_length(self) -> int:
+        """How many tokens it holds."""
+        return self.length
+
+
+def spec_of(config: ModelConfig, role: RoleName) -> StackSpec:
+    """The stack that a part's config describes on its side. Raises ConfigError for sizes that do not fit together."""
+    spec = role_of(config.model_type, role).read(config)
+    if spec.width % spec.heads:
+        raise ConfigError(f"{role}: width {spec.width} is not a multiple of its {spec.heads} attention heads.")
+    return spec
+
+
+def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The classes Encoder, Decoder and EncoderDecoder, native to the framework of the backend `nn`."""
+    stack: Any = blocks["Stack"]
+
+    def check_tokens(given: Array | None, embeddings: Array | None, spec: StackSpec, side: str, past: int = 0) -> None:
+        if (given is None) == (embeddings is None):
+            raise InputError(f"{side}: one of input_ids and inputs_embeds was expected, not both or neither.")
+        shape = (given if embeddings is None else embeddings).shape
+        if len(shape) != (2 if embeddings is None else 3):
+            raise InputError(f"{side}: token ids of shape (batch, tokens) were expected, not {tuple(shape)}.")
+        if shape[0] == 0 or shape[1] == 0:
+            raise InputError(f"{side}: the input is empty (shape {tuple(shape)}); at least one token was expected.")
+        if past + shape[1] > spec.max_length:
+            raise InputError(
+                f"{side}: {past + shape[1]} tokens came and it has positions for {spec.max_length}; shorten the text, or "
+                f"ask the tokenizer for truncation=True, max_length={spec.max_length}."
+            )
+        if given is not None:
+            nn.check_range(given, spec.vocab, side)
+
+    def check_mask(mask: Array | None, shape: tuple[int, int], name: str) -> None:
+        if mask is not None and tuple(mask.shape) != shape:
+            raise InputError(f"{name} has shape {tuple(mask.shape)}; {shape} was expected, as the tokens have.")
+
+    class Encoder(stack):  # type: ignore[misc]
+        """A stack that reads the whole source at once."""
+
+        def __init__(self, config: ModelConfig) -> None:
+            super().__init__(spec_of(config, "encoder"))
+            self.config = config
+
+        def source_mask(self, input_ids: Array | None, attention_mask: Array | None) -> Array | None:
+            """(B, S) boolean: the mask given, or what is not padding, or None where all is seen."""
+            if attention_mask is not None:
+                return attention_mask != 0
+            if input_ids is None or self.config.pad_token_id is None:
+                return None
+            return input_ids != self.config.pad_token_id
+
+        def forward(
+            self,
+            input_ids: Array | None = None,
+            attention_mask: Array | None = None,
+            token_type_ids: Array | None = None,
+            position_ids: Array | None = None,
+            inputs_embeds: Array | None = None,
+            output_attentions: bool = False,
+            output_hidden_states: bool = False,
+            return_dict: bool = True,
+        ) -> ModelOutput | tuple[Array, ...]:
+            """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token."""
+            check_tokens(input_ids, inputs_embeds, self.spec, "encoder")
+            shape = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
+            check_mask(attention_mask, tuple(shape), "attention_mask")
+            seen = self.source_mask(input_ids, attention_mask)
+            trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
+            x = self.embed(input_ids, 0, position_ids, token_type_ids, inputs_embeds)
+            x, _ = self.hidden(Inputs(x, None if seen is None else seen[:, None, None, :], trace=trace))
+            out = BaseModelOutput.of(
+                last_hidden_state=x,
+                hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
+                attentions=None if trace is None or trace.attentions is None else tuple(trace.attentions),
+            )
+            return out if return_dict else out.to_tuple()
+
+    class Decoder(stack):  # type: ignore[misc]
+        """A causal stack with cross-attention and logits."""
+
+        def __init__(self, config: ModelConfig) -> None:
+            super().__init__(spec_of(config, "decoder"))
+            self.config = config
+
+        def empty_cache(self, batch: int, slots: int, like: Array) -> list[Cache]:
+            """Keys and values (B, H, slots, D) of zeros, for each layer."""
+            shape = (batch, self.spec.heads, slots, self.spec.width // self.spec.heads)
+            return [(nn.zeros(shape, like), nn.zeros(shape, like)) for _ in self.layers]
+
+        def causal_mask(self, length: int, past: int, slots: int, attention_mask: Array | None, like: Array) -> Array:
+            """(1 or B, 1, T, slots in sight): what each of `length` new tokens may see."""
+            width = nn.window(past + length, slots)
+            mask = (nn.arange(width, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
+            return mask if attention_mask is None else mask & (attention_mask != 0)[:, None, None, :width]
+
+        def step(
+            self,
+            ids: Array,
+            start: Any,
+            mask: Array | None,
+            memory: list[Cache],
+            memory_mask: Array | None,
+            cache: list[Cache],
+            at: Any,
+            rows: Array | None = None,
+        ) -> tuple[Array, list[Cache]]:
+            """One step of decoding: ids (B, T) -> hidden states (B, T, W) and the cache, written from slot `at` on.
+
+            `start` is how many tokens came before; hypotheses of a source stand side by side along T, and `rows` of the
+            position table (1 or B, T) are then given.
+            """
+            x = self.embed(ids, start, rows=rows)
+            return self.hidden(Inputs(x, mask, memory, memory_mask, cache, at))
+
+        def forward(
+            self,
+            input_ids: Array | None = None,
+            attention_mask: Array | None = None,
+            encoder_hidden_states: Array | None = None,
+            encoder_attention_mask: Array | None = None,
+            token_type_ids: Array | None = None,
+            position_ids: Array | None = None,
+            inputs_embeds: Array | None = None,
+            past_key_values: DecoderCache | None = None,
+            use_cache: bool = False,
+            output_attentions: bool = False,
+            output_hidden_states: bool = False,
+            return_dict: bool = True,
+            return_logits: bool = True,
+        ) -> ModelOutput | tuple[Array, ...]:
+            """input_ids (B, T) after what past_key_values holds -> CausalLMOutput.
+
+            encoder_hidden_states (B, S, W), already of the decoder's width. With return_logits=False the field `logits`
+            holds the last hidden states instead.
+            """
+            past = 0 if past_key_values is None else past_key_values.length
+            check_tokens(input_ids, inputs_embeds, self.spec, "decoder", past)
+            batch, length = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
+            check_mask(attention_mask, (batch, past + length), "decoder_attention_mask")
+            trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
+            x = self.embed(input_ids, past, position_ids, token_type_ids, inputs_embeds)
+            cache = self.extended(past_key_values, batch, past + length, x) if use_cache or past else None
+            memory, memory_mask = self.memory_of(encoder_hidden_states, encoder_attention_mask, past_key_values, cache)
+            slots = past + length if cache is None else cache.own[0][0].shape[2]
+            mask = self.causal_mask(length, past, slots, attention_mask, x)
+            own = None if cache is None else cache.own
+            x, own = self.hidden(Inputs(x, mask, memory, memory_mask, own, past, trace))
+            if cache is not None:
+                cache = DecoderCache(own, past + length, memory if isinstance(memory, list) else None, memory_mask)
+            out = CausalLMOutput.of(
+                logits=self.logits(x) if return_logits else x,
+                past_key_values=cache if use_cache else None,
+                hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
+                attentions=None if trace is None or trace.attentions is None else tuple(trace.attentions),
+                cross_attentions=None if trace is None or trace.attentions is None else tuple(trace.cross_attentions),
+            )
+            return out if return_dict else out.to_tuple()
+
+        def memory_of(
+            self, states: Array | None, mask: Array | None, past: DecoderCache | None, cache: DecoderCache | None
+        ) -> tuple[Array | list[Cache] | None, Array | None]:
+            """What the layers cross-attend to, and its mask (B, 1, 1, S); computed once where there is a cache."""
+            if past is not None and past.cross is not None:
+                return past.cross, past.memory_mask
+            if states is None:
+                return None, None
+            if tuple(states.shape[2:]) != (self.spec.width,):
+                raise InputError(
+                    f"encoder_hidden_states has shape {tuple(states.shape)}; (batch, tokens, {self.spec.width}) was expected."
+                )
+            check_mask(mask, tuple(states.shape[:2]), "encoder_attention_mask")
+            seen = None if mask is None else (mask != 0)[:, None, None, :]
+            return (states if cache is None else self.remember(states)), seen
+
+        def extended(self, past: DecoderCache | None, batch: int, length: int, like: Array) -> DecoderCache:
+            """A cache with room for `length` tokens."""
+            if past is None:
+                return DecoderCache(self.empty_cache(batch, length, like), 0)
+            slots = past.own[0][0].shape[2]
+            if slots >= length:
+                return past
+            more = self.empty_cache(batch, max(length, 2 * slots) - slots, like)
+            own = [
+                (nn.concat([k, k2], 2), nn.concat([v, v2], 2)) for (k, v), (k2, v2) in zip(past.own, more, strict=True)
+            ]
+            return DecoderCache(own, past.length, past.cross, past.memory_mask)
+
+    class EncoderDecoder(nn.Module):  # type: ignore[misc]
+        """An encoder, a decoder that cross-attends to it, and a projection between them where their widths differ."""
+
+        def join(self, config: EncoderDecoderConfig, encoder: Any, decoder: Any) -> None:
+            """Takes the parts in; called once, by the constructor."""
+            self.config = config
+            self.encoder, self.decoder = encoder, decoder
+            wide, narrow = encoder.spec.width, decoder.spec.width
+            self.enc_to_dec_proj = nn.Linear(wide, narrow) if wide != narrow else None
+
+        def memory(self, encoder_states: Array) -> Array:
+            """The encoder's states (B, S, W) in the decoder's width."""
+            return encoder_states if self.enc_to_dec_proj is None else self.enc_to_dec_proj(encoder_states)
+
+        def prepare_decoder_input_ids_from_labels(self, labels: Array) -> Array:
+            """labels (B, T) -> the start token and the labels but for the last, padding in the place of -100."""
+            pad = self.config.generation.pad_token_id
+            if pad is None:
+                raise InputError("the model has no pad token; set model.config.pad_token_id, from the target tokenizer.")
+            return nn.shift_right(labels, self.start_token(), pad, IGNORED)
+
+        def start_token(self) -> int:
+            """The token that decoding starts with: decoder_start_token_id, or the begin-of-sentence token."""
+            tokens = self.config.generation
+            start = tokens.decoder_start_token_id if tokens.decoder_start_token_id is not None else tokens.bos_token_id
+            if start is None:
+                raise InputError(
+                    "the model has no start token; set model.config.decoder_start_token_id, for instance to the target "
+                    "tokenizer's cls_token_id or bos_token_id."
+                )
+            if not isinstance(start, int):
+                raise InputError(f"decoder_start_token_id is {start!r}; labels need one start token for all rows.")
+            return start
+
+        def forward(
+            self,
+            input_ids: Array | None = None,
+            attention_mask: Array | None = None,
+            decoder_input_ids: Array | None = None,
+            decoder_attention_mask: Array | None = None,
+            encoder_outputs: Any = None,
+            past_key_values: DecoderCache | None = None,
+            inputs_embeds: Array | None = None,
+            decoder_inputs_embeds: Array | None = None,
+            labels: Array | None = None,
+            use_cache: bool | None = None,
+            output_attentions: bool = False,
+            output_hidden_states: bool = False,
+            return_dict: bool = True,
+            token_type_ids: Array | None = None,
+            position_ids: Array | None = None,
+            decoder_token_type_ids: Array | None = None,
+            decoder_position_ids: Array | None = None,
+            num_items_in_batch: Any = None,
+            return_logits: bool = True,
+        ) -> ModelOutput | tuple[Array, ...]:
+            """Source ids (B, S), and target ids or labels (B, T) -> Seq2SeqLMOutput.
+
+            Labels make the decoder's inputs; -100 counts for no loss. The loss is a mean over the labels that count, or
+            with `num_items_in_batch` their sum over that number, so that gradient accumulation stays a token mean. With
+            `return_logits=False` only the loss is computed, over the labels that count: what training needs, for less.
+            `use_cache` is true unless there are labels. Raises InputError for what does not fit.
+            """
+            if encoder_outputs is None:
+                encoder_outputs = self.encoder(
+                    input_ids,
+                    attention_mask,
+                    token_type_ids,
+                    position_ids,
+                    inputs_embeds,
+                    output_attentions,
+                    output_hidden_states,
+                )
+            elif not isinstance(encoder_outputs, ModelOutput):
+                encoder_outputs = as_encoder_output(encoder_outputs)
+            states = encoder_outputs["last_hidden_state"]
+            seen = self.encoder.source_mask(input_ids, attention_mask)
+            if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+                if decoder_attention_mask is None:
+                    decoder_attention_mask = nn.first_seen(decoder_input_ids != self.config.generation.pad_token_id)
+            if not return_logits and labels is None:
+                raise InputError("return_logits=False leaves nothing to return without labels.")
+            out = self.decoder(
+                input_ids=decoder_input_ids,
+                attention_mask=decoder_attention_mask,
+                encoder_hidden_states=self.memory(states),
+                encoder_attention_mask=seen,
+                token_type_ids=decoder_token_type_ids,
+                position_ids=decoder_position_ids,
+                inputs_embeds=decoder_inputs_embeds,
+                past_key_values=past_key_values,
+                use_cache=labels is None if use_cache is None else use_cache,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                return_logits=return_logits,
+            )
+            loss, logits = None, out["logits"]
+            if labels is not None:
+                check_mask(labels, tuple(logits.shape[:2]), "labels")
+                if not return_logits:
+                    logits, labels = nn.selected(logits, labels, labels != IGNORED)
+                    logits = self.decoder.logits(logits)
+                loss = nn.cross_entropy(logits, labels, IGNORED, num_items_in_batch)
+            joined = Seq2SeqLMOutput.of(
+                loss=loss,
+                logits=logits if return_logits else None,
+                past_key_values=out.past_key_values,
+                decoder_hidden_states=out.hidden_states,
+                decoder_attentions=out.attentions,
+                cross_attentions=out.cross_attentions,
+                encoder_last_hidden_state=states,
+                encoder_hidden_states=encoder_outputs.get("hidden_states"),
+                encoder_attentions=encoder_outputs.get("attentions"),
+            )
+            return joined if return_dict else joined.to_tuple()
+
+    return {c.__name__: c for c in (Encoder, Decoder, EncoderDecoder)}
+
+
+def as_encoder_output(given: Any) -> Mapping[str, Array]:
+    """Encoder outputs of another library, or a tuple, as ours."""
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, tuple):
+        return BaseModelOutput.of(**dict(zip(BaseModelOutput.fields, given, strict=False)))
+    raise InputError(f"encoder_outputs is a {type(given).__name__}; an encoder's output or a tuple was expected.")
