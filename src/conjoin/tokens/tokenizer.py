@@ -59,8 +59,11 @@ class Tokenizer(Vocabulary):
     pad_token_type_id = 0
 
     def __init__(self, backend: Backend, settings: Settings | None = None) -> None:
-        """A tokenizer around one of the `tokenizers` library, which it takes over; mostly, call `from_pretrained`."""
-        settings = settings or Settings(tokenizer_class=type(self).__name__)
+        """A tokenizer around one of the `tokenizers` library, which it takes over; mostly, call `from_pretrained`.
+
+        Without `settings` it has the class's special tokens, as far as the vocabulary has them.
+        """
+        settings = settings or self._default_settings(backend)
         super().__init__(backend, settings.special, settings.extra)
         self.model_max_length = settings.model_max_length
         self.padding_side = settings.padding_side
@@ -95,6 +98,15 @@ class Tokenizer(Vocabulary):
 
         folder = find_folder(name, revision, token, local_files_only, cache_dir, subfolder)
         return open_tokenizer(cls, read_files(folder), overrides, name_or_path=str(name))
+
+    @classmethod
+    def _default_settings(cls, backend: Backend) -> Settings:
+        defaults = cls.special_defaults.items()
+        return Settings(
+            special={name: token for name, token in defaults if backend.token_to_id(token) is not None},
+            model_input_names=cls.input_names,
+            tokenizer_class=cls.__name__ if cls.kind else Settings.tokenizer_class,
+        )
 
     @classmethod
     def from_vocabulary_files(cls, folder: Path, unk_token: str) -> Backend | None:
