@@ -72,7 +72,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             if self.command == "GET":
                 self.wfile.write(body)
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: pytest's output is for pytest."""
@@ -82,6 +82,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     state.url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("HF_ENDPOINT", state.url)
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    # The tests run offline; this hub is on this machine.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     yield state
     server.shutdown()
     server.server_close()
@@ -175,6 +177,16 @@ def test_refusals(error: tuple[int, str], words: str, tmp_path: Path, hub: Hub) 
     hub.error = error
     with pytest.raises(CheckpointError, match=words):
         resolve("owner/name", files=PATTERNS, cache_dir=tmp_path)
+
+
+def test_offline(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = resolve("owner/name", files=PATTERNS, cache_dir=tmp_path)
+    hub.asked.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert resolve("owner/name", files=PATTERNS, cache_dir=tmp_path) == first
+    with pytest.raises(CheckpointError, match="the hub was not asked"):
+        resolve("owner/other", files=PATTERNS, cache_dir=tmp_path)
+    assert hub.asked == []
 
 
 @pytest.mark.parametrize("name", ["owner name", "", "a--b", "owner/na:me"])

@@ -59,6 +59,14 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.v = nn.Linear(spec.width, spec.width)
             self.o = nn.Linear(spec.width, spec.width)
             self.dropout = nn.Dropout(spec.attention_dropout)
+            self.fused: Any = None  # one product for q, k and v, which an engine may put here
+
+        def queries_keys_values(self, x: Array) -> tuple[Array, Array, Array]:
+            """x (B, T, W) -> three of (B, H, T, D)."""
+            if self.fused is None:
+                return (nn.split_heads(self.q(x), self.heads), *self.keys_values(x))
+            q, k, v = nn.split_joined_heads(self.fused(x), self.heads)
+            return q, k, v
 
         def keys_values(self, memory: Array) -> Cache:
             """(B, S, W) -> keys and values (B, H, S, D)."""
@@ -77,8 +85,11 @@ def define(nn: Any) -> Mapping[str, Any]:
 
             `weights` is a list to which the attention weights (B, H, T, S) are added.
             """
-            q = nn.split_heads(self.q(x), self.heads)
-            k, v = memory if isinstance(memory, tuple) else self.keys_values(x if memory is None else memory)
+            if memory is None:
+                q, k, v = self.queries_keys_values(x)
+            else:
+                q = nn.split_heads(self.q(x), self.heads)
+                k, v = memory if isinstance(memory, tuple) else self.keys_values(memory)
             if cache is not None:
                 cache = nn.write(cache[0], k, at), nn.write(cache[1], v, at)
                 k, v = nn.visible(cache[0], at, k), nn.visible(cache[1], at, v)
@@ -188,7 +199,7 @@ def define(nn: Any) -> Mapping[str, Any]:
 
             `positions` counts as the family does; `rows` is of the table itself, as `rows()` gives it.
             """
-            x = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
+            x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
             if positions is not None:
                 rows = positions if self.pad is not None else positions + self.offset
             elif rows is None:

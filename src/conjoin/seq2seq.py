@@ -54,7 +54,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
     def check_tokens(given: Array | None, embeddings: Array | None, spec: StackSpec, side: str, past: int = 0) -> None:
         if (given is None) == (embeddings is None):
             raise InputError(f"{side}: one of input_ids and inputs_embeds was expected, not both or neither.")
-        shape = (given if embeddings is None else embeddings).shape
+        came: Any = given if embeddings is None else embeddings
+        shape = came.shape
         if len(shape) != (2 if embeddings is None else 3):
             raise InputError(f"{side}: token ids of shape (batch, tokens) were expected, not {tuple(shape)}.")
         if shape[0] == 0 or shape[1] == 0:
@@ -99,8 +100,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token."""
             check_tokens(input_ids, inputs_embeds, self.spec, "encoder")
-            shape = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
-            check_mask(attention_mask, tuple(shape), "attention_mask")
+            came: Any = input_ids if inputs_embeds is None else inputs_embeds
+            check_mask(attention_mask, tuple(came.shape[:2]), "attention_mask")
             seen = self.source_mask(input_ids, attention_mask)
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
             x = self.embed(input_ids, 0, position_ids, token_type_ids, inputs_embeds)
@@ -147,7 +148,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             position table (1 or B, T) are then given.
             """
             x = self.embed(ids, start, rows=rows)
-            return self.hidden(Inputs(x, mask, memory, memory_mask, cache, at))
+            hidden, cache = self.hidden(Inputs(x, mask, memory, memory_mask, cache, at))
+            return hidden, cache
 
         def forward(
             self,
@@ -172,7 +174,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             """
             past = 0 if past_key_values is None else past_key_values.length
             check_tokens(input_ids, inputs_embeds, self.spec, "decoder", past)
-            batch, length = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
+            came: Any = input_ids if inputs_embeds is None else inputs_embeds
+            batch, length = came.shape[:2]
             check_mask(attention_mask, (batch, past + length), "decoder_attention_mask")
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
             x = self.embed(input_ids, past, position_ids, token_type_ids, inputs_embeds)
@@ -189,7 +192,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 past_key_values=cache if use_cache else None,
                 hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
                 attentions=None if trace is None or trace.attentions is None else tuple(trace.attentions),
-                cross_attentions=None if trace is None or trace.attentions is None else tuple(trace.cross_attentions),
+                cross_attentions=None if trace is None or trace.cross_attentions is None else tuple(trace.cross_attentions),
             )
             return out if return_dict else out.to_tuple()
 

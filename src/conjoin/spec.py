@@ -63,6 +63,7 @@ class Row:
     flip: bool = False  # stored (in, out), as GPT-2's Conv1D does
     rooted: bool = False  # outside the checkpoint's prefix, as language-model heads are
     also: tuple[str, ...] = ()  # full names under which other files keep the same tensor
+    untied: str = ""  # the full name that counts, and is written too, where the output embedding is a tensor of its own
     optional: bool = False  # zero where the file has none, and written only if not zero
     row_vector: bool = False  # stored (1, V), as BART's final_logits_bias is
 

@@ -10,6 +10,7 @@ from conjoin.spec import Family, Role, Row
 
 __all__ = ["Plan", "Read", "Report", "from_file", "plan", "to_file"]
 
+UNTIED = "output.weight"  # ours, where the output embedding is not the token embedding
 Shape = tuple[int, ...]
 Array = Any  # an array of whichever framework reads
 
@@ -113,6 +114,8 @@ def plan(
         if ours[0] not in wanted:
             continue
         candidates = (theirs if one.rooted else prefix + theirs, *also)
+        if one.untied and UNTIED in wanted:
+            candidates = (one.untied, *candidates)
         found = next((names[c] for c in candidates if c in names), None)
         if found is None:
             if not one.optional:
@@ -173,4 +176,6 @@ def to_file(
         if one.row_vector:
             array = array[None]
         found[theirs if one.rooted else role.prefixes[0] + theirs] = array
+        if one.untied and UNTIED in arrays:
+            found[one.untied] = concat([array])  # a copy: files keep no two names for one tensor
     return found

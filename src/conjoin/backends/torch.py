@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,6 +44,14 @@ class OutputEmbedding(Module):
         self.weight = torch.nn.Parameter(torch.empty(vocab, width))
 
 
+class VocabularyProjection(Module):
+    """What an engine may put in the place of an output embedding."""
+
+    def unembed(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """x (..., W) -> logits (..., V)."""
+        raise NotImplementedError
+
+
 def vector(size: int, trained: bool) -> Tensor:
     """A vector of zeros: a parameter, or a buffer that is not trained."""
     zeros_ = torch.zeros(size)
@@ -62,7 +71,13 @@ def recomputed(block: Module, *inputs: Any) -> Tensor:
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, T, W) -> (B, H, T, D)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(1, 2)
+
+
+def split_joined_heads(x: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, T, 3 W), q, k and v side by side -> three of (B, H, T, D)."""
+    q, k, v = x.reshape(*x.shape[:-1], 3, heads, x.shape[-1] // (3 * heads)).permute(2, 0, 3, 1, 4)
+    return q, k, v
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -75,18 +90,34 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention; its weights only where they are asked for, since the fused kernels keep none."""
     rate = dropout.p if dropout.training else 0.0
-    if not want_weights:
-        return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate, scale=scale), None
-    scores = torch.matmul(q, k.transpose(-1, -2)) * scale
-    if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    weights = scores.softmax(-1)
-    return torch.matmul(F.dropout(weights, rate, training=rate > 0), v), weights
+    if want_weights or slow_backward(q):
+        return explicit_attention(q, k, v, mask, scale, rate)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate, scale=scale), None
+
+
+def slow_backward(q: Tensor) -> bool:
+    """On a CPU the fused kernel's backward pass in half precision takes two to six times the explicit one's."""
+    return q.requires_grad and q.device.type == "cpu" and q.dtype in (torch.bfloat16, torch.float16)
+
+
+def explicit_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, rate: float
+) -> tuple[Tensor, Tensor]:
+    """Attention product by product, with its weights (B, H, T, S)."""
+    with torch.autocast(q.device.type, enabled=False):
+        scores = torch.matmul(q * scale, k.to(q.dtype).transpose(-1, -2))
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(-1)
+        return torch.matmul(F.dropout(weights, rate, training=rate > 0), v.to(q.dtype)), weights
 
 
 def unembed(table: Module, x: Tensor, bias: Tensor | None) -> Tensor:
     """Hidden states (..., W) -> logits (..., V)."""
-    return F.linear(x, table.weight, bias)  # type: ignore[arg-type]
+    if isinstance(table, VocabularyProjection):
+        return table.unembed(x, bias)
+    weight: Any = table.weight
+    return F.linear(x, weight, bias)
 
 
 def scaled(x: Tensor, scale: float) -> Tensor:
@@ -96,7 +127,8 @@ def scaled(x: Tensor, scale: float) -> Tensor:
 
 def first_row(table: Embedding) -> Tensor:
     """The first row of a table, which broadcasts over all tokens: what type 0 everywhere would look up."""
-    return table.weight[0]
+    row: Tensor = table.weight[0]
+    return row
 
 
 def write(buffer: Tensor, x: Tensor, at: int) -> Tensor:
@@ -185,7 +217,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignored: int, count: Any) -> T
     aim = labels.reshape(-1).to(flat.device)
     if count is None:
         count = (aim != ignored).sum().clamp(min=1)
-    return F.cross_entropy(flat, aim, ignore_index=ignored, reduction="sum") / count
+    loss: Tensor = F.cross_entropy(flat, aim, ignore_index=ignored, reduction="sum") / count
+    return loss
 
 
 # What decoding/ needs. Rows are sources; the last axis is tokens or vocabulary.
@@ -407,15 +440,30 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, Tensor]
 
 
 @contextlib.contextmanager
-def no_gradients(model: Module) -> Iterator[Module]:
-    """Generation keeps nothing for a backward pass, and drops nothing out."""
-    training = model.training
+def no_gradients(model: Module) -> Iterator["ReadyModel"]:
+    """Generation keeps nothing for a backward pass, drops nothing out, and runs on the fastest decoder there is."""
+    from conjoin.engine.packed import packed_twin
+
+    training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.inference_mode():
-            yield model
+            yield ReadyModel(model, packed_twin(model.encoder), packed_twin(model.decoder))
     finally:
-        model.train(training)
+        for module, was in training.items():
+            module.training = was
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """A joined model with the parts that generation runs on."""
+
+    joined: Any
+    encoder: Any
+    decoder: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.joined, name)
 
 
 def released(x: Tensor) -> Tensor:

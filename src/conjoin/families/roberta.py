@@ -46,7 +46,8 @@ HEAD = rooted(
     (
         *linear("head.dense", "lm_head.dense"),
         *norm("head.norm", "lm_head.layer_norm"),
-        row("head.bias", "lm_head.bias", also=("lm_head.decoder.bias",)),
+        # Where the head is untied, transformers 5 adds `decoder.bias` and leaves `bias` unused.
+        row("head.bias", "lm_head.bias", also=("lm_head.decoder.bias",), untied="lm_head.decoder.bias"),
         row("output.weight", "lm_head.decoder.weight"),
     )
 )

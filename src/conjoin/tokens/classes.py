@@ -91,7 +91,8 @@ class RobertaTokenizer(Tokenizer):
         if not told or asked & {"cls_token", "sep_token"}:
             first, last = _frame(cls, special)
             first_id, last_id = backend.token_to_id(first), backend.token_to_id(last)
-            assert first_id is not None and last_id is not None  # special tokens are in the vocabulary
+            assert first_id is not None
+            assert last_id is not None
             backend.post_processor = processors.RobertaProcessing(
                 (last, last_id), (first, first_id), bool(values.get("trim_offsets", True)), add_prefix_space
             )

@@ -206,7 +206,7 @@ def _add_tokens(backend: Backend, added: Mapping[int, AddedToken], folder: Path)
     for index, token in sorted(added.items()):
         if present.get(index) == token:
             continue
-        (backend.add_special_tokens if token.special else backend.add_tokens)([token])
+        backend.add_tokens([token])
         got = backend.token_to_id(token.content)
         if got != index:
             raise CheckpointError(

@@ -1,5 +1,7 @@
 """The two tokenizers of a sequence-to-sequence model, and what the library asks of any tokenizer."""
 
+# ruff: noqa: D102 - the members of TokenizerLike are documented at Tokenizer
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable

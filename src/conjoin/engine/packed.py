@@ -1,0 +1,103 @@
+"""A stack's twin for generating on a CPU: linear layers in oneDNN's packed layout, q, k and v in one product.
+
+A decoding step multiplies few rows with every weight once, so it runs at the speed at which weights are read. oneDNN's
+packed layout reads them about twice as fast as `F.linear` does for one row and five times for eight (docs/decisions.md).
+The twin shares every other tensor with the stack; the packed copies are kept beside it until a weight changes.
+"""
+
+import copy
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from conjoin.backends.torch import VocabularyProjection
+
+__all__ = ["packed_twin"]
+
+# Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
+TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
+ROWS = 32  # what the packed layout is chosen for; it serves other row counts too
+
+
+class PackedLinear(torch.nn.Module):
+    """A linear layer over one packed copy of one or several weights (out, in), joined along `out`."""
+
+    def __init__(self, layers: list[torch.nn.Linear]) -> None:
+        super().__init__()
+        weights: list[Tensor] = [layer.weight for layer in layers]
+        weight = torch.cat(weights) if len(layers) > 1 else weights[0]
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
+        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+        self.bias_vector = torch.cat(biases).detach() if biases else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> (..., out)."""
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias_vector, "none", [], "")
+        return out
+
+
+class PackedEmbedding(VocabularyProjection):
+    """A vocabulary projection over a packed copy of the output embedding (V, W), and the head's bias."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
+
+    def unembed(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """x (..., W) -> logits (..., V)."""
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, "none", [], "")
+        return out
+
+
+def packed_twin(stack: Any) -> Any:
+    """The packed twin of an encoder or decoder, or the stack itself where packing does not serve: all but float32 on a CPU."""
+    if not can_pack(stack):
+        return stack
+    state = signature(stack)
+    if stack not in TWINS or TWINS[stack][1] != state:
+        TWINS[stack] = (packed_copy(stack), state)
+    return TWINS[stack][0]
+
+
+def can_pack(stack: Any) -> bool:
+    """Whether every layer is an ordinary float32 one on a CPU that oneDNN knows."""
+    known = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not known or stack.device.type != "cpu" or stack.dtype != torch.float32:
+        return False
+    if not all(type(p.data) is Tensor for p in stack.parameters()):  # sharded, or another subclass
+        return False
+    linear = [m for m in stack.modules() if isinstance(m, torch.nn.Linear)]
+    plain = all(type(m) is torch.nn.Linear and not m._forward_hooks and not m._forward_pre_hooks for m in linear)
+    return plain and len(linear) == expected_layers(stack)
+
+
+def expected_layers(stack: Any) -> int:
+    """How many linear layers a stack has when nobody replaced one (by an adapter, or a quantised layer)."""
+    spec = stack.spec
+    each = 4 + (4 if spec.cross else 0) + 2
+    return int(spec.layers * each + (1 if spec.head == "transform" else 0))
+
+
+def signature(stack: Any) -> tuple[tuple[int, int], ...]:
+    """What changes when a weight does: where each lies and how often it was written."""
+    return tuple((p.data_ptr(), p._version) for p in stack.parameters())
+
+
+def packed_copy(stack: Any) -> Any:
+    """A copy of the module tree that shares all tensors, with its linear layers packed."""
+    shared = {id(t): t for t in (*stack.parameters(), *stack.buffers(), stack.config, stack.tokenizer)}
+    twin = copy.deepcopy(stack, shared)
+    for block in twin.layers:
+        block.attention.fused = PackedLinear([block.attention.q, block.attention.k, block.attention.v])
+        block.attention.q = block.attention.k = block.attention.v = None
+        block.attention.o = PackedLinear([block.attention.o])
+        for name in ("q", "k", "v", "o") if block.has_cross else ():
+            setattr(block.cross, name, PackedLinear([getattr(block.cross, name)]))
+        block.ffn.up, block.ffn.down = PackedLinear([block.ffn.up]), PackedLinear([block.ffn.down])
+    if twin.head is not None and twin.head.transforms:
+        twin.head.dense = PackedLinear([twin.head.dense])
+    if stack.spec.head != "none":
+        twin.output = PackedEmbedding((twin.embed.token if twin.output is None else twin.output).weight)
+    return twin.eval()

@@ -1,0 +1,359 @@
+"""`pipeline`: texts in, texts out, with a folder's model and tokenizers; and transformers' pipelines by task."""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, overload
+
+import torch
+from torch import Tensor
+
+from conjoin.decoding.stream import stream
+from conjoin.errors import InputError, nearest, refuse_unknown
+from conjoin.generation import GENERATION_FIELDS
+from conjoin.joining import check_vocabulary
+from conjoin.tokens.pair import TokenizerLike, TokenizerPair, as_tokenizer
+from conjoin.tokens.tokenizer import Tokenizer
+from conjoin.torch import EncoderDecoderModel
+from conjoin.torch.parts import as_dtype
+
+__all__ = ["SourceTooLongError", "TaskPipeline", "Writer", "pipeline"]
+
+logger = logging.getLogger("conjoin")
+
+# What the results of transformers' tasks are called.
+TASKS = {"summarization": "summary_text", "text2text-generation": "generated_text", "translation": "translation_text"}
+TRANSLATION = re.compile(r"^translation_\w+_to_\w+$")
+# What transformers' pipelines do where neither the caller nor the model says otherwise.
+NEW_TOKENS, TASK_BEAMS = 256, 4
+LENGTHS = ("max_length", "max_new_tokens")
+HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
+# A pipeline gives texts, so what says how ids and scores are returned has no meaning.
+SETTINGS = (*sorted(GENERATION_FIELDS - {"return_dict_in_generate", "output_scores"}), "seed")
+CALL_OPTIONS = ("batch_size", "truncation")
+# How many characters at the end of a text a tokenizer's clean-up (" n't" to "n't") may still change.
+UNSETTLED = 12
+UNFINISHED = "\ufffd"
+
+TokenizerChoice = TokenizerLike | TokenizerPair | tuple[TokenizerLike, TokenizerLike] | str | Path
+
+
+class SourceTooLongError(InputError):
+    """A source has more tokens than the encoder has positions."""
+
+    def __init__(self, index: int, tokens: int, limit: int, *, alone: bool) -> None:
+        which = "the source" if alone else f"the source at index {index}"
+        super().__init__(
+            f"{which} has {tokens} tokens and the encoder has positions for {limit}; shorten it, or pass "
+            f"truncation=True to drop its end."
+        )
+        self.index, self.tokens, self.limit = index, tokens, limit
+
+
+class Writer:
+    """A model with its tokenizers: `write(text)` -> text, `write([texts])` -> [texts] in the same order.
+
+    `defaults` are settings that give way to the model's own; `settings` win over them, and those of a call over both.
+    """
+
+    def __init__(
+        self,
+        model: EncoderDecoderModel,
+        tokenizers: TokenizerPair,
+        *,
+        batch_size: int = 16,
+        truncation: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.tokenizers = tokenizers
+        self.batch_size = checked_batch_size(batch_size)
+        self.truncation = truncation
+        self.settings = dict(settings or {})
+        self.defaults = dict(defaults or {})
+
+    @property
+    def limit(self) -> int:
+        """How many tokens a source may have."""
+        return int(self.model.encoder.spec.max_length)
+
+    @overload
+    def __call__(self, texts: str, **settings: Any) -> str: ...
+    @overload
+    def __call__(self, texts: Sequence[str], **settings: Any) -> list[str]: ...
+    def __call__(self, texts: str | Sequence[str], **settings: Any) -> str | list[str]:
+        """What the model writes of a text, or of each of a list of texts.
+
+        `settings` are fields of GenerationConfig, `seed`, `batch_size` (texts) and `truncation` (whether the end of a
+        source that the encoder has no positions for is dropped). Without a length, at most 256 new tokens are made.
+
+        Raises InputError for what is no text, empty or too long, TypeError for an unknown setting.
+        """
+        if (settings.get("num_return_sequences") or 1) > 1:
+            raise InputError("one text for each source is written; ask write.candidates(...) for num_return_sequences.")
+        several = self.candidates([texts] if isinstance(texts, str) else texts, **settings)
+        first = [written[0] for written in several]
+        return first[0] if isinstance(texts, str) else first
+
+    def candidates(self, texts: Sequence[str], **settings: Any) -> list[list[str]]:
+        """For each text, the `num_return_sequences` texts that the model writes, the best first."""
+        found: dict[int, list[str]] = {}
+        for index, written in self.batches(texts, **settings):
+            found |= dict(zip(index, written, strict=True))
+        return [found[i] for i in range(len(texts))]
+
+    def batches(self, texts: Sequence[str], **settings: Any) -> Iterator[tuple[list[int], list[list[str]]]]:
+        """As `candidates`, batch by batch as they are written, longest sources first: indices, and texts for each."""
+        refuse_unknown("pipeline()", settings, [*SETTINGS, *CALL_OPTIONS])
+        size = checked_batch_size(settings.pop("batch_size", self.batch_size))
+        rows = self.encoded(texts, bool(settings.pop("truncation", self.truncation)))
+        asked = self.resolved(settings)
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        for start in range(0, len(order), size):
+            index = order[start : start + size]
+            ids, mask = self.padded([rows[i] for i in index])
+            made = cast(Tensor, self.model.generate(ids, attention_mask=mask, **asked))
+            written = self.tokenizers.target.batch_decode(made, skip_special_tokens=True)
+            each = len(written) // len(index)
+            yield index, [written[i * each : (i + 1) * each] for i in range(len(index))]
+
+    def stream(self, text: str, **settings: Any) -> Iterator[str]:
+        """The same text as a call's in pieces, as they are made; no piece ends within a character.
+
+        Beams can change their minds until the end, so with num_beams the whole text comes as one piece.
+        """
+        refuse_unknown("pipeline()", settings, [*SETTINGS, "truncation"])
+        truncation = bool(settings.pop("truncation", self.truncation))
+        rows = self.encoded([text], truncation)
+        asked = self.resolved(settings)
+        if (asked.get("num_beams", self.model.config.generation.num_beams) or 1) > 1:
+            return iter([self(text, truncation=truncation, **settings)])
+        ids, mask = self.padded(rows)
+        return pieces(stream(self.model, ids, {"attention_mask": mask, **asked}), self.tokenizers.target)
+
+    def resolved(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of one call, with what applies where nobody says anything."""
+        given: dict[str, Any] = {}
+        for layer in (self.settings, settings):
+            # max_new_tokens wins over max_length, so one that was set before must go where a length is given now.
+            given |= {"max_new_tokens": None, **layer} if layer.get("max_length") is not None else layer
+        own = self.model.config.generation
+        for name, value in self.defaults.items():
+            if given.get(name) is None and getattr(own, name) is None:
+                given[name] = value
+        if all(given.get(name) is None and getattr(own, name) is None for name in LENGTHS):
+            given["max_new_tokens"] = min(NEW_TOKENS, int(self.model.decoder.spec.max_length))
+        return {**given, "return_dict_in_generate": False}
+
+    def encoded(self, texts: Sequence[str], truncation: bool) -> list[list[int]]:
+        """The ids of each text. Raises InputError for what is no text, empty, or too long."""
+        if not isinstance(texts, list | tuple):
+            raise InputError(f"a text or a list of texts was expected, not {type(texts).__name__}.")
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"the source at index {i} is a {type(text).__name__}; a text was expected.")
+            if not text.strip():
+                raise InputError(f"the source at index {i} is empty; a text was expected.")
+        if not texts:
+            return []
+        limit = self.limit if truncation else None
+        rows = self.tokenizers.source(list(texts), truncation=truncation, max_length=limit)["input_ids"]
+        for i, row in enumerate(rows):
+            if len(row) > self.limit:
+                raise SourceTooLongError(i, len(row), self.limit, alone=len(rows) == 1)
+        return [list(row) for row in rows]
+
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Ids and attention mask (B, S) of some rows of ids, on the model's device."""
+        source = self.tokenizers.source
+        pad = next((i for i in (source.pad_token_id, source.eos_token_id) if i is not None), 0)
+        longest = max(len(row) for row in rows)
+        ids = torch.full((len(rows), longest), pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            mask[i, : len(row)] = 1
+        return ids.to(self.model.device), mask.to(self.model.device)
+
+
+def pieces(tokens: Iterator[int], tokenizer: TokenizerLike) -> Iterator[str]:
+    """A text in pieces as its tokens come: what is new in the whole decoded so far, and can no longer change."""
+    plain = isinstance(tokenizer, Tokenizer) and not tokenizer.clean_up_tokenization_spaces
+    held = 0 if plain else UNSETTLED
+    ids: list[int] = []
+    given, text = 0, ""
+    for token in tokens:
+        ids.append(token)
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        # A token of bytes may end within a character, which decodes to U+FFFD until the rest is there.
+        settled = len(text.rstrip(UNFINISHED))
+        settled = min(settled, len(text) - held)
+        if settled > given:
+            yield text[given:settled]
+            given = settled
+    if len(text) > given:
+        yield text[given:]
+
+
+class TaskPipeline:
+    """A Writer with the results of transformers' pipelines: a list of dictionaries with one key, `key`."""
+
+    def __init__(self, writer: Writer, task: str, key: str) -> None:
+        self.writer = writer
+        self.model = writer.model
+        self.tokenizer = writer.tokenizers.source
+        self.task = task
+        self.key = key
+
+    def __call__(self, texts: str | Sequence[str], **settings: Any) -> list[Any]:
+        """One dictionary for each text; with num_return_sequences, for a list of texts, a list of them for each."""
+        found = self.writer.candidates([texts] if isinstance(texts, str) else texts, **settings)
+        results = [[{self.key: text} for text in written] for written in found]
+        if isinstance(texts, str):
+            return results[0]
+        return [one[0] for one in results] if all(len(one) == 1 for one in results) else results
+
+
+def pipeline(
+    task: str | Path | EncoderDecoderModel | None = None,
+    model: str | Path | EncoderDecoderModel | None = None,
+    *,
+    tokenizer: TokenizerChoice | None = None,
+    device: str | int | torch.device | None = None,
+    device_map: str | int | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    batch_size: int = 16,
+    truncation: bool = False,
+    **options: Any,
+) -> Any:
+    """A function from texts to texts.
+
+    `write = pipeline(model)`, of a folder, a hub id or a model, is a Writer: `write(text, num_beams=4)` -> text, a list
+    -> a list in order, `write.stream(text)` -> pieces. `pipeline("summarization", model=...)`, or
+    "text2text-generation", "translation", "translation_en_to_de", is transformers' pipeline of that name: a list of
+    dictionaries, with 4 beams unless the model or the caller says otherwise.
+
+    `tokenizer` is one for both sides, a pair of source and target, or a folder; the model's own by default. `device` is
+    a name or a number; 0 is the first accelerator, or the CPU where there is none; by default that too, and -1 the CPU.
+    A model that is passed is moved where `device` and `dtype` say, and stays as it is without. `options` are the hub's
+    (`revision`, `token`, `local_files_only`, `cache_dir`) and generation settings for every call.
+
+    Raises InputError, CheckpointError, ConfigError, or TypeError for an unknown option.
+    """
+    refuse_unknown("pipeline()", options, [*HUB_OPTIONS, *SETTINGS, *PIPELINE_ARGUMENTS])
+    key, chosen = task_and_model(task, model)
+    hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
+    if device is None and device_map != "auto":
+        device = device_map
+    ready = opened(chosen, device, dtype, hub)
+    writer = Writer(
+        ready,
+        chosen_tokenizers(ready, tokenizer, hub),
+        batch_size=batch_size,
+        truncation=truncation,
+        settings=options,
+        defaults=None if key is None else {"num_beams": TASK_BEAMS},
+    )
+    return writer if key is None else TaskPipeline(writer, str(task), key)
+
+
+PIPELINE_ARGUMENTS = ("task", "model", "tokenizer", "device", "device_map", "dtype", "batch_size", "truncation")
+
+
+def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | EncoderDecoderModel]:
+    """The key of the task's results, or None for a Writer; and the model. Raises InputError where either is missing."""
+    if isinstance(task, str) and not (model is None and Path(task).is_dir()):
+        key = TASKS["translation"] if TRANSLATION.match(task) else TASKS.get(task)
+        if key is not None and model is None:
+            raise InputError(f'pipeline("{task}") needs a model: pass model=, a folder or a hub id.')
+        if key is None and model is not None:
+            raise InputError(
+                f'there is no task "{task}"{nearest(task, TASKS)}; one of {", ".join(TASKS)} and translation_xx_to_yy.'
+            )
+        if key is not None:
+            return key, model
+    elif task is not None and model is not None:
+        raise InputError("pipeline() was given two models; pass one, or a task by name and a model.")
+    chosen = model if task is None else task
+    if chosen is None:
+        raise InputError("pipeline() needs a model: a folder, a hub id, or an EncoderDecoderModel.")
+    return None, chosen
+
+
+def opened(
+    model: object, device: str | int | torch.device | None, dtype: str | torch.dtype | None, hub: Mapping[str, Any]
+) -> EncoderDecoderModel:
+    """The model itself, moved where it was asked to, or loaded from its folder or hub id."""
+    if isinstance(model, str | Path):
+        return EncoderDecoderModel.from_pretrained(model, device=device_of(device), dtype=dtype, **hub)
+    if not isinstance(model, EncoderDecoderModel):
+        raise InputError(f"a folder, a hub id or an EncoderDecoderModel was expected, not {type(model).__name__}.")
+    if hub:
+        raise InputError(f"{', '.join(hub)}: a model that is loaded already has no use for it.")
+    if device is not None or dtype is not None:
+        model.to(device=model.device if device is None else device_of(device), dtype=as_dtype(dtype))
+    return model
+
+
+def device_of(device: str | int | torch.device | None) -> torch.device:
+    """Where to run: None and 0 are the first accelerator, or the CPU where there is none (0 logs it); -1 is the CPU.
+
+    Raises InputError for a device that this machine does not have.
+    """
+    there = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if there is not None else 0
+    if device is None or device == 0:
+        if there is None and device == 0:
+            logger.warning("device=0: there is no accelerator here; the CPU is used.")
+        return torch.device("cpu") if there is None else torch.device(there.type, 0)
+    if isinstance(device, int):
+        if device >= count:
+            raise InputError(f"device is {device}; this machine has {count} accelerators. -1 is the CPU.")
+        return torch.device("cpu") if device < 0 or there is None else torch.device(there.type, device)
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise InputError(f'device is "{device}"; "cpu", "cuda", "cuda:1" or a number was expected.') from None
+    if found.type != "cpu" and (there is None or found.type != there.type or (found.index or 0) >= count):
+        raise InputError(f'device is "{device}", and this machine has no such one; "cpu" always works.')
+    return found
+
+
+def chosen_tokenizers(
+    model: EncoderDecoderModel, tokenizer: TokenizerChoice | None, hub: Mapping[str, Any]
+) -> TokenizerPair:
+    """The source and the target tokenizer. Raises InputError where there are none, or one for two vocabularies."""
+    if tokenizer is None:
+        if model.tokenizers is None:
+            raise InputError(
+                "the model came without tokenizers; pass tokenizer=, one for both sides or a pair (source, target)."
+            )
+        return model.tokenizers
+    if isinstance(tokenizer, str | Path):
+        pair = TokenizerPair.from_pretrained(tokenizer, **hub)
+    elif isinstance(tokenizer, TokenizerPair):
+        pair = tokenizer
+    elif isinstance(tokenizer, tuple):
+        if len(tokenizer) != 2:
+            raise InputError(f"tokenizer is a tuple of {len(tokenizer)}; a pair (source, target) was expected.")
+        pair = TokenizerPair(as_tokenizer(tokenizer[0]), as_tokenizer(tokenizer[1]))
+    else:
+        one = as_tokenizer(tokenizer)
+        pair = TokenizerPair(one, one)
+    sizes = model.config.encoder.vocab_size, model.config.decoder.vocab_size
+    if pair.source is pair.target and sizes[0] != sizes[1]:
+        raise InputError(
+            f"one tokenizer was passed, and the two sides have vocabularies of {sizes[0]} and {sizes[1]}; pass "
+            f"tokenizer=(source, target)."
+        )
+    check_vocabulary(model.config, pair)
+    return pair
+
+
+def checked_batch_size(size: object) -> int:
+    """A number of texts from 1 on. Raises InputError otherwise."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"batch_size is {size!r}; a whole number from 1 on was expected.")
+    return size

@@ -1,0 +1,209 @@
+"""Training checkpoints: folders that appear whole or not at all, from which a run goes on exactly where it was.
+
+output/checkpoints/step-N/ holds the model, as save_pretrained writes it, with optimiser.pt (optimiser and random states)
+and state.json (position, scores, recipe) beside it. Whatever is being written or deleted there has a name that begins with
+a dot, and is swept away by the next run.
+"""
+
+import json
+import os
+import pickle
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conjoin.checkpoint import merge, require_space, sync
+from conjoin.config import CONFIG_FILE, read_json
+from conjoin.errors import CheckpointError
+from conjoin.tokens import TARGET_FOLDER
+from conjoin.torch.model import EncoderDecoderModel
+
+__all__ = ["Checkpoints", "Progress", "load_weights"]
+
+STEP = re.compile(r"^step-(\d+)$")
+STATE_FILE, OPTIMISER_FILE = "state.json", "optimiser.pt"
+MARGIN = 1.05
+SMALL_FILES = 50_000_000  # bytes, for tokenizers and configs
+
+
+@dataclass
+class Progress:
+    """How far a run is, and what it found on the way."""
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    seconds: float = 0.0
+    best: dict[str, Any] | None = None  # step, metric and value
+    losses: list[float] = field(default_factory=list)  # of each step, the mean over its target tokens
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+
+class Checkpoints:
+    """The checkpoints of one output folder; `keep` of the newest are kept, and the best."""
+
+    def __init__(self, output: Path, keep: int) -> None:
+        self.output, self.keep = output, keep
+        self.folder = output / "checkpoints"
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is."""
+        return self.folder / f"step-{step}"
+
+    def steps(self) -> list[int]:
+        """The steps from which training can go on, in order. The best's optimiser state may be gone: it is no such step."""
+        if not self.folder.is_dir():
+            return []
+        found = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
+        return sorted(step for step, path in found if (path / OPTIMISER_FILE).is_file() and (path / STATE_FILE).is_file())
+
+    def prepare(self, needed: int) -> None:
+        """Makes the folder, sweeps away what an interrupted run left, and sees that there is room for `needed` bytes.
+
+        Raises CheckpointError where the folder cannot be made, or its disk is too full.
+        """
+        for path in (self.output, self.folder):
+            if path.exists() and not path.is_dir():
+                raise CheckpointError(f'"{path}" is a file; a folder to save in was expected.')
+        require_space(self.output, needed)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.sweep()
+        except OSError as error:
+            raise CheckpointError(f'"{self.folder}" cannot be written: {error.strerror}.') from None
+
+    def sweep(self) -> None:
+        """Removes what was half written or half deleted."""
+        for path in self.folder.glob(".*"):
+            remove(path)
+
+    def clear(self) -> None:
+        """Removes all checkpoints, newest last, so that whenever it is interrupted what is left can be resumed or not."""
+        if not self.folder.is_dir():
+            return
+        numbered = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
+        for _, path in sorted(numbered):
+            self.delete(path)
+
+    def save(self, model: EncoderDecoderModel, state: dict[str, Any], tensors: dict[str, Any]) -> Path:
+        """Writes the checkpoint of state["progress"]["step"]. Raises CheckpointError where it cannot be written."""
+        step: int = state["progress"]["step"]
+        made, target = self.folder / f".step-{step}.part", self.path(step)
+        remove(made)
+        model.save_pretrained(made)
+        try:
+            torch.save(tensors, made / OPTIMISER_FILE)
+            (made / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+            sync(made)
+            if target.exists():
+                self.delete(target)
+            os.rename(made, target)
+            sync_folder(self.folder)
+        except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by RuntimeError
+            remove(made)
+            raise CheckpointError(f'"{target}" could not be written ({error}); earlier checkpoints are unchanged.') from None
+        return target
+
+    def prune(self, best: int | None) -> None:
+        """Deletes all but the newest and the best, of which only the model stays once it is old."""
+        newest = self.steps()[-self.keep :]
+        for path in list(self.folder.iterdir()):
+            match = STEP.match(path.name)
+            if match is None or int(match[1]) in newest:
+                continue
+            if int(match[1]) == best:
+                (path / OPTIMISER_FILE).unlink(missing_ok=True)
+            else:
+                self.delete(path)
+
+    def delete(self, path: Path) -> None:
+        """Removes a folder; under its own name it is never seen in pieces."""
+        gone = path.with_name(f".{path.name}.old")
+        remove(gone)
+        os.rename(path, gone)
+        remove(gone)
+
+    def load(self, step: int, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What `save` was given: state and tensors. Raises CheckpointError for a broken file."""
+        path = self.path(step) / OPTIMISER_FILE
+        try:
+            tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise CheckpointError(f'"{path}" is broken ({first}); delete "{path.parent}" and start again.') from None
+        return read_json(self.path(step) / STATE_FILE), tensors
+
+    def publish(self, model: EncoderDecoderModel, documents: dict[str, str]) -> None:
+        """Puts the model, and text files by their names, into the output folder itself.
+
+        At every moment the folder has no config.json, and so is no model, or all of one.
+        """
+        made = self.folder / ".final.part"
+        remove(made)
+        model.save_pretrained(made)
+        for name, text in documents.items():
+            (made / name).write_text(text, encoding="utf-8")
+        sync(made)
+        config = self.folder / ".final.json"
+        os.replace(made / CONFIG_FILE, config)
+        (self.output / CONFIG_FILE).unlink(missing_ok=True)
+        if not (made / TARGET_FOLDER).exists():  # an earlier model's, which would be read as this one's
+            remove(self.output / TARGET_FOLDER)
+        merge(made, self.output)
+        os.replace(config, self.output / CONFIG_FILE)
+        sync_folder(self.output)
+        remove(made)
+
+
+def bytes_needed(model: EncoderDecoderModel, keep: int) -> int:
+    """Room for a run: the newest checkpoints and the one being written, the best model, and the final one, in bytes."""
+    weights = 4 * model.num_parameters()
+    optimiser = 2 * 4 * model.num_parameters(only_trainable=True)
+    whole = (keep + 1) * (weights + optimiser + SMALL_FILES) + 2 * (weights + SMALL_FILES)
+    return int(MARGIN * whole)
+
+
+@torch.no_grad()
+def load_weights(model: EncoderDecoderModel, folder: Path) -> None:
+    """Copies the weights of a saved model into one of the same shape, in place.
+
+    Raises CheckpointError where they do not fit.
+    """
+    there: dict[str, Tensor] = EncoderDecoderModel.from_pretrained(folder, dtype="float32").state_dict()
+    own: dict[str, Tensor] = model.state_dict()
+    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in there.items()}:
+        raise CheckpointError(
+            f'"{folder}" holds another model than the one to be trained; choose another output folder, or start again '
+            f"with resume=False (--no-resume)."
+        )
+    for name, tensor in own.items():
+        tensor.copy_(there[name])
+
+
+def state_of(progress: Progress, facts: dict[str, Any]) -> dict[str, Any]:
+    """What state.json holds."""
+    return {"version": 1, "progress": asdict(progress), **facts}
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until a folder's own entries are on the disk, where the system can say."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

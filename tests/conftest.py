@@ -1,0 +1,53 @@
+"""What every test starts from: one thread, one seed, silent peers, and a cache of tiny models for the whole session."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+FIXTURES = Path(__file__).parent / "fixtures" / "transformers4"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random numbers for every test, whichever ran before."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
+    """`peer(encoder, decoder, **options)`: a transformers model, its folder, and conjoin's model of that folder; cached."""
+    import peers
+
+    made: dict[str, peers.Peer] = {}
+
+    def of(encoder: str, decoder: str, **options: object) -> peers.Peer:
+        key = repr((encoder, decoder, sorted(options.items())))
+        if key not in made:
+            made[key] = peers.make(tmp_path_factory.mktemp("peer") / "model", encoder, decoder, **options)
+        return made[key]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def stored() -> Callable[[str], Path]:
+    """`stored(case)`: the folder that transformers 4.57.6 wrote for a case."""
+
+    def of(case: str) -> Path:
+        folder = FIXTURES / case
+        if not (folder / "expected.npz").exists():
+            pytest.skip(f"{case} is not stored yet")
+        return folder
+
+    return of
