@@ -96,7 +96,7 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
             if isinstance(owner, torch.nn.LayerNorm):
                 tensor.copy_(1 + 0.3 * noise if name == "weight" else 0.2 * noise)
             elif isinstance(owner, torch.nn.Embedding):
-                tensor.copy_((1.0 if "position" in path or path.endswith("wpe") else 0.4) * noise)
+                tensor.copy_((2.0 if "position" in path or path.endswith("wpe") else 0.4) * noise)
             else:
                 tensor.copy_((0.3 if tensor.ndim > 1 else 0.2) * noise)
 
@@ -180,7 +180,7 @@ def gradients(model: EncoderDecoderModel) -> dict[str, Tensor]:
     for role in ("encoder", "decoder"):
         part = model.part(role)
         ours = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in part.named_parameters()}
-        renamed = to_file(role_of(part.config.model_type, role), ours, layers=part.spec.layers, concat=torch.cat)
+        renamed = to_file(role_of(part.config.model_type, role), ours, layers=range(part.spec.layers), concat=torch.cat)
         found |= {f"{role}.{name}": gradient for name, gradient in renamed.items()}
     if model.enc_to_dec_proj is not None:
         found |= {f"enc_to_dec_proj.{n}": p.grad for n, p in model.enc_to_dec_proj.named_parameters()}
@@ -201,6 +201,11 @@ def compared_gradients(pair: Peer) -> Iterator[tuple[str, Tensor, Tensor]]:
         assert known, f"conjoin has no parameter for {called}"
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         yield known[0], gradient, ours[known[0]]
+
+
+def near(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    """Whether no difference is above the tolerance, which grows with values above 1."""
+    return far(a, b) < tolerance * max(1.0, float(a.detach().abs().max()))
 
 
 def far(a: Tensor, b: Tensor) -> float:

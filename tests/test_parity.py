@@ -5,7 +5,7 @@ import copy
 import peers
 import pytest
 import torch
-from peers import PAIRS, Peer, compared_gradients, far
+from peers import PAIRS, Peer, compared_gradients, far, near
 
 from conjoin import EncoderDecoderConfig
 from conjoin.torch import EncoderDecoderModel
@@ -43,12 +43,12 @@ def test_loss_and_the_gradient_of_every_parameter_equal(peer, encoder, decoder, 
         model.zero_grad(set_to_none=True)
         losses.append(model(**given).loss)
         losses[-1].backward()
-    assert far(*losses) < 1e-6
+    assert near(*losses, 1e-6)
     assert losses[0].item() > 1
     compared = list(compared_gradients(pair))
     assert len(compared) > 60
     for name, theirs, ours in compared:
-        assert far(theirs, ours) < CLOSE * max(1, float(theirs.abs().max())), name
+        assert near(theirs, ours, CLOSE), name
     still = [n for n, theirs, _ in compared if not theirs.any()]
     # A bias of keys moves all scores alike; every other parameter has a gradient here.
     assert not [n for n in still if not n.endswith(("key.bias", "k_proj.bias"))]
@@ -158,7 +158,7 @@ def test_attentions_and_hidden_states_equal_eager_transformers(peer, encoder, de
     with torch.no_grad():
         a = eager(**inputs, output_attentions=True, output_hidden_states=True)
         b = pair.ours(**inputs, output_attentions=True, output_hidden_states=True)
-    assert far(a.logits, b.logits) < CLOSE
+    assert near(a.logits, b.logits, CLOSE)
     names = [n for n in a if n not in ("past_key_values", "logits")]
     assert set(names) == set(b) - {"past_key_values", "logits"}
     assert list(a) == list(b)
@@ -167,7 +167,7 @@ def test_attentions_and_hidden_states_equal_eager_transformers(peer, encoder, de
         theirs, ours = (x if isinstance(x, tuple) else (x,) for x in (a[name], b[name]))
         assert len(theirs) == len(ours) > 0, name
         for one, other in zip(theirs, ours, strict=True):
-            assert far(one, other) < CLOSE, name
+            assert near(one, other, CLOSE), name
 
 
 @every_decoder
@@ -182,8 +182,8 @@ def test_a_tuple_has_the_same_values_in_the_same_order(peer, decoder):
     assert len(a) == len(b) == 8
     for theirs, ours in zip(a, b, strict=True):
         both = zip(theirs, ours, strict=True) if isinstance(theirs, tuple) else [(theirs, ours)]
-        assert all(far(one, other) < CLOSE for one, other in both)
-    assert far(b[0], pair.ours(**inputs)[0]) < 1e-6
+        assert all(near(one, other, CLOSE) for one, other in both)
+    assert near(b[0], pair.ours(**inputs)[0], 1e-6)
 
 
 @every_decoder
@@ -310,11 +310,11 @@ def test_every_variant_equals_in_logits_and_gradients(peer, encoder, decoder, op
         model.zero_grad(set_to_none=True)
     a, b = pair.theirs(**given), pair.ours(**given)
     assert far(a.logits, b.logits) < CLOSE
-    assert far(a.loss, b.loss) < 1e-6
+    assert near(a.loss, b.loss, 1e-6)
     a.loss.backward()
     b.loss.backward()
     for name, theirs, ours in compared_gradients(pair):
-        assert far(theirs, ours) < CLOSE * max(1, float(theirs.abs().max())), name
+        assert near(theirs, ours, CLOSE), name
     plain = peer(encoder, decoder).ours
     with torch.no_grad():  # the variant is another function, so that ignoring it would be seen
         plain = copy.deepcopy(plain)
@@ -342,7 +342,7 @@ def test_ignored_labels_between_others_leave_logits_and_loss_equal(peer, decoder
         model.zero_grad(set_to_none=True)
     a, b = pair.theirs(**peers.source(pair), labels=given), pair.ours(**peers.source(pair), labels=given)
     assert far(a.logits, b.logits) < CLOSE
-    assert far(a.loss, b.loss) < 1e-6
+    assert near(a.loss, b.loss, 1e-6)
     a.loss.backward()
     b.loss.backward()
     for name, theirs, ours in compared_gradients(pair):
@@ -362,7 +362,7 @@ def test_a_loss_without_logits_is_the_same_and_so_are_its_gradients(peer):
         out.loss.backward()
         found.append((out.loss.detach(), peers.gradients(pair.ours)))
     (a, ga), (b, gb) = found
-    assert far(a, b) < 1e-6
+    assert near(a, b, 1e-6)
     assert all(far(ga[name], gb[name]) < 1e-6 for name in ga)
 
 

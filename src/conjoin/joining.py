@@ -23,6 +23,7 @@ __all__ = [
     "CrossAttentionInit",
     "OpenPart",
     "check_share",
+    "check_tokenizers",
     "check_vocabulary",
     "open_part",
     "shared_names",
@@ -33,7 +34,7 @@ __all__ = [
 CrossAttentionInit = Literal["random", "self_attention", "zero_gate"]
 MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, *WEIGHT_FILES, *TOKENIZER_FILES)
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
-PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "add_pooling_layer", "from_pt", "dtype")
+PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "keep_layers", "add_pooling_layer", "from_pt")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class OpenPart:
     role: RoleName
     config: ModelConfig
     saved: ModelConfig
+    layers: tuple[int, ...]  # the file's number of each layer that is kept
 
     def tensors(self, framework: Framework) -> TensorFolder:
         """The folder's tensors."""
@@ -56,7 +58,7 @@ class OpenPart:
             role_of(self.config.model_type, self.role),
             wanted,
             available,
-            layers=spec_of(self.config, self.role).layers,
+            layers=self.layers,
             file_layers=spec_of(self.saved, self.role).layers,
         )
 
@@ -81,7 +83,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 JOIN_ARGUMENTS = (
     "cross_attention_init share tie_encoder_decoder dtype device attn_implementation encoder_model decoder_model "
     "encoder_config decoder_config encoder_revision decoder_revision encoder_num_hidden_layers "
-    "decoder_num_hidden_layers".split()
+    "decoder_num_hidden_layers encoder_keep_layers decoder_keep_layers".split()
 )
 
 
@@ -105,12 +107,26 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
     config = part_config(saved if given is None else given, role)
     if config.model_type != saved.model_type:
         raise ConfigError(f'{role}_config is of model_type "{config.model_type}" and "{name}" of "{saved.model_type}".')
+    kept = kept_layers(role, options.get("keep_layers"), spec_of(part_config(saved, role), role).layers)
     changes = {config.by_role(role, k): v for k, v in options.items() if k not in PART_OPTIONS}
+    if kept is not None:
+        changes[config.by_role(role, "num_hidden_layers")] = len(kept)
     known = [*config.names(), *config.attribute_map, *PART_OPTIONS]
     refuse_unknown(
         "from_encoder_decoder_pretrained()", [f"{role}_{k}" for k in changes], [f"{role}_{k}" for k in known]
     )
-    return OpenPart(folder, role, part_config(config.copy(**changes), role), part_config(saved, role))
+    config = part_config(config.copy(**changes), role)
+    return OpenPart(folder, role, config, part_config(saved, role), kept or tuple(range(spec_of(config, role).layers)))
+
+
+def kept_layers(role: RoleName, kept: Any, layers: int) -> tuple[int, ...] | None:
+    """The layers that `encoder_keep_layers` or `decoder_keep_layers` names. Raises ConfigError for what is not there."""
+    if kept is None:
+        return None
+    found = tuple(kept)
+    if not found or any(type(i) is not int or not 0 <= i < layers for i in found):
+        raise ConfigError(f"{role}_keep_layers is {kept!r}; some of the layers 0 to {layers - 1} were expected.")
+    return found
 
 
 def special_tokens(decoder: ModelConfig, target: TokenizerLike | None) -> dict[str, Any]:
@@ -169,15 +185,19 @@ def shared_names(config: EncoderDecoderConfig, encoder_names: list[str]) -> list
 
 def check_vocabulary(config: EncoderDecoderConfig, pair: TokenizerPair | None) -> None:
     """Raises ConfigError where a tokenizer can make ids that a side has no embedding for."""
-    if pair is None:
-        return
-    for role, tokenizer, part in (("encoder", pair.source, config.encoder), ("decoder", pair.target, config.decoder)):
-        if len(tokenizer) > part.vocab_size:
+    if pair is not None:
+        check_tokenizers(config, pair.source, pair.target)
+
+
+def check_tokenizers(config: EncoderDecoderConfig, source: TokenizerLike | None, target: TokenizerLike | None) -> None:
+    """The same, of a model that may have come with one tokenizer, or none."""
+    for role, tokenizer, part in (("encoder", source, config.encoder), ("decoder", target, config.decoder)):
+        if tokenizer is not None and len(tokenizer) > part.vocab_size:
             raise ConfigError(
                 f"the {role}'s tokenizer has {len(tokenizer)} tokens and its config a vocabulary of {part.vocab_size}; take "
                 f"the tokenizer that belongs to it, or grow it with model.{role}.resize_token_embeddings(...)."
             )
-    for name in SPECIAL_TOKENS:
+    for name in SPECIAL_TOKENS if target is not None else ():
         value = getattr(config.generation, name)
         for one in value if isinstance(value, list) else [value]:
             if one is not None and not 0 <= one < config.decoder.vocab_size:

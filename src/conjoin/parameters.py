@@ -7,7 +7,9 @@ from conjoin.errors import InputError, nearest
 
 __all__ = ["PartName", "members"]
 
-PartName = Literal["encoder", "decoder", "embeddings", "cross_attention", "projection", "head", "new"]
+PartName = Literal[
+    "encoder", "decoder", "embeddings", "token_embeddings", "cross_attention", "projection", "head", "new"
+]
 
 
 def belongs(name: str, part: str, new: Sequence[str]) -> bool:
@@ -16,6 +18,8 @@ def belongs(name: str, part: str, new: Sequence[str]) -> bool:
         return name in new
     if part == "embeddings":
         return ".embed." in name
+    if part == "token_embeddings":
+        return name.endswith(".embed.token.weight")
     if part == "cross_attention":
         return ".cross" in name or name.endswith(".gate")
     if part == "projection":

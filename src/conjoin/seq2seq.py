@@ -180,7 +180,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
             x = self.embed(input_ids, past, position_ids, token_type_ids, inputs_embeds)
             cache = self.extended(past_key_values, batch, past + length, x) if use_cache or past else None
-            memory, memory_mask = self.memory_of(encoder_hidden_states, encoder_attention_mask, past_key_values, cache)
+            memory, memory_mask = self.memory_of(
+                encoder_hidden_states, encoder_attention_mask, past_key_values, cache, batch
+            )
             slots = past + length if cache is None else cache.own[0][0].shape[2]
             mask = self.causal_mask(length, past, slots, attention_mask, x)
             own = None if cache is None else cache.own
@@ -197,7 +199,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             return out if return_dict else out.to_tuple()
 
         def memory_of(
-            self, states: Array | None, mask: Array | None, past: DecoderCache | None, cache: DecoderCache | None
+            self, states: Array | None, mask: Array | None, past: DecoderCache | None, cache: DecoderCache | None, batch: int
         ) -> tuple[Array | list[Cache] | None, Array | None]:
             """What the layers cross-attend to, and its mask (B, 1, 1, S); computed once where there is a cache."""
             if past is not None and past.cross is not None:
@@ -208,6 +210,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 raise InputError(
                     f"encoder_hidden_states has shape {tuple(states.shape)}; (batch, tokens, {self.spec.width}) was expected."
                 )
+            if states.shape[0] != batch:
+                raise InputError(f"decoder: {batch} rows came and the source has {states.shape[0]}; as many were expected.")
             check_mask(mask, tuple(states.shape[:2]), "encoder_attention_mask")
             seen = None if mask is None else (mask != 0)[:, None, None, :]
             return (states if cache is None else self.remember(states)), seen
@@ -301,6 +305,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             elif not isinstance(encoder_outputs, ModelOutput):
                 encoder_outputs = as_encoder_output(encoder_outputs)
             states = encoder_outputs["last_hidden_state"]
+            if labels is not None:
+                nn.check_range(nn.where(labels == IGNORED, 0, labels), self.decoder.spec.vocab, "labels")
             seen = self.encoder.source_mask(input_ids, attention_mask)
             if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)

@@ -61,11 +61,14 @@ def some(names: Sequence[str], most: int = 8) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def instances(role: Role, layers: int) -> Iterator[tuple[Row, tuple[str, ...], str, tuple[str, ...]]]:
-    """Each row with its layer numbers filled in: the row, our names, their name, and their other names."""
+def instances(role: Role, layers: Sequence[int]) -> Iterator[tuple[Row, tuple[str, ...], str, tuple[str, ...]]]:
+    """Each row with its layer numbers filled in: the row, our names, their name, and their other names.
+
+    `layers` has, for each layer of ours, the number of the file's layer that it is.
+    """
     for one in role.rows:
-        for i in range(layers if "{}" in one.theirs else 1):
-            yield one, tuple(n.format(i) for n in one.ours), one.theirs.format(i), one.also
+        for i, theirs in enumerate(layers if "{}" in one.theirs else (0,)):
+            yield one, tuple(n.format(i) for n in one.ours), one.theirs.format(theirs), one.also
 
 
 def stored_shape(one: Row, shapes: Sequence[Shape]) -> Shape:
@@ -88,7 +91,7 @@ def canonical(names: Sequence[str], old_names: Mapping[str, str]) -> dict[str, s
     return found
 
 
-def choose_prefix(role: Role, layers: int, names: Mapping[str, str]) -> str:
+def choose_prefix(role: Role, layers: Sequence[int], names: Mapping[str, str]) -> str:
     """The prefix under which most of the body's tensors stand."""
     bodies = [theirs for one, _, theirs, _ in instances(role, layers) if not one.rooted]
     return max(role.prefixes, key=lambda prefix: sum(prefix + name in names for name in bodies))
@@ -100,12 +103,13 @@ def plan(
     wanted: Mapping[str, Shape],
     available: Mapping[str, Shape],
     *,
-    layers: int,
-    file_layers: int | None = None,
+    layers: Sequence[int],
+    file_layers: int = 0,
 ) -> Plan:
     """How to read a stack with the parameters `wanted` (our names) out of the tensors `available` (the file's names).
 
-    `file_layers` is how many layers the file has where fewer are wanted on purpose.
+    `layers` has the file's number of each layer of ours; `file_layers` is how many the file has, where some are left out
+    on purpose.
     """
     names = canonical(list(available), family.old_names)
     prefix = choose_prefix(role, layers, names)
@@ -133,7 +137,7 @@ def plan(
         for one in role.rows
         for theirs in [one.theirs]
         if "{}" in theirs
-        for i in range(layers, file_layers or layers)
+        for i in range(file_layers)
     }
     left_out |= {theirs if one.rooted else prefix + theirs for one, _, theirs, _ in instances(role, layers)}
     left_out |= {name for one in role.rows for name in one.also}
@@ -161,7 +165,7 @@ def from_file(read: Read, array: Array) -> Iterator[tuple[str, Array]]:
 
 
 def to_file(
-    role: Role, arrays: Mapping[str, Array], *, layers: int, concat: Callable[[list[Array]], Array]
+    role: Role, arrays: Mapping[str, Array], *, layers: Sequence[int], concat: Callable[[list[Array]], Array]
 ) -> dict[str, Array]:
     """Our arrays under the file's names and in its layout; of those that are optional, only what is not zero."""
     found = {}

@@ -347,9 +347,10 @@ def is_in(x: Tensor, tokens: Sequence[int]) -> Tensor:
 
 
 def marked(ids: Tensor, flags: Tensor, vocab: int) -> Tensor:
-    """ids and flags (B, K, N) -> (B, K, V): the tokens that stand somewhere with a flag."""
+    """ids and flags (B, K, N) -> (B, K, V): the tokens that stand somewhere with a flag; ids beyond V are nobody's."""
     seen = torch.zeros(*ids.shape[:-1], vocab, dtype=torch.uint8, device=ids.device)
-    return seen.scatter_reduce_(-1, ids.clamp(min=0), flags.to(torch.uint8), "amax") > 0
+    flags = flags & (ids < vocab)
+    return seen.scatter_reduce_(-1, ids.clamp(0, vocab - 1), flags.to(torch.uint8), "amax") > 0
 
 
 def column(ids: Tensor, at: int) -> Tensor:

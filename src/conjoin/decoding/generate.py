@@ -58,7 +58,12 @@ def encoded(model: Any, input_ids: Array | None, inputs: Mapping[str, Any]) -> t
         asked = {name: inputs[name] for name in ENCODER_INPUTS if name in inputs}
         outputs = model.encoder(input_ids=input_ids, attention_mask=mask, **asked)
     states = outputs[0] if isinstance(outputs, tuple) else outputs["last_hidden_state"]
-    return model.memory(states), model.encoder.source_mask(input_ids, mask)
+    seen = model.encoder.source_mask(input_ids, mask)
+    if seen is not None and tuple(seen.shape) != tuple(states.shape[:2]):
+        raise InputError(
+            f"attention_mask has shape {tuple(seen.shape)}; {tuple(states.shape[:2])} was expected, as the source has."
+        )
+    return model.memory(states), seen
 
 
 def start_of(ops: Any, model: Any, config: GenerationConfig, inputs: Mapping[str, Any], states: Array) -> Array:
@@ -87,6 +92,11 @@ def prefilled(
     slots = length + (settings.max_length - length) * count
     if mask is not None and mask.shape[1] == length - 1:  # the start token was put before the prompt
         mask = ops.concat([mask[:, :1] * 0 + 1, mask], 1)
+    if mask is not None and tuple(mask.shape) != (batch, length):
+        raise InputError(
+            f"decoder_attention_mask has shape {tuple(mask.shape)}; {(batch, length)} was expected, as the prompt has."
+        )
+    ops.check_range(prompt, decoder.spec.vocab, "decoder")
     memory = decoder.remember(states)
     memory_mask = None if seen is None or ops.all_seen(seen) else seen[:, None, None, :]
     cache = decoder.empty_cache(batch, slots, states)

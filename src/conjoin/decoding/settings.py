@@ -58,10 +58,10 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
     settings = Settings(
         prompt=prompt,
         max_length=longest(config, prompt, positions),
-        min_length=max(config.min_length or 0, prompt + config.min_new_tokens if config.min_new_tokens else 0),
+        min_length=shortest(config, prompt),
         num_beams=number("num_beams", config.num_beams, 1, low=1),
         num_return_sequences=number("num_return_sequences", config.num_return_sequences, 1, low=1),
-        do_sample=bool(config.do_sample),
+        do_sample=flag("do_sample", config.do_sample),
         early_stopping=False if config.early_stopping is None else config.early_stopping,
         length_penalty=real("length_penalty", config.length_penalty, 1.0, low=None),
         temperature=real("temperature", config.temperature, 1.0),
@@ -72,14 +72,14 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         encoder_repetition_penalty=real("encoder_repetition_penalty", config.encoder_repetition_penalty, 1.0),
         no_repeat_ngram_size=number("no_repeat_ngram_size", config.no_repeat_ngram_size, 0, low=0),
         encoder_no_repeat_ngram_size=number("encoder_no_repeat_ngram_size", config.encoder_no_repeat_ngram_size, 0, low=0),
-        suppress_tokens=tuple(config.suppress_tokens or ()),
-        begin_suppress_tokens=tuple(config.begin_suppress_tokens or ()),
+        suppress_tokens=as_tuple(config.suppress_tokens),
+        begin_suppress_tokens=as_tuple(config.begin_suppress_tokens),
         forced_bos=config.forced_bos_token_id,
         forced_eos=as_tuple(config.forced_eos_token_id),
         eos=eos,
         pad=0 if pad is None else pad,
-        output_scores=bool(config.output_scores),
-        as_dictionary=bool(config.return_dict_in_generate),
+        output_scores=flag("output_scores", config.output_scores),
+        as_dictionary=flag("return_dict_in_generate", config.return_dict_in_generate),
     )
     check(settings, vocab)
     return settings
@@ -104,6 +104,12 @@ def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
     return length
 
 
+def shortest(config: GenerationConfig, prompt: int) -> int:
+    """The shortest output, prompt included."""
+    new = number("min_new_tokens", config.min_new_tokens, 0, low=0)
+    return max(number("min_length", config.min_length, 0, low=0), prompt + new if new else 0)
+
+
 def check(settings: Settings, vocab: int) -> None:
     """Raises InputError where settings do not fit each other or the vocabulary."""
     beams, returned = settings.num_beams, settings.num_return_sequences
@@ -113,12 +119,15 @@ def check(settings: Settings, vocab: int) -> None:
         )
     if 1 < beams < returned:
         raise InputError(f"num_return_sequences is {returned} and num_beams {beams}; it can be at most num_beams.")
-    if settings.early_stopping not in (True, False, "never"):
+    if not isinstance(settings.early_stopping, bool) and settings.early_stopping != "never":
         raise InputError(f'early_stopping is {settings.early_stopping!r}; True, False or "never" was expected.')
     if beams > 1 and settings.kept > vocab:
         raise InputError(f"num_beams is {beams}: {settings.kept} candidates a step, and the vocabulary has {vocab} tokens.")
     if settings.min_length > settings.max_length:
-        raise InputError(f"at least {settings.min_length} and at most {settings.max_length} tokens were asked for.")
+        raise InputError(
+            f"min_length or min_new_tokens asks for at least {settings.min_length} tokens, prompt included, and max_length or "
+            f"max_new_tokens for at most {settings.max_length}."
+        )
     tokens = {
         "eos_token_id": settings.eos,
         "pad_token_id": (settings.pad,),
@@ -129,8 +138,8 @@ def check(settings: Settings, vocab: int) -> None:
     }
     for name, ids in tokens.items():
         for one in ids:
-            if not 0 <= one < vocab:
-                raise InputError(f"{name} holds {one}; the decoder's vocabulary is 0 to {vocab - 1}.")
+            if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < vocab:
+                raise InputError(f"{name} holds {one!r}; the decoder's vocabulary is 0 to {vocab - 1}.")
 
 
 def as_tuple(value: int | list[int] | None) -> tuple[int, ...]:
@@ -138,6 +147,13 @@ def as_tuple(value: int | list[int] | None) -> tuple[int, ...]:
     if value is None:
         return ()
     return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; False where nothing is set."""
+    if value is not None and not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; True or False was expected.")
+    return bool(value)
 
 
 def number(name: str, value: Any, default: int, *, low: int) -> int:

@@ -1,4 +1,4 @@
-"""A model's texts for pairs of texts, scored with ROUGE, BLEU and chrF; and a baseline that copies the first sentence."""
+"""A model's texts, scored with ROUGE, BLEU and chrF; and a baseline that copies the first sentence."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -57,9 +57,9 @@ def score(
         raise DataError(
             f"{len(predictions)} texts and {len(references)} references came; the same number was expected."
         )
-    rouge = mean_estimates(rouge_scores(predictions, references), seed=seed, resamples=resamples)
+    rouge1, rouge2, rouge_l = mean_estimates(rouge_scores(predictions, references), seed=seed, resamples=resamples)
     bleu, chrf = bleu_and_chrf(predictions, references, seed=seed, resamples=resamples)
-    return Scores(*rouge, bleu=bleu, chrf=chrf, pairs=len(predictions), predictions=tuple(predictions))
+    return Scores(rouge1, rouge2, rouge_l, bleu, chrf, len(predictions), tuple(predictions))
 
 
 def evaluate(
@@ -73,9 +73,10 @@ def evaluate(
 ) -> Scores:
     """What a model writes of the sources of `pairs`, scored against their targets.
 
-    `model` is what `pipeline` takes, or a Writer; `pairs` are of `read_pairs`, or tuples of source and target. `settings` are a Writer's: fields of GenerationConfig, batch_size,
-    truncation. Sources go in batches of like lengths; `progress` is called with the number of pairs after each. `seed`
-    is that of the intervals, and of sampling where do_sample asks for it.
+    `model` is what `pipeline` takes, or a Writer; `pairs` are of `read_pairs`, or tuples of source and target.
+    `settings` are a Writer's: fields of GenerationConfig, batch_size, truncation. Sources go in batches of like
+    lengths; `progress` is called with the number of pairs after each. `seed` is that of the intervals, and of sampling
+    where do_sample asks for it.
 
     Raises DataError for no pairs, InputError for sources that do not fit, TypeError for an unknown setting.
     """

@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals (Efron 1979; of BLEU: https://aclanthology.org/W04-3250), of means and corpus scores."""
+"""Bootstrap confidence intervals (Efron 1979; https://aclanthology.org/W04-3250) of means and corpus scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""ROUGE-1, ROUGE-2 and ROUGE-L (https://aclanthology.org/W04-1013) as rouge-score computes them: F-measures, stemmed."""
+"""ROUGE-1, ROUGE-2 and ROUGE-L (https://aclanthology.org/W04-1013) by rouge-score: F-measures, stemmed."""
 
 from collections.abc import Sequence
 

@@ -23,6 +23,7 @@ from conjoin.joining import (
     CrossAttentionInit,
     OpenPart,
     check_share,
+    check_tokenizers,
     check_vocabulary,
     open_part,
     shared_names,
@@ -131,8 +132,8 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
     ) -> Self:
         """Joins a pretrained encoder and a pretrained decoder, each a folder or a hub id.
 
-        `encoder_*` and `decoder_*` options are overrides of the parts' configs (`decoder_num_hidden_layers=6`), their
-        hub options (`encoder_revision`), or ready parts (`encoder_model`). Generation settings are taken too. What the
+        `encoder_*` and `decoder_*` options are overrides of the parts' configs (`decoder_num_hidden_layers=6`), the layers
+        to keep (`decoder_keep_layers=[0, 2, 4]`), hub options (`encoder_revision`), or ready parts (`encoder_model`). Generation settings are taken too. What the
         join makes new is initialised by `cross_attention_init`: "random" (the decoder's own initialiser),
         "self_attention" (a copy of its layer's self-attention) or "zero_gate" (behind a learned gate that starts at
         zero, so that the decoder starts as the language model it was); its names are in `new_parameters`. The special
@@ -160,7 +161,7 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
         model: Self = on_meta(lambda: cls(config))  # type: ignore[assignment, arg-type, return-value]
         model._load_sides({"encoder": encoder, "decoder": decoder}, kind, place_on, cross_attention_init)
         model.encoder.tokenizer, model.decoder.tokenizer = tokenizer_of(encoder), target
-        check_vocabulary(model.config, model.tokenizers)
+        check_tokenizers(model.config, model.encoder.tokenizer, model.decoder.tokenizer)
         model.eval()
         return model
 
@@ -233,8 +234,7 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
             local_files_only=local_files_only,
             cache_dir=cache_dir,
         )
-        if config is None:
-            config = EncoderDecoderConfig.from_folder(folder)
+        config = EncoderDecoderConfig.from_folder(folder) if config is None else config.copy()
         config.generation = config.generation.updated(generation)
         check_share(config)
         model: Self = on_meta(lambda: cls(config))  # type: ignore[assignment, arg-type, return-value]
@@ -258,7 +258,7 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
                 wanted = {n: tuple(t.shape) for n, t in part.state_dict().items() if n not in gone}
                 family = family_of(part.config.model_type)
                 side = role_of(part.config.model_type, role)
-                plans[role] = planned = plan(family, side, wanted, available, layers=part.spec.layers)
+                plans[role] = planned = plan(family, side, wanted, available, layers=range(part.spec.layers))
                 report.missing |= {own + ours: own + theirs for ours, theirs in planned.report.missing.items()}
                 report.mismatched += [own + one for one in planned.report.mismatched]
                 if not gone:
@@ -391,7 +391,7 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
     forward = checked_names(BaseEncoderDecoder.forward)
 
     def freeze(self, *parts: PartName) -> None:
-        """Excludes parts from training: "encoder", "decoder", "embeddings", "cross_attention", "projection", "new"."""
+        """Excludes parts (see `conjoin.parameters.PartName`) from training: "encoder", "token_embeddings", "new"..."""
         self._train(parts, False)
 
     def unfreeze(self, *parts: PartName) -> None:

@@ -240,7 +240,7 @@ def file_tensors(part: Any, role: RoleName, skip: Iterable[str] = ()) -> dict[st
     gone = set(skip)
     arrays = {n: t.detach() for n, t in part.state_dict().items() if n not in gone}
     return to_file(
-        role_of(part.config.model_type, role), arrays, layers=part.spec.layers, concat=lambda parts: torch.cat(parts, 0)
+        role_of(part.config.model_type, role), arrays, layers=range(part.spec.layers), concat=lambda parts: torch.cat(parts, 0)
     )
 
 

@@ -1,4 +1,4 @@
-"""Which examples make which batch: of like lengths, shuffled by seed and epoch alone, as many steps for each process."""
+"""Which examples make which batch: of like lengths, shuffled by seed and epoch alone, as many for each process."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """Training checkpoints: folders that appear whole or not at all, from which a run goes on exactly where it was.
 
-output/checkpoints/step-N/ holds the model, as save_pretrained writes it, with optimiser.pt (optimiser and random states)
-and state.json (position, scores, recipe) beside it. Whatever is being written or deleted there has a name that begins with
-a dot, and is swept away by the next run.
+output/checkpoints/step-N/ holds the model, as save_pretrained writes it, with optimiser.pt (optimiser and random
+states) and state.json (position, scores, recipe) beside it. Whatever is being written or deleted there has a name that
+begins with a dot, and is swept away by the next run.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import pickle
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from conjoin.errors import CheckpointError
 from conjoin.tokens import TARGET_FOLDER
 from conjoin.torch.model import EncoderDecoderModel
 
-__all__ = ["Checkpoints", "Progress", "load_weights"]
+__all__ = ["Checkpoints", "Standing", "bytes_needed", "load_weights"]
 
 STEP = re.compile(r"^step-(\d+)$")
 STATE_FILE, OPTIMISER_FILE = "state.json", "optimiser.pt"
@@ -32,7 +32,7 @@ SMALL_FILES = 50_000_000  # bytes, for tokenizers and configs
 
 
 @dataclass
-class Progress:
+class Standing:
     """How far a run is, and what it found on the way."""
 
     step: int = 0
@@ -56,24 +56,29 @@ class Checkpoints:
         return self.folder / f"step-{step}"
 
     def steps(self) -> list[int]:
-        """The steps from which training can go on, in order. The best's optimiser state may be gone: it is no such step."""
+        """The steps from which training can go on, in order; of an old best one only the model is left."""
         if not self.folder.is_dir():
             return []
         found = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
-        return sorted(step for step, path in found if (path / OPTIMISER_FILE).is_file() and (path / STATE_FILE).is_file())
+        return sorted(
+            step for step, path in found if (path / OPTIMISER_FILE).is_file() and (path / STATE_FILE).is_file()
+        )
 
-    def prepare(self, needed: int) -> None:
+    def prepare(self, needed: int, fresh: bool) -> None:
         """Makes the folder, sweeps away what an interrupted run left, and sees that there is room for `needed` bytes.
 
-        Raises CheckpointError where the folder cannot be made, or its disk is too full.
+        With `fresh` all checkpoints are removed. Raises CheckpointError where the folder cannot be made, or its disk
+        is too full.
         """
         for path in (self.output, self.folder):
             if path.exists() and not path.is_dir():
                 raise CheckpointError(f'"{path}" is a file; a folder to save in was expected.')
-        require_space(self.output, needed)
+        require_space(self.output, max(needed - size_of(self.folder), needed // (self.keep + 3)))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.sweep()
+            if fresh:
+                self.clear()
         except OSError as error:
             raise CheckpointError(f'"{self.folder}" cannot be written: {error.strerror}.') from None
 
@@ -83,16 +88,14 @@ class Checkpoints:
             remove(path)
 
     def clear(self) -> None:
-        """Removes all checkpoints, newest last, so that whenever it is interrupted what is left can be resumed or not."""
-        if not self.folder.is_dir():
-            return
+        """Removes all checkpoints."""
         numbered = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
         for _, path in sorted(numbered):
             self.delete(path)
 
     def save(self, model: EncoderDecoderModel, state: dict[str, Any], tensors: dict[str, Any]) -> Path:
-        """Writes the checkpoint of state["progress"]["step"]. Raises CheckpointError where it cannot be written."""
-        step: int = state["progress"]["step"]
+        """Writes the checkpoint of state["standing"]["step"]. Raises CheckpointError where it cannot be written."""
+        step: int = state["standing"]["step"]
         made, target = self.folder / f".step-{step}.part", self.path(step)
         remove(made)
         model.save_pretrained(made)
@@ -106,7 +109,9 @@ class Checkpoints:
             sync_folder(self.folder)
         except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by RuntimeError
             remove(made)
-            raise CheckpointError(f'"{target}" could not be written ({error}); earlier checkpoints are unchanged.') from None
+            raise CheckpointError(
+                f'"{target}" could not be written ({error}); earlier checkpoints are unchanged.'
+            ) from None
         return target
 
     def prune(self, best: int | None) -> None:
@@ -128,7 +133,7 @@ class Checkpoints:
         os.rename(path, gone)
         remove(gone)
 
-    def load(self, step: int, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    def load(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """What `save` was given: state and tensors. Raises CheckpointError for a broken file."""
         path = self.path(step) / OPTIMISER_FILE
         try:
@@ -185,9 +190,9 @@ def load_weights(model: EncoderDecoderModel, folder: Path) -> None:
         tensor.copy_(there[name])
 
 
-def state_of(progress: Progress, facts: dict[str, Any]) -> dict[str, Any]:
-    """What state.json holds."""
-    return {"version": 1, "progress": asdict(progress), **facts}
+def size_of(folder: Path) -> int:
+    """Bytes of all files under a folder; 0 where it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pairs of texts from a file (JSON lines, CSV, TSV, Parquet) or a data set of the hub; what cannot be used is refused."""
+"""Pairs of texts from a file (JSON lines, CSV, TSV, Parquet) or a data set of the hub; what is no text is refused."""
 
 import csv
 import gzip
@@ -32,7 +32,9 @@ class Pairs:
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.targets):
-            raise DataError(f"{self.name}: {len(self.sources)} sources and {len(self.targets)} targets; as many were expected.")
+            raise DataError(
+                f"{self.name}: {len(self.sources)} sources and {len(self.targets)} targets; as many were expected."
+            )
         if not self.sources:
             raise DataError(f"{self.name} has no pairs; at least one was expected.")
 
@@ -84,8 +86,8 @@ def text_of(row: Row, column: str, where: str) -> str:
     if column not in row:
         names = [str(name) for name in row]
         raise DataError(
-            f'{where}: there is no column "{column}"{nearest(column, names)}; it has {", ".join(names) or "none"}. Name them '
-            f"with source_column and target_column."
+            f'{where}: there is no column "{column}"{nearest(column, names)}; it has {", ".join(names) or "none"}. '
+            f"Name the columns with source_column and target_column (--source-column, --target-column)."
         )
     text = row[column]
     if not isinstance(text, str):
@@ -131,7 +133,9 @@ def list_rows(path: Path, file: TextIO) -> Iterator[tuple[str, Row]]:
     try:
         found = json.load(file)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f'"{path}" is not JSON ({error}); a list of objects, or one object a line, was expected.') from None
+        raise DataError(
+            f'"{path}" is not JSON ({error}); a list of objects, or one object a line, was expected.'
+        ) from None
     for number, row in enumerate(found, 1):
         if not isinstance(row, dict):
             raise DataError(f'"{path}", item {number} is {short(row)}; an object with the two columns was expected.')
@@ -147,7 +151,7 @@ def csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
             for row in reader:
                 yield f"line {reader.line_num}", whole_row(row, f'"{path}", line {reader.line_num}')
         except csv.Error as error:
-            raise DataError(f'"{path}", line {reader.line_num} is malformed: {error}.') from None
+            raise DataError(f'"{path}", line {reader.reader.line_num} is malformed: {error}.') from None
 
 
 def whole_row(row: dict[str | None, Any], where: str) -> Row:

@@ -27,7 +27,9 @@ def cpu_has_bfloat16(facts: Path) -> bool:
     """Whether /proc/cpuinfo names bfloat16 instructions; False where there is no such file."""
     if not facts.is_file():
         return False
-    lines = (line for line in facts.read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith("flags"))
+    lines = (
+        line for line in facts.read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith("flags")
+    )
     return not CPU_FLAGS.isdisjoint(next(lines, "").split())
 
 

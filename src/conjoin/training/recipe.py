@@ -16,6 +16,7 @@ DEFAULT_EPOCHS = 3
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
+Start = Literal["plain", "copy"]
 
 # Of each number: its type, the least and the most that it can be, and whether None is a value.
 NUMBERS: dict[str, tuple[type, float, float, bool]] = {
@@ -82,12 +83,18 @@ class Recipe:
     save_every: int | None = None  # steps; at each evaluation
     generation_examples: int = 200  # how many validation pairs are generated for at an evaluation
     keep_checkpoints: int = 2  # the newest, and the best beside them
+    start: Start = "copy"  # what the join made new is first made ready to copy (start.py), where it can; or "plain"
     seed: int = 42
 
     def __post_init__(self) -> None:
         for name, rule in NUMBERS.items():
             check_number(name, getattr(self, name), *rule)
-        for name, kind in (("schedule", Schedule), ("precision", Precision), ("device", Device)):
+        for name, kind in (
+            ("schedule", Schedule),
+            ("precision", Precision),
+            ("device", Device),
+            ("start", Start),
+        ):
             check_choice(name, getattr(self, name), get_args(kind))
         if not isinstance(self.freeze, tuple):
             raise ConfigError(f'freeze is {self.freeze!r}; a tuple of parts was expected, such as ("embeddings",).')
@@ -133,7 +140,9 @@ def check_number(name: str, value: Any, kind: type, low: float, high: float, opt
     kinds = (int, float) if kind is float else (int,)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         what = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"{name} is {value!r}; {what} from {low:g} to {high:g}{' or None' if optional else ''} was expected.")
+        raise ConfigError(
+            f"{name} is {value!r}; {what} from {low:g} to {high:g}{' or None' if optional else ''} was expected."
+        )
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -1,8 +1,8 @@
 """Texts to ids, once before training: sources as the encoder reads them, targets as the labels that the decoder learns.
 
-Labels are the target's own tokens and the end token, without the [CLS] or <s> that many tokenizers put first: the decoder
-reads its start token and then the labels but for the last, so a first [CLS] among the labels would come twice, and the
-model would spend its first step on a token that is always the same.
+Labels are the target's own tokens and the end token, without the [CLS] or <s> that many tokenizers put first: the
+decoder reads its start token and then the labels but for the last, so a first [CLS] among the labels would come twice,
+and the model would spend its first step on a token that is always the same.
 """
 
 import hashlib
@@ -67,7 +67,10 @@ class Examples:
 def limits_of(model: EncoderDecoderModel, source: int | None, target: int | None) -> Limits:
     """The limits asked for, or the model's positions. Raises ConfigError for more than the model has."""
     found = []
-    for name, asked, part in (("max_source_length", source, model.encoder), ("max_target_length", target, model.decoder)):
+    for name, asked, part in (
+        ("max_source_length", source, model.encoder),
+        ("max_target_length", target, model.decoder),
+    ):
         positions = part.spec.max_length
         if asked is not None and asked > positions:
             raise ConfigError(f"{name} is {asked} and the {part.role} has positions for {positions} tokens; lower it.")

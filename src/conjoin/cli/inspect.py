@@ -1,0 +1,264 @@
+"""`conjoin inspect`: what a model is, its sizes and tokens, and what a join would add; no weights are loaded."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from conjoin.checkpoint import TensorFolder
+from conjoin.composite import EncoderDecoderConfig, any_config, part_config
+from conjoin.config import CONFIG_FILE, ModelConfig, read_json
+from conjoin.errors import CheckpointError, ConfigError
+from conjoin.families import family_of, role_of
+from conjoin.generation import GENERATION_FILE, SPECIAL_TOKENS
+from conjoin.hub import resolve
+from conjoin.joining import shared_names
+from conjoin.parameters import PartName, members
+from conjoin.seq2seq import spec_of
+from conjoin.spec import RoleName, StackSpec
+from conjoin.tokens.finding import TOKENIZER_FILES, find_pair
+from conjoin.tokens.pair import TokenizerLike
+from conjoin.weights import canonical, choose_prefix, instances
+
+__all__ = ["describe", "inspect"]
+
+Shape = tuple[int, ...]
+ROLES: tuple[RoleName, ...] = ("encoder", "decoder")
+PARTS: tuple[PartName, ...] = ("encoder", "decoder", "projection", "embeddings", "cross_attention", "head")
+WEIGHTS = (".safetensors", ".bin")
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "U8": "uint8"}
+
+
+def inspect(
+    model: Annotated[
+        str, typer.Argument(metavar="DIR|HUB_ID", help="A joined model, or a single one.", show_default=False)
+    ],
+    revision: Annotated[
+        str | None, typer.Option(help="Of a hub id: a branch, tag or commit.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a model is: families, sizes, parameters, special tokens, tokenizers, files.
+
+    Of a single model: what would be new if it were the encoder or the decoder of a join. No weights are loaded; of a
+    hub id none are fetched.
+    """
+    found = describe(model, revision=revision)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from conjoin.cli.inspect_view import show
+
+    show(found)
+
+
+@dataclass
+class Stored:
+    """What the files of weights hold, without the weights: shapes, and how many numbers there are of each type."""
+
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    dtypes: Counter[str] = field(default_factory=Counter)
+
+
+def describe(name: str | Path, *, revision: str | None = None) -> dict[str, Any]:
+    """What a folder or hub id is, as plain data. Reads configs, tokenizers, and the headers of files of weights.
+
+    Raises CheckpointError, ConfigError.
+    """
+    folder = resolve(name, files=[CONFIG_FILE, GENERATION_FILE, *TOKENIZER_FILES], revision=revision)
+    document = read_json(folder / CONFIG_FILE)
+    config = any_config(document)
+    remote = not Path(name).expanduser().is_dir()
+    stored = hub_stored(str(name), revision) if remote else folder_stored(folder)
+    found: dict[str, Any] = {"name": str(name), "model_type": document.get("model_type")}
+    if isinstance(config, EncoderDecoderConfig):
+        found |= joined(EncoderDecoderConfig.from_folder(folder), stored)
+        found["special_tokens"] = special_tokens(EncoderDecoderConfig.from_folder(folder), folder)
+    else:
+        found |= single(config, stored)
+    found["tokenizers"] = tokenizers(folder)
+    found["dtypes"] = dict(stored.dtypes.most_common())
+    found["files"] = {} if remote else files(folder)
+    return found
+
+
+def joined(config: EncoderDecoderConfig, stored: Stored) -> dict[str, Any]:
+    """What is said of a joined model."""
+    counts: dict[str, int] = {}
+    for role in ROLES:
+        own = {n.removeprefix(f"{role}."): s for n, s in stored.shapes.items() if n.startswith(f"{role}.")}
+        ours = parameter_counts(config.part(role), role, own)
+        gone = shared_names(config, list(ours)) if role == "encoder" else []
+        counts |= {f"{role}.{n}": count for n, count in ours.items() if n not in gone}
+    counts |= {n: prod(s) for n, s in stored.shapes.items() if n.startswith("enc_to_dec_proj.")}
+    names = list(counts)
+    by_part: dict[str, int] = {part: sum(counts[n] for n in members([part], names, ())) for part in PARTS}
+    sides: dict[str, Any] = {role: sizes(config.part(role).model_type, config.spec(role)) for role in ROLES}
+    parameters: dict[str, int] = {**by_part, "total": sum(counts.values())} if counts else {}
+    settings = {k: v for k, v in config.generation.to_dict().items() if k not in SPECIAL_TOKENS}
+    return {"joined": True, **sides, "share": config.share, "parameters": parameters, "generation": settings}
+
+
+def single(config: ModelConfig, stored: Stored) -> dict[str, Any]:
+    """What is said of a single model: what it would be, and what would be new, on either side of a join."""
+    found: dict[str, Any] = {"joined": False, "parameters": {"total": sum(map(prod, stored.shapes.values()))}}
+    for role in ROLES:
+        try:
+            role_of(config.model_type, role)
+        except ConfigError as error:
+            found[role] = {"cannot": str(error)}
+            continue
+        part = part_config(config, role)
+        new = new_counts(part, role, stored.shapes) if stored.shapes else {}
+        found[role] = {**sizes(part.model_type, spec_of(part, role)), "new": new}
+    return found
+
+
+def sizes(model_type: str, spec: StackSpec) -> dict[str, Any]:
+    """The sizes of a stack."""
+    return {
+        "family": model_type,
+        "layers": spec.layers,
+        "width": spec.width,
+        "heads": spec.heads,
+        "ffn": spec.ffn,
+        "positions": spec.max_length,
+        "vocabulary": spec.vocab,
+    }
+
+
+def parameter_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """How many numbers each of our parameters has, out of the shapes of a part's file."""
+    family, side, spec = family_of(config.model_type), role_of(config.model_type, role), spec_of(config, role)
+    names = canonical(list(shapes), family.old_names)
+    prefix = choose_prefix(side, range(spec.layers), names)
+    counts: dict[str, int] = {}
+    for row, ours, theirs, also in instances(side, range(spec.layers)):
+        if not wanted(ours[0], spec):
+            continue
+        candidates = (theirs if row.rooted else prefix + theirs, *also)
+        found = next((names[c] for c in candidates if c in names), None)
+        if found is not None:
+            counts |= dict.fromkeys(ours, prod(shapes[found]) // len(ours))
+    return counts
+
+
+def wanted(name: str, spec: StackSpec) -> bool:
+    """Whether a stack has a parameter of this name, of those that not every stack of a family has."""
+    if name == "output.weight":
+        return spec.head != "none" and not spec.tied
+    if name == "head.bias":
+        return spec.head_bias == "trained"  # a fixed one is no parameter
+    if name.startswith("head."):
+        return spec.head == "transform"
+    if name == "embed.segment.weight":
+        return spec.types > 0
+    return not name.endswith(".gate") or spec.cross_gate
+
+
+def new_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """How many numbers a join would have to make up for a part, by kind: cross-attention, head."""
+    spec = spec_of(config, role)
+    there = parameter_counts(config, role, shapes)
+    every = [n for _, ours, _, _ in instances(role_of(config.model_type, role), range(spec.layers)) for n in ours]
+    missing = [n for n in every if n not in there and wanted(n, spec)]
+    new: Counter[str] = Counter()
+    for name in missing:
+        if ".cross" in name:
+            new["cross_attention"] += new_size(name, spec)
+        elif name.startswith(("head.", "output.")):
+            new["head"] += new_size(name, spec)
+    return dict(new)
+
+
+def new_size(name: str, spec: StackSpec) -> int:
+    """How many numbers a parameter has that a join makes: square projections, norms, and a head."""
+    if name == "output.weight":
+        return spec.vocab * spec.width
+    if name == "head.bias":
+        return spec.vocab
+    square = name.endswith(".weight") and "norm" not in name
+    return spec.width**2 if square else spec.width
+
+
+def special_tokens(config: EncoderDecoderConfig, folder: Path) -> dict[str, Any]:
+    """Each special token's id or ids, and the strings that the target tokenizer has for them."""
+    pair = find_pair(folder)
+    found = {}
+    for name in SPECIAL_TOKENS:
+        value = getattr(config.generation, name)
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        texts = [] if pair is None else [pair.target.convert_ids_to_tokens(one) for one in ids]
+        found[name] = {"ids": ids, "tokens": texts}
+    return found
+
+
+def tokenizers(folder: Path) -> dict[str, Any]:
+    """The class and the number of tokens of the source and of the target tokenizer."""
+    pair = find_pair(folder)
+    if pair is None:
+        return {}
+
+    def said(one: TokenizerLike) -> dict[str, Any]:
+        return {"class": type(one).__name__, "vocabulary": len(one)}
+
+    return {"source": said(pair.source)} if pair.same else {"source": said(pair.source), "target": said(pair.target)}
+
+
+def files(folder: Path) -> dict[str, int]:
+    """The files of a folder, with their bytes."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return {str(p.relative_to(folder)): p.stat().st_size for p in paths}
+
+
+def folder_stored(folder: Path) -> Stored:
+    """What the headers of a folder's safetensors files say; a .bin file is mapped, for its tensors have no header."""
+    if not any(p.suffix in WEIGHTS for p in folder.iterdir()):
+        return Stored()
+    found = Stored()
+    with TensorFolder(folder, "pt" if not any(folder.glob("*.safetensors*")) else "np") as tensors:
+        found.shapes |= tensors.shapes
+        headers: dict[str, dict[str, str]] = {}
+        for name, file in tensors.file_of.items():
+            if file.endswith(".bin"):
+                dtype = str(tensors.read(name).dtype).removeprefix("torch.")
+            else:
+                dtype = headers.setdefault(file, {}).get(name) or header_types(folder / file, headers[file])[name]
+            found.dtypes[DTYPES.get(dtype, dtype)] += prod(tensors.shapes[name])
+    return found
+
+
+def header_types(path: Path, types: dict[str, str]) -> dict[str, str]:
+    """Fills `types` with the type of each tensor of a safetensors file: 8 bytes of length, then JSON."""
+    with path.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(size))
+    types |= {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+    return types
+
+
+def hub_stored(name: str, revision: str | None) -> Stored:
+    """What the headers of a hub repository's safetensors files say, without fetching the weights."""
+    from huggingface_hub import get_safetensors_metadata
+    from huggingface_hub.errors import HTTPError, NotASafetensorsRepoError  # type: ignore[attr-defined]
+
+    found = Stored()
+    try:
+        metadata = get_safetensors_metadata(name, revision=revision)
+    except NotASafetensorsRepoError:
+        return found  # a .bin cannot be looked into without fetching it
+    except (HTTPError, OSError) as error:
+        first = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f'the weights of "{name}" could not be looked at ({first}); try again, or pass a folder.'
+        ) from None
+    for file in metadata.files_metadata.values():
+        for tensor, info in file.tensors.items():
+            found.shapes[tensor] = tuple(info.shape)
+            found.dtypes[DTYPES.get(info.dtype, info.dtype)] += prod(info.shape)
+    return found

@@ -1,0 +1,60 @@
+"""Options that several commands have, so that they are the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "BatchSize",
+    "DType",
+    "Device",
+    "LengthPenalty",
+    "MaxNewTokens",
+    "MinNewTokens",
+    "Model",
+    "NoRepeat",
+    "NumBeams",
+    "Repetition",
+    "Truncate",
+    "device_name",
+]
+
+Model = Annotated[
+    str, typer.Argument(metavar="DIR", help="A folder of a joined model, or its hub id.", show_default=False)
+]
+NumBeams = Annotated[
+    int | None, typer.Option(help="Beams; 1 is greedy search. [default: the model's]", show_default=False)
+]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(help="Most tokens to write. [default: the model's, or 256]", show_default=False)
+]
+MinNewTokens = Annotated[int | None, typer.Option(help="Least tokens to write.", show_default=False)]
+LengthPenalty = Annotated[
+    float | None, typer.Option(help="Of beams: above 0 favours long texts, below 0 short ones.", show_default=False)
+]
+NoRepeat = Annotated[
+    int | None, typer.Option("--no-repeat-ngram-size", help="No n tokens in a row come twice.", show_default=False)
+]
+Repetition = Annotated[
+    float | None,
+    typer.Option("--repetition-penalty", help="Above 1: tokens already written lose.", show_default=False),
+]
+BatchSize = Annotated[int, typer.Option(help="Texts at once.")]
+Truncate = Annotated[
+    bool,
+    typer.Option("--truncate/--no-truncate", help="Drop the end of a source too long for the encoder, or stop there."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help='"cpu", "cuda", "cuda:1", or a number. [default: the GPU where there is one]', show_default=False
+    ),
+]
+DType = Annotated[
+    str | None, typer.Option(help='"float32", "bfloat16", "float16". [default: the file\'s]', show_default=False)
+]
+
+
+def device_name(device: str | None) -> str | int | None:
+    """A device as `pipeline` takes it: a number where it is one."""
+    return int(device) if device is not None and device.removeprefix("-").isdecimal() else device

@@ -1,0 +1,155 @@
+"""`conjoin train`: joins an encoder and a decoder, or takes a joined model, and fine-tunes it on pairs of texts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from conjoin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from conjoin.torch import EncoderDecoderModel
+    from conjoin.training import Recipe, Result
+
+__all__ = ["train"]
+
+SIGNALLED = 128  # what a shell adds to the number of the signal that ended a program
+
+
+def option(text: str, *names: str) -> Any:
+    """An option that shows no default of its own: the recipe's is said in the text."""
+    return typer.Option(*names, help=text, show_default=False)
+
+
+def train(
+    train_file: Annotated[str, option("Pairs to learn from: a file, or a data set of the hub.", "--train")],
+    output: Annotated[Path, option("The folder for the model.", "--output", "-o")],
+    encoder: Annotated[str | None, option("A pretrained encoder: folder or hub id.")] = None,
+    decoder: Annotated[str | None, option("A pretrained decoder: folder or hub id.")] = None,
+    model: Annotated[
+        str | None, option("A joined model to train further, in place of --encoder and --decoder.")
+    ] = None,
+    validation: Annotated[str | None, option("Pairs to choose the best checkpoint by.")] = None,
+    source_column: Annotated[str, typer.Option(help="The column of sources.")] = "document",
+    target_column: Annotated[str, typer.Option(help="The column of targets.")] = "summary",
+    train_split: Annotated[str, typer.Option(help="The split to learn from, of a data set.")] = "train",
+    validation_split: Annotated[str, typer.Option(help="The split of --validation, of a data set.")] = "validation",
+    share: Annotated[str, typer.Option(help="What both sides share: none, embeddings or all.")] = "none",
+    cross_attention_init: Annotated[
+        str, typer.Option(help="How new cross-attention starts: random, self_attention or zero_gate.")
+    ] = "random",
+    epochs: Annotated[int | None, option("Train so many times over the pairs (3 without any limit).")] = None,
+    max_steps: Annotated[int | None, option("Train for so many steps.")] = None,
+    minutes: Annotated[float | None, option("Train for so long, the schedule following the clock.")] = None,
+    batch_size: Annotated[int | None, option("Examples in a batch (32).")] = None,
+    batch_tokens: Annotated[int | None, option("Tokens in a batch, in place of --batch-size.")] = None,
+    accumulate: Annotated[int | None, option("Batches in a step (1).")] = None,
+    learning_rate: Annotated[float | None, option("Of pretrained weights (5e-4).")] = None,
+    new_learning_rate: Annotated[float | None, option("Of what the join makes new (1e-3).")] = None,
+    warmup_ratio: Annotated[float | None, option("The share of the run in which rates rise (0.1).")] = None,
+    schedule: Annotated[str | None, option("linear, cosine or constant (linear).")] = None,
+    weight_decay: Annotated[float | None, option("Of weights that are not biases or norms (0.01).")] = None,
+    label_smoothing: Annotated[float | None, option("From 0 to below 1 (0).")] = None,
+    dropout: Annotated[float | None, option("In place of the models' own.")] = None,
+    freeze: Annotated[
+        list[str] | None, option("A part that is not trained, such as embeddings; may be repeated.")
+    ] = None,
+    start: Annotated[str | None, option("copy: new parts are first made ready to copy; or plain (copy).")] = None,
+    precision: Annotated[str | None, option("auto, float32 or bfloat16 (auto).")] = None,
+    device: Annotated[str | None, option("auto or cpu (auto: a GPU where there is one).")] = None,
+    max_source_length: Annotated[
+        int | None, option("Tokens; longer sources are cut (the encoder's positions).")
+    ] = None,
+    max_target_length: Annotated[
+        int | None, option("Tokens; longer targets are cut (the decoder's positions).")
+    ] = None,
+    evaluate_every: Annotated[int | None, option("Steps between evaluations (each epoch).")] = None,
+    save_every: Annotated[int | None, option("Steps between checkpoints (each evaluation).")] = None,
+    generation_examples: Annotated[int | None, option("Validation pairs to generate for; 0 for none (200).")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
+    seed: Annotated[int | None, option("Of everything that is drawn (42).")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Join an encoder and a decoder, or take a joined model, and fine-tune it on pairs of texts.
+
+    The best model by validation (the last, without --validation) is put into the output folder. A run that was
+    interrupted goes on when the same command is given again.
+    """
+    given = {
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "minutes": minutes,
+        "batch_size": batch_size,
+        "batch_tokens": batch_tokens,
+        "gradient_accumulation_steps": accumulate,
+        "learning_rate": learning_rate,
+        "new_learning_rate": new_learning_rate,
+        "warmup_ratio": warmup_ratio,
+        "schedule": schedule,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "dropout": dropout,
+        "freeze": tuple(freeze) if freeze else None,
+        "start": start,
+        "precision": precision,
+        "device": device,
+        "max_source_length": max_source_length,
+        "max_target_length": max_target_length,
+        "evaluate_every": evaluate_every,
+        "save_every": save_every,
+        "generation_examples": generation_examples,
+        "seed": seed,
+    }
+    from conjoin.training import Recipe, read_pairs
+
+    recipe = Recipe.from_dict({name: value for name, value in given.items() if value is not None})
+    check_parts(encoder, decoder, model, output)
+    columns = {"source_column": source_column, "target_column": target_column}
+    pairs = read_pairs(train_file, **columns, split=train_split)
+    held_out = None if validation is None else read_pairs(validation, **columns, split=validation_split)
+
+    from conjoin.training import train as run
+    from conjoin.training.evaluate import text_scores
+
+    joined = opened(encoder, decoder, model, share, cross_attention_init, recipe)
+    result = run(joined, pairs, held_out, recipe, output, resume=resume, evaluate_generation=text_scores, quiet=quiet)
+    report(result, output, validation)
+
+
+def check_parts(encoder: str | None, decoder: str | None, model: str | None, output: Path) -> None:
+    """Raises ConfigError unless a joined model, or both parts of one, were named."""
+    if (model is None) == (encoder is None and decoder is None):
+        raise ConfigError("name --encoder and --decoder, or --model for a joined model; one of the two was expected.")
+    if model is None and (encoder is None or decoder is None):
+        raise ConfigError(f"--{'encoder' if encoder is None else 'decoder'} is missing; a join needs both sides.")
+    if model is not None and Path(model).resolve() == output.resolve():
+        raise ConfigError(
+            f'--output is the folder of --model, "{model}"; choose another, so that a run can be resumed.'
+        )
+
+
+def opened(
+    encoder: str | None, decoder: str | None, model: str | None, share: Any, cross: Any, recipe: "Recipe"
+) -> "EncoderDecoderModel":
+    """The model to train, the same for the same seed."""
+    from conjoin.torch import EncoderDecoderModel
+    from conjoin.training.randomness import seed_all
+
+    if model is not None:
+        return EncoderDecoderModel.from_pretrained(model)
+    seed_all(recipe.seed)
+    return EncoderDecoderModel.from_encoder_decoder_pretrained(
+        encoder, decoder, share=share, cross_attention_init=cross
+    )
+
+
+def report(result: "Result", output: Path, validation: str | None) -> None:
+    """Says where the model is and how to use it; after a signal, how to go on."""
+    if result.path is None:
+        typer.echo(f"Stopped after step {result.steps}; the same command goes on from {result.newest}.", err=True)
+        raise typer.Exit(SIGNALLED + (result.signal or 0))
+    typer.echo(f"The model is in {output} after {result.steps} steps and {result.seconds / 60:.1f} minutes.")
+    if result.best is not None:
+        typer.echo(f"Best by {result.best['metric']}: {result.best['value']:.4g}, after step {result.best['step']}.")
+    typer.echo(f"Use it:   echo 'a text' | conjoin generate {output} -")
+    typer.echo(f"Score it: conjoin evaluate {output} --data {validation or 'test.jsonl'}")

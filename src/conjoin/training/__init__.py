@@ -1,0 +1,43 @@
+"""Fine-tuning: pairs of texts and a recipe to a trained model in a folder.
+
+data.py         pairs of texts from files and data sets
+tokenise.py     texts to ids and labels, once
+batches.py      which examples make which batch
+recipe.py       every setting of a run
+precision.py    bfloat16 or float32
+optimiser.py    AdamW, its groups, the schedule
+stepping.py     one update of the weights
+adapting.py     what training changes about a model while it lasts
+randomness.py   random states
+evaluate.py     validation loss, scores of generated texts
+checkpoints.py  checkpoints that appear whole or not at all
+resuming.py     going on from one
+interrupts.py   SIGTERM and Ctrl-C
+reporter.py     the progress bar
+loop.py         train
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from conjoin.training.data import Pairs, read_pairs
+from conjoin.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from conjoin.training.loop import Result, train
+
+__all__ = ["Pairs", "Recipe", "Result", "read_pairs", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # Reading pairs needs no framework, and evaluation reads pairs too; training needs torch and accelerate.
+    if name not in ("Result", "train"):
+        raise AttributeError(f'module "conjoin.training" has no attribute "{name}"')
+    try:
+        from conjoin.training import loop
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "accelerate"):
+            raise
+        raise ImportError(
+            f'training needs {error.name}, which is not installed; run: pip install "conjoin[train]".'
+        ) from None
+    return getattr(loop, name)

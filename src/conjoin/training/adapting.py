@@ -1,0 +1,41 @@
+"""What training changes about a model while it lasts: frozen parts, dropout, float32 weights, training mode."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.recipe import Recipe
+from conjoin.training.tokenise import Examples
+
+__all__ = ["adapted", "expect_lengths"]
+
+
+@contextmanager
+def adapted(model: EncoderDecoderModel, recipe: Recipe) -> Iterator[None]:
+    """The model as it trains. Afterwards it is in evaluation mode, with its own dropout, and nothing more frozen."""
+    model.float()  # small updates are lost in bfloat16 weights
+    trained = {name: p.requires_grad for name, p in model.named_parameters()}
+    dropouts = [(m, m.p) for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    model.freeze(*recipe.freeze)
+    if recipe.dropout is not None:
+        for module, _ in dropouts:
+            module.p = recipe.dropout
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
+        for module, rate in dropouts:
+            module.p = rate
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(trained[name])
+            parameter.grad = None
+
+
+def expect_lengths(model: EncoderDecoderModel, examples: Examples) -> None:
+    """Lets the model generate texts as long as it learnt, where its settings do not say: 20 tokens would cut most."""
+    generation = model.config.generation
+    if generation.max_length is None and generation.max_new_tokens is None:
+        generation.max_new_tokens = int(examples.label_lengths.max())

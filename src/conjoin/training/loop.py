@@ -1,0 +1,311 @@
+"""`train`: from a model and pairs of texts to a trained model in a folder, resumable at any moment."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGTERM
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+
+import conjoin
+from conjoin.errors import ConfigError
+from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.adapting import adapted, expect_lengths
+from conjoin.training.batches import Batches, Rows, Share, share_of
+from conjoin.training.checkpoints import Checkpoints, Standing, bytes_needed, load_weights
+from conjoin.training.data import Pairs
+from conjoin.training.evaluate import GenerationScores, chosen_by, generation_scores, improves, validation_loss
+from conjoin.training.interrupts import Interrupts
+from conjoin.training.optimiser import factor, progress
+from conjoin.training.precision import chosen_precision
+from conjoin.training.randomness import seed_all
+from conjoin.training.recipe import RECIPE_FILE, Recipe
+from conjoin.training.reporter import Reporter
+from conjoin.training.resuming import facts_of, restore, save, take_up
+from conjoin.training.start import copy_ready
+from conjoin.training.stepping import Stepper
+from conjoin.training.tokenise import Examples, limits_of, tokenise
+
+__all__ = ["Result", "train"]
+
+SECONDS_BETWEEN_SAVES = 600.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did, the runs that it resumed included.
+
+    `path` is the folder of the model, or None where a signal ended the run before it was done. `newest` is the newest
+    checkpoint, `best` the step, metric and value of the best. `losses` has the mean loss of each step, `evaluations`
+    dictionaries of "step", "loss" and the scores of generated texts; `seconds` are of training and evaluation.
+    """
+
+    path: Path | None
+    newest: Path
+    steps: int
+    seconds: float
+    best: dict[str, Any] | None
+    losses: list[float]
+    evaluations: list[dict[str, float]]
+    signal: int | None = None
+
+
+def train(
+    model: EncoderDecoderModel,
+    train_pairs: Pairs,
+    validation_pairs: Pairs | None,
+    recipe: Recipe,
+    output_dir: str | Path,
+    *,
+    resume: bool = True,
+    evaluate_generation: GenerationScores | None = None,
+    quiet: bool = False,
+) -> Result:
+    """Trains a model on pairs, and saves the best one (the last, without validation pairs) in `output_dir`.
+
+    With `resume` a run that was interrupted goes on from its newest checkpoint; without, old checkpoints are removed.
+    `evaluate_generation` is called at each evaluation with the model and some validation pairs. SIGTERM and Ctrl-C save
+    a checkpoint and return. On return the model is the one that was saved, in float32 and evaluation mode.
+
+    Raises ConfigError, DataError or CheckpointError before any work, for settings, data or a folder that cannot be, and
+    ConjoinError where the loss is no longer a number: the checkpoints are then those before it.
+    """
+    accelerator = one_accelerator(recipe)
+    limits = limits_of(model, recipe.max_source_length, recipe.max_target_length)
+    precision = chosen_precision(recipe.precision, accelerator.device)
+    recipe = recipe.changed(precision=precision, max_source_length=limits.source, max_target_length=limits.target)
+    checkpoints = Checkpoints(Path(output_dir), recipe.keep_checkpoints)
+    main = accelerator.is_main_process
+    with adapted(model, recipe), Interrupts() as interrupts, Reporter(quiet or not main) as reporter:
+        if main:
+            checkpoints.prepare(bytes_needed(model, recipe.keep_checkpoints), fresh=not resume)
+        accelerator.wait_for_everyone()
+        examples = tokenise(model, train_pairs, limits)
+        held_out = None if validation_pairs is None else tokenise(model, validation_pairs, limits)
+        run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter)
+        run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
+        run.begin(held_out)
+        return run.finish() if run.go() else run.result(None)
+
+
+def one_accelerator(recipe: Recipe) -> Accelerator:
+    """Accelerate's view of this machine and its processes. Arithmetic and accumulation are ours: Accelerate's settings
+    of them belong to the whole Python process, and could not differ between two runs.
+
+    Raises ConfigError for a way of distributing other than a copy of the model in each process.
+    """
+    try:
+        accelerator = Accelerator(mixed_precision="no", cpu=recipe.device == "cpu")
+    except ValueError as error:
+        raise ConfigError(f"Accelerate was set up before in this process, in another way: {error}") from None
+    kind: DistributedType = accelerator.distributed_type
+    if kind not in (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU):
+        raise ConfigError(
+            f"Accelerate is set up for {kind.value}; one process, or several with a copy each, was expected."
+        )
+    return accelerator
+
+
+def evaluation_of(
+    run: "Run", pairs: Pairs | None, held_out: Examples | None, score: GenerationScores | None
+) -> Callable[[], dict[str, float]] | None:
+    """The evaluation of a run: validation loss, and scores of generated texts where they are asked for."""
+    if pairs is None or held_out is None:
+        return None
+    batches, count = run.batches_of(held_out), run.recipe.generation_examples
+
+    def evaluate() -> dict[str, float]:
+        pad, precision = run.stepper.pad, run.recipe.precision
+        loss = validation_loss(run.model, held_out, batches, pad=pad, precision=precision, accelerator=run.accelerator)
+        if score is None or count == 0:
+            return {"loss": loss}
+        return {**generation_scores(run.model, pairs.first(count), score, run.accelerator), "loss": loss}
+
+    return evaluate
+
+
+class Run:
+    """One run of training: what it trains, on what, and how far it is."""
+
+    def __init__(
+        self,
+        model: EncoderDecoderModel,
+        recipe: Recipe,
+        examples: Examples,
+        checkpoints: Checkpoints,
+        accelerator: Accelerator,
+        interrupts: Interrupts,
+        reporter: Reporter,
+    ) -> None:
+        self.model, self.recipe, self.examples = model, recipe, examples
+        self.checkpoints, self.accelerator = checkpoints, accelerator
+        self.interrupts, self.reporter = interrupts, reporter
+        self.batches = self.batches_of(examples)
+        self.standing = Standing()
+        self.evaluate: Callable[[], dict[str, float]] | None = None
+        self.plan: tuple[int, list[list[Rows]]] = (-1, [])
+        self.saved_at: tuple[int, float] = (-1, 0.0)  # step and seconds
+        self.pace = 0.0  # seconds of the last step
+        self.signal = 0
+
+    def batches_of(self, examples: Examples) -> Batches:
+        """Batches of the recipe's size."""
+        recipe = self.recipe
+        a_step = recipe.gradient_accumulation_steps * self.accelerator.num_processes
+        lengths = examples.source_lengths, examples.label_lengths
+        return Batches(*lengths, recipe.batch_size, recipe.batch_tokens, a_step, recipe.seed)
+
+    def begin(self, held_out: Examples | None) -> None:
+        """Takes up the newest checkpoint, or starts afresh; then everything is where it trains."""
+        self.facts = facts_of(self.recipe, self.batches.batches_a_step, self.examples, held_out)
+        seed_all(self.recipe.seed)
+        resumed = take_up(self.model, self.checkpoints, self.facts)
+        if resumed is None and self.recipe.start == "copy":
+            copy_ready(self.model, self.examples, self.recipe.seed)
+            self.model.train()
+        expect_lengths(self.model, self.examples)
+        self.stepper = Stepper(self.model, self.recipe, self.examples, self.accelerator)
+        seed_all(self.recipe.seed + self.accelerator.process_index)  # each process drops out other units
+        if resumed is not None:
+            self.standing, tensors = resumed
+            restore(self.stepper.optimiser, tensors, self.accelerator.process_index)
+            self.saved_at = self.standing.step, self.standing.seconds
+            self.reporter.resumed(self.done())
+            self.reporter.say(f"Going on after step {self.standing.step}.")
+        self.began = time.monotonic() - self.standing.seconds
+
+    # How far it is.
+
+    def steps(self) -> list[list[Rows]]:
+        """The steps of the present epoch."""
+        if self.plan[0] != self.standing.epoch:
+            self.plan = self.standing.epoch, self.batches.epoch(self.standing.epoch)
+        return self.plan[1]
+
+    def done(self, steps: int = 0, seconds: float = 0.0) -> float:
+        """How much of the run is over, 0 to 1, or will be so many steps and seconds later."""
+        standing, at = self.standing, self.standing.step_in_epoch + steps
+        epochs = standing.epoch + (at / len(self.steps()) if at else 0.0)
+        return progress(self.recipe, epochs, standing.step + steps, standing.seconds + seconds)
+
+    def agree(self, share: Share) -> int:
+        """Target tokens of the step over all processes, which also learn of the clock, and of a signal to any."""
+        clock = int(1000 * (time.monotonic() - self.began)) if self.accelerator.is_main_process else 0
+        own = [self.stepper.tokens(share), self.interrupts.received or 0, clock]
+        tokens, signal, clock = self.accelerator.reduce(
+            torch.tensor(own, device=self.accelerator.device), "sum"
+        ).tolist()
+        self.signal = int(self.interrupts.received or (signal and SIGTERM))
+        self.standing.seconds = clock / 1000
+        return int(tokens)
+
+    # Going.
+
+    def go(self) -> bool:
+        """Trains until the end, or until a signal comes: False then, and everything is saved."""
+        while self.done() < 1.0:
+            step = self.steps()[self.standing.step_in_epoch]
+            share = share_of(step, self.accelerator.process_index, self.accelerator.num_processes)
+            tokens = self.agree(share)
+            if self.signal:
+                self.save()
+                return False
+            if self.done() < 1.0:  # the clock has gone on
+                self.step(step, share, tokens)
+                self.look()
+        return True
+
+    def step(self, step: list[Rows], share: Share, tokens: int) -> None:
+        """One update, and what there is to note of it."""
+        began, standing = time.monotonic(), self.standing
+        rate = factor(self.recipe, standing.step, self.done(), self.done(1, self.pace))
+        loss = self.stepper.step(share, tokens, rate, standing.step + 1)
+        standing.losses.append(loss)
+        standing.step += 1
+        standing.step_in_epoch += 1
+        self.pace = time.monotonic() - began
+        self.reporter.step(standing.step, self.done(), loss, sum(len(rows) for rows in step), self.pace)
+        if standing.step_in_epoch == len(self.steps()):
+            standing.epoch, standing.step_in_epoch = standing.epoch + 1, 0
+
+    def look(self) -> None:
+        """Evaluates and saves where that is due."""
+        recipe, standing = self.recipe, self.standing
+        ended = standing.step_in_epoch == 0
+        due = ended if recipe.evaluate_every is None else standing.step % recipe.evaluate_every == 0
+        better = due and self.compare()
+        to_save = due if recipe.save_every is None else standing.step % recipe.save_every == 0
+        if better or to_save or standing.seconds - self.saved_at[1] > SECONDS_BETWEEN_SAVES:
+            self.save()
+
+    def compare(self) -> bool:
+        """Evaluates; returns whether the model is the best so far."""
+        if self.evaluate is None:
+            return False
+        found = self.evaluate()
+        standing = self.standing
+        standing.evaluations.append({"step": standing.step, **found})
+        better = improves(found, None if standing.best is None else standing.best["scores"])
+        if better:
+            metric = chosen_by(found)
+            standing.best = {"step": standing.step, "metric": metric, "value": found[metric], "scores": found}
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+        self.reporter.say(f"After step {standing.step}: {scores}{', the best so far' if better else ''}.")
+        return better
+
+    def save(self) -> None:
+        """Writes a checkpoint of the present step, unless it has one."""
+        standing = self.standing
+        if self.saved_at[0] != standing.step:
+            save(self.model, self.stepper.optimiser, standing, self.facts, self.checkpoints, self.accelerator)
+        self.saved_at = standing.step, standing.seconds
+
+    # Ending.
+
+    def finish(self) -> Result:
+        """Puts the best model into the output folder."""
+        standing = self.standing
+        evaluated = bool(standing.evaluations) and standing.evaluations[-1]["step"] == standing.step
+        if not evaluated:
+            self.compare()
+        self.save()
+        best = standing.best
+        if best is not None and best["step"] != standing.step:
+            load_weights(self.model, self.checkpoints.path(best["step"]))
+        if self.accelerator.is_main_process:
+            self.checkpoints.publish(self.model, {RECIPE_FILE: self.document()})
+        self.accelerator.wait_for_everyone()
+        return self.result(self.checkpoints.output)
+
+    def document(self) -> str:
+        """training.json: the recipe as it was resolved, and what came of it."""
+        standing = self.standing
+        found = {
+            "recipe": self.recipe.to_dict(),
+            "examples": len(self.examples),
+            "steps": standing.step,
+            "seconds": standing.seconds,
+            "best": standing.best,
+            "evaluations": standing.evaluations,
+            "versions": {"conjoin": conjoin.__version__, "torch": str(torch.__version__)},
+        }
+        return json.dumps(found, indent=2) + "\n"
+
+    def result(self, path: Path | None) -> Result:
+        """What the run did."""
+        standing = self.standing
+        return Result(
+            path=path,
+            newest=self.checkpoints.path(self.saved_at[0]),
+            steps=standing.step,
+            seconds=standing.seconds,
+            best=standing.best,
+            losses=list(standing.losses),
+            evaluations=list(standing.evaluations),
+            signal=None if path is not None else self.signal,
+        )

@@ -1,0 +1,91 @@
+"""Taking up a run where its newest checkpoint left it, if the run is the same."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from conjoin.errors import CheckpointError, ConfigError
+from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.checkpoints import Checkpoints, Standing, load_weights
+from conjoin.training.randomness import random_states, restore_random
+from conjoin.training.recipe import Recipe
+from conjoin.training.tokenise import Examples
+
+__all__ = ["facts_of", "restore", "save", "take_up"]
+
+# What decides which examples a step sees and what is trained: a checkpoint of other values cannot be gone on from.
+SAME = ("seed", "batch_size", "batch_tokens", "max_source_length", "max_target_length", "freeze")
+Facts = dict[str, Any]
+
+
+def facts_of(recipe: Recipe, batches_a_step: int, *examples: Examples | None) -> Facts:
+    """What a checkpoint says about its run."""
+    data = [one.fingerprint() for one in examples if one is not None]
+    return {"recipe": recipe.to_dict(), "batches_a_step": batches_a_step, "data": data}
+
+
+def check_same(before: Facts, now: Facts, where: str) -> None:
+    """Raises ConfigError where a checkpoint is of a run that saw other batches."""
+    pairs = [(name, before["recipe"].get(name), now["recipe"][name]) for name in SAME]
+    pairs.append(("batches_a_step (accumulation times processes)", before["batches_a_step"], now["batches_a_step"]))
+    differ = [f"{name} {old!r} (and now it is {new!r})" for name, old, new in pairs if old != new]
+    if before["data"] != now["data"]:
+        differ.append("other data or tokenizers")
+    if differ:
+        raise ConfigError(
+            f'"{where}" was trained with {", ".join(differ)}; go on as it began, choose another output folder, or '
+            f"start again with resume=False (--no-resume)."
+        )
+
+
+def take_up(
+    model: EncoderDecoderModel, checkpoints: Checkpoints, facts: Facts
+) -> tuple[Standing, dict[str, Any]] | None:
+    """Loads the newest checkpoint's weights into the model; returns standing and tensors, or None without one.
+
+    Raises ConfigError where it is of another run, CheckpointError where it is broken.
+    """
+    steps = checkpoints.steps()
+    if not steps:
+        return None
+    state, tensors = checkpoints.load(steps[-1])
+    check_same(state, facts, str(checkpoints.path(steps[-1])))
+    load_weights(model, checkpoints.path(steps[-1]))
+    model.new_parameters = tuple(state["new_parameters"])
+    return Standing(**{**state["standing"], "losses": tensors["losses"].tolist()}), tensors
+
+
+def restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Any], process: int) -> None:
+    """Puts back the optimiser's state and the process's random states; learning rates stay as they are now."""
+    rates = [group["base_rate"] for group in optimiser.param_groups]
+    try:
+        optimiser.load_state_dict(tensors["optimiser"])
+    except ValueError as error:
+        raise CheckpointError(
+            f"the optimiser's state in the newest checkpoint does not fit the model: {error}."
+        ) from None
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["base_rate"] = rate
+    if process < len(tensors["random"]):
+        restore_random(tensors["random"][process])
+
+
+def save(
+    model: EncoderDecoderModel,
+    optimiser: torch.optim.Optimizer,
+    standing: Standing,
+    facts: Facts,
+    checkpoints: Checkpoints,
+    accelerator: Accelerator,
+) -> None:
+    """Writes a checkpoint, and deletes those that are no longer kept. All processes call it; the main one writes."""
+    random: list[dict[str, Any]] = gather_object([random_states()])
+    if accelerator.is_main_process:
+        state = {**facts, "new_parameters": list(model.new_parameters), "standing": {**asdict(standing), "losses": []}}
+        losses = torch.tensor(standing.losses, dtype=torch.float64)
+        checkpoints.save(model, state, {"optimiser": optimiser.state_dict(), "random": random, "losses": losses})
+        checkpoints.prune(None if standing.best is None else standing.best["step"])
+    accelerator.wait_for_everyone()

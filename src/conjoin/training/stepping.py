@@ -1,0 +1,94 @@
+"""One update of the weights: a token-mean loss over the batches of all processes, clipped, and refused if no number."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from conjoin.errors import ConjoinError
+from conjoin.seq2seq import IGNORED
+from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.batches import Share, collate
+from conjoin.training.optimiser import adamw, set_learning_rate
+from conjoin.training.precision import arithmetic
+from conjoin.training.recipe import Recipe
+from conjoin.training.tokenise import Examples
+
+__all__ = ["Stepper", "source_pad"]
+
+
+class Stepper:
+    """The model where it trains, its copies in other processes, and the optimiser."""
+
+    def __init__(
+        self, model: EncoderDecoderModel, recipe: Recipe, examples: Examples, accelerator: Accelerator
+    ) -> None:
+        self.recipe, self.examples, self.accelerator = recipe, examples, accelerator
+        self.pad = source_pad(model)
+        model.to(accelerator.device)
+        self.optimiser = adamw(model, recipe)
+        self.copies: Any = accelerator.prepare_model(model)  # DistributedDataParallel where there are processes
+        self.trained = [p for group in self.optimiser.param_groups for p in group["params"]]
+
+    def tokens(self, share: Share) -> int:
+        """How many target tokens this process has in a step."""
+        return sum(len(self.examples.labels[i]) for rows in share if rows is not None for i in rows.tolist())
+
+    def step(self, share: Share, tokens: int, rate: float, number: int) -> float:
+        """Updates the weights; the loss is the mean over `tokens`, the target tokens of all processes in this step.
+
+        `rate` is what the learning rates are multiplied by. Raises ConjoinError, before any weight has changed, where
+        the loss or the gradient is no finite number.
+        """
+        loss = self.gradients(share, tokens)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.max_grad_norm or math.inf)
+        value, size = torch.stack((loss, norm.to(loss))).tolist()
+        if not (math.isfinite(value) and math.isfinite(size)):
+            raise ConjoinError(
+                f"training stopped at step {number}: the loss is {value:g} and the gradient's norm {size:g}, where "
+                f"finite numbers were expected; lower learning_rate and new_learning_rate, or train in float32."
+            )
+        set_learning_rate(self.optimiser, rate)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return float(value)
+
+    def gradients(self, share: Share, tokens: int) -> Tensor:
+        """Leaves the gradients of the step's mean loss in the weights, and returns that loss."""
+        processes = self.accelerator.num_processes
+        total = torch.zeros((), dtype=torch.float32, device=self.accelerator.device)
+        for at, rows in enumerate(share):
+            batch = {name: t.to(self.accelerator.device) for name, t in collate(self.examples, rows, self.pad).items()}
+            with self.exchange(last=at + 1 == len(share)):
+                with arithmetic(self.recipe.precision, self.accelerator.device):
+                    loss = self.loss(batch, tokens)
+                (loss * processes).backward()  # type: ignore[no-untyped-call] # the copies' gradients are averaged
+            total += loss.detach()
+        everywhere: Tensor = self.accelerator.reduce(total, "sum")
+        return everywhere
+
+    def exchange(self, last: bool) -> AbstractContextManager[None]:
+        """Processes exchange gradients once a step, with its last batch."""
+        wait: AbstractContextManager[None] = self.accelerator.no_sync(self.copies)
+        return nullcontext() if last else wait
+
+    def loss(self, batch: dict[str, Tensor], tokens: int) -> Tensor:
+        """The sum of a batch's losses over `tokens`."""
+        if self.recipe.label_smoothing == 0:
+            loss: Tensor = self.copies(**batch, num_items_in_batch=tokens, return_logits=False).loss
+            return loss
+        logits = self.copies(**batch).logits.flatten(0, 1).float()
+        labels, smoothing = batch["labels"].flatten(), self.recipe.label_smoothing
+        return (
+            F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing) / tokens
+        )
+
+
+def source_pad(model: EncoderDecoderModel) -> int:
+    """What fills up a batch of sources: the encoder's pad token, by which RoBERTa counts positions, or 0."""
+    pad = model.encoder.config.pad_token_id
+    return 0 if pad is None else pad

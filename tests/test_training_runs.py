@@ -1,0 +1,210 @@
+"""Whole runs of training in processes of their own: killed at any moment, and two at once."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conjoin import BertConfig, BertTokenizer, EncoderDecoderConfig, EncoderDecoderModel
+from conjoin.errors import CheckpointError
+from conjoin.tokens import TokenizerPair
+from conjoin.training import Pairs, Recipe, Result, train
+
+WORDS = [f"w{i}" for i in range(60)]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def tiny_tokenizer(folder: Path) -> BertTokenizer:
+    """A word-level BERT tokenizer of 65 tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS]) + "\n")
+    return BertTokenizer.from_pretrained(folder)
+
+
+def tiny_model(folder: Path, dropout: float = 0.1, seed: int = 0, **settings: Any) -> EncoderDecoderModel:
+    """A BERT to BERT of one layer and width 16, with 32 positions."""
+    sizes: dict[str, Any] = {
+        "vocab_size": 65,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 32,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+    }
+    torch.manual_seed(seed)
+    tokens: dict[str, Any] = {"decoder_start_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    config = EncoderDecoderConfig(encoder=BertConfig(**sizes), decoder=BertConfig(**sizes), **tokens, **settings)
+    model = EncoderDecoderModel(config=config)
+    model.tokenizers = TokenizerPair(tokenizer := tiny_tokenizer(folder), tokenizer)
+    return model
+
+
+def tiny_pairs(count: int, seed: int = 0) -> Pairs:
+    """Texts of 2 to 20 words, and as targets their first three."""
+    draw = random.Random(seed)
+    sources = [" ".join(draw.choices(WORDS, k=draw.randint(2, 20))) for _ in range(count)]
+    return Pairs(sources, [" ".join(source.split()[: draw.randint(1, 3)]) for source in sources])
+
+
+def tiny_run(folder: Path, output: Path, resume: bool = True, **settings: Any) -> Result:
+    """A run on 50 pairs."""
+    recipe = Recipe(**{"batch_size": 8, "precision": "float32", "device": "cpu", "learning_rate": 0.01, **settings})
+    model, held_out = tiny_model(folder), tiny_pairs(10, 1)
+    return train(model, tiny_pairs(50), held_out, recipe, output, resume=resume, quiet=True)
+
+
+def main(folder: str, output: str, settings: str) -> None:
+    """What the processes below run: says when it begins to train, and at the end what the losses were."""
+    torch.set_num_threads(1)
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports for a second or more, once
+    print("ready", flush=True)
+    result = tiny_run(Path(folder), Path(output), **json.loads(settings))
+    print(json.dumps(result.losses), flush=True)
+
+
+def started(folder: Path, output: Path, settings: dict[str, Any], **environment: str) -> subprocess.Popen[str]:
+    """A process that trains."""
+    command = [sys.executable, __file__, str(folder), str(output), json.dumps(settings)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+
+
+def loads_or_is_absent(output: Path) -> None:
+    """The output folder is no model, or a whole one."""
+    if (output / "config.json").exists():
+        assert EncoderDecoderModel.from_pretrained(output).tokenizers is not None
+        assert Recipe.from_pretrained(output).batch_size == 8
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 20, "save_every": 1}
+    expected = tiny_run(tmp_path / "model", tmp_path / "undisturbed", **settings)
+    output, draw = tmp_path / "killed", random.Random(7)
+    seen = []
+    for _ in range(10):
+        with started(tmp_path / "model", output, settings) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(draw.uniform(0.0, 1.2))
+            process.send_signal(signal.SIGKILL)
+        loads_or_is_absent(output)
+        seen.append(sorted(path.name for path in (output / "checkpoints").glob("*")))
+    result = tiny_run(tmp_path / "model", output, **settings)
+    assert len({tuple(names) for names in seen}) > 3, seen  # the kills did come on the way
+    torch.testing.assert_close(result.losses, expected.losses, rtol=0, atol=1e-6)
+    ours, theirs = (EncoderDecoderModel.from_pretrained(where) for where in (output, tmp_path / "undisturbed"))
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=1e-6)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def test_killed_between_any_two_changes_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rename and removal of a run's end, over a model that is there, is once the last thing to happen."""
+    settings: dict[str, Any] = {"max_steps": 2, "save_every": 1}
+    tiny_run(tmp_path / "model", tmp_path / "whole", **settings)
+    expected = EncoderDecoderModel.from_pretrained(tmp_path / "whole").state_dict()
+    changes = {name: getattr(os, name) for name in ("replace", "rename", "unlink", "rmdir")}
+    for allowed in range(1, 400):
+        output, left = tmp_path / f"out-{allowed}", [allowed]
+        shutil.copytree(tmp_path / "whole", output, ignore=shutil.ignore_patterns("checkpoints"))
+
+        def counted(name: str, left: list[int]) -> Any:
+            def change(*args: Any, **options: Any) -> Any:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Killed
+                return changes[name](*args, **options)
+
+            return change
+
+        with monkeypatch.context() as patch:
+            for name in changes:
+                patch.setattr(os, name, counted(name, left))
+            try:
+                tiny_run(tmp_path / "model", output, **settings)
+                break
+            except Killed:
+                pass
+        loads_or_is_absent(output)
+        if allowed % 4 == 0:
+            tiny_run(tmp_path / "model", output, **settings)
+            torch.testing.assert_close(EncoderDecoderModel.from_pretrained(output).state_dict(), expected)
+        shutil.rmtree(output)
+    assert 20 < allowed < 399
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_twice_the_accumulation(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 4, "dropout": 0.0}
+    one = tiny_run(tmp_path / "model", tmp_path / "one", gradient_accumulation_steps=2, **settings)
+    shared = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "ACCELERATE_USE_CPU": "true",
+    }
+    both = [
+        started(tmp_path / "model", tmp_path / "two", settings, RANK=str(i), LOCAL_RANK=str(i), **shared)
+        for i in (0, 1)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    for output in outputs:
+        torch.testing.assert_close(json.loads(output.splitlines()[-1]), one.losses, rtol=0, atol=1e-5)
+    assert len(one.losses) == 14  # 13 batches an epoch, so that the last step of each is half empty
+    # And the other way round: one process goes on from the checkpoint of two.
+    more = tiny_run(tmp_path / "model", tmp_path / "two", gradient_accumulation_steps=2, **{**settings, "epochs": 3})
+    assert len(more.losses) == 21
+
+
+def test_terminated_by_signal_saves_and_goes_on(tmp_path: Path) -> None:
+    model, pairs = tiny_model(tmp_path / "model"), tiny_pairs(50)
+    recipe = Recipe(batch_size=8, epochs=2, precision="float32", device="cpu", evaluate_every=5)
+    whole = train(tiny_model(tmp_path / "model"), pairs, pairs, recipe, tmp_path / "whole", quiet=True)
+    calls = []
+
+    def scores(model: EncoderDecoderModel, pairs: Pairs) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    stopped = train(model, pairs, pairs, recipe, tmp_path / "out", evaluate_generation=scores, quiet=True)
+    assert (stopped.path, stopped.signal, stopped.steps) == (None, signal.SIGTERM, 5)
+    assert not (tmp_path / "out" / "config.json").exists()
+    assert EncoderDecoderModel.from_pretrained(stopped.newest).tokenizers is not None
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    resumed = train(tiny_model(tmp_path / "model"), pairs, pairs, recipe, tmp_path / "out", quiet=True)
+    assert resumed.losses == whole.losses
+    assert [e["loss"] for e in resumed.evaluations] == [e["loss"] for e in whole.evaluations]
+
+
+def test_broken_checkpoint_is_refused(tmp_path: Path) -> None:
+    result = tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2)
+    (result.newest / "optimiser.pt").write_bytes(b"no tensors")
+    with pytest.raises(CheckpointError, match="is broken"):
+        tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
