@@ -1,6 +1,6 @@
 """Times `generate` beside transformers' on the same weights, encoder included: greedy and beam search, float32, CPU.
 
-    python benchmarks/generation.py --size minilm --size base
+python benchmarks/generation.py --size minilm --size base
 """
 
 import argparse
@@ -34,7 +34,15 @@ def main() -> None:
             step = {name: f"{1e3 * statistics.median(s) / new:.1f}" for name, s in seconds.items()}
             setting = f"batch {batch}, source {source}, new {new}, beams {beams}"
             rows.append(
-                [size, setting, step["transformers"], step["conjoin"], f"{ratio:.2f}", f"{low:.2f}-{high:.2f}", str(same)]
+                [
+                    size,
+                    setting,
+                    step["transformers"],
+                    step["conjoin"],
+                    f"{ratio:.2f}",
+                    f"{low:.2f}-{high:.2f}",
+                    str(same),
+                ]
             )
             print(*rows[-1], sep="\t", flush=True)
     show(

@@ -64,7 +64,9 @@ class TensorFolder:
         files = sorted(set(weight_map.values()))
         for file in files:
             if Path(file).name != file or "\\" in file or file in ("", ".", ".."):
-                raise CheckpointError(f'"{self.folder / index}" points to "{file}"; shards must lie in the folder itself.')
+                raise CheckpointError(
+                    f'"{self.folder / index}" points to "{file}"; shards must lie in the folder itself.'
+                )
             if not (self.folder / file).is_file():
                 raise CheckpointError(f'"{self.folder / index}" names the shard "{file}", which is not there.')
         return files
@@ -87,7 +89,15 @@ class TensorFolder:
         path = self.folder / file
         try:
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, ValueError, TypeError) as error:
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            KeyError,
+            AttributeError,
+            ValueError,
+            TypeError,
+        ) as error:
             first = str(error).strip().split("\n")[0]
             raise CheckpointError(f'"{path}" is not a plain file of tensors and was not loaded: {first}') from None
         if not isinstance(found, dict) or not all(isinstance(t, torch.Tensor) for t in found.values()):
@@ -153,7 +163,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         else:
             os.rename(made, target)
     except OSError as error:
-        raise CheckpointError(f'"{target}" could not be written ({error.strerror}); what was there is unchanged.') from None
+        raise CheckpointError(
+            f'"{target}" could not be written ({error.strerror}); what was there is unchanged.'
+        ) from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
@@ -187,7 +199,11 @@ def current_umask() -> int:
 
 
 def write_tensors(
-    folder: Path, tensors: Mapping[str, Array], save_file: Callable[..., None], size_of: Callable[[Array], int], shard: int | str
+    folder: Path,
+    tensors: Mapping[str, Array],
+    save_file: Callable[..., None],
+    size_of: Callable[[Array], int],
+    shard: int | str,
 ) -> None:
     """Writes model.safetensors, or shards of at most `shard` bytes (or "5GB") and their index."""
     import json

@@ -17,7 +17,13 @@ __all__ = ["AutoConfig", "EncoderDecoderConfig", "Share", "any_config", "part_co
 Share = Literal["none", "embeddings", "all"]
 FORCED = ("forced_bos_token_id", "forced_eos_token_id")
 # What an old transformers kept on a composite, and what the decoder's config now answers.
-ANSWERED_BY_DECODER = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+ANSWERED_BY_DECODER = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
 
 
 def any_config(found: Mapping[str, Any]) -> "ModelConfig | EncoderDecoderConfig":
@@ -108,7 +114,9 @@ class EncoderDecoderConfig:
             object.__setattr__(self, "share", "all" if value else "none")
         elif name in ANSWERED_BY_DECODER:
             if value not in (getattr(self.decoder, name), getattr(self.encoder, name)):
-                raise InputError(f"config.{name} is the decoder's, {getattr(self.decoder, name)}; it cannot be {value!r}.")
+                raise InputError(
+                    f"config.{name} is the decoder's, {getattr(self.decoder, name)}; it cannot be {value!r}."
+                )
         elif name in GENERATION_FIELDS:
             setattr(self.generation, name, value)
         else:
@@ -153,12 +161,17 @@ class EncoderDecoderConfig:
         """From what a config.json holds. Raises ConfigError for what is not understood."""
         settings: dict[str, Any] = {}
         for key, value in found.items():
-            if key in ("encoder", "decoder", "share", "tie_encoder_decoder") or key in SPECIAL_TOKENS:
+            if key in ("encoder", "decoder", "share", "tie_encoder_decoder") or key in GENERATION_FIELDS:
                 settings[key] = value
-            elif key in GENERATION_FIELDS:
-                settings[key] = value
-            elif not (key.startswith("_") or key in BASE_IRRELEVANT or key in ANSWERED_BY_DECODER or key == "tie_word_embeddings"):
-                raise ConfigError(f'encoder-decoder: config key "{key}" (value {value!r}) is not known{nearest(key, cls.names())}.')
+            elif not (
+                key.startswith("_")
+                or key in BASE_IRRELEVANT
+                or key in ANSWERED_BY_DECODER
+                or key == "tie_word_embeddings"
+            ):
+                raise ConfigError(
+                    f'encoder-decoder: config key "{key}" (value {value!r}) is not known{nearest(key, cls.names())}.'
+                )
         for side in ("encoder", "decoder"):
             if not isinstance(settings.get(side), Mapping | ModelConfig):
                 raise ConfigError(f'an encoder-decoder config needs an object "{side}"; it has {settings.get(side)!r}.')

@@ -106,9 +106,13 @@ class ModelConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type is int and (type(value) is not int or value < (0 if field.name == "type_vocab_size" else 1)):
-                raise ConfigError(f'{type(self).__name__}: "{field.name}" is {value!r}; a whole number above 0 was expected.')
+                raise ConfigError(
+                    f'{type(self).__name__}: "{field.name}" is {value!r}; a whole number above 0 was expected.'
+                )
             if field.type is float and (type(value) not in (int, float) or not 0 <= value < float("inf")):
-                raise ConfigError(f'{type(self).__name__}: "{field.name}" is {value!r}; a number from 0 on was expected.')
+                raise ConfigError(
+                    f'{type(self).__name__}: "{field.name}" is {value!r}; a number from 0 on was expected.'
+                )
             if field.type is bool and type(value) is not bool:
                 raise ConfigError(f'{type(self).__name__}: "{field.name}" is {value!r}; true or false was expected.')
 
@@ -172,7 +176,12 @@ class ModelConfig:
         from conjoin.hub import resolve
 
         folder = resolve(
-            name, files=[CONFIG_FILE], revision=revision, token=token, local_files_only=local_files_only, cache_dir=cache_dir
+            name,
+            files=[CONFIG_FILE],
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+            cache_dir=cache_dir,
         )
         found = read_json(folder / CONFIG_FILE)
         if found.get("model_type") != cls.model_type:

@@ -34,7 +34,7 @@ __all__ = [
 CrossAttentionInit = Literal["random", "self_attention", "zero_gate"]
 MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, *WEIGHT_FILES, *TOKENIZER_FILES)
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
-PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "keep_layers", "add_pooling_layer", "from_pt")
+PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "keep_layers", "add_pooling_layer", "from_pt", "attn_implementation")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
     option.
     """
     if options.get("add_pooling_layer"):
-        raise ConfigError(f"{role}_add_pooling_layer=True: a join has no use for a pooler, and carries none; leave it out.")
+        raise ConfigError(
+            f"{role}_add_pooling_layer=True: a join has no use for a pooler, and carries none; leave it out."
+        )
     hub = {k: options[k] for k in HUB_OPTIONS if k in options}
     folder = resolve(name, files=MODEL_FILES, **hub)
     saved = any_config(read_json(folder / CONFIG_FILE))
@@ -165,7 +167,13 @@ def check_share(config: EncoderDecoderConfig) -> None:
                 f'share="embeddings" needs one vocabulary and width; the encoder has {ours} and the decoder {theirs}.'
             )
         return
-    neutral: dict[str, Any] = {"causal": False, "cross": False, "cross_gate": False, "head": "none", "head_bias": "none"}
+    neutral: dict[str, Any] = {
+        "causal": False,
+        "cross": False,
+        "cross_gate": False,
+        "head": "none",
+        "head_bias": "none",
+    }
     a, b = replace(encoder, **neutral), replace(decoder, **neutral)
     if config.encoder.model_type != config.decoder.model_type or a != b:
         kinds = f'the encoder is "{config.encoder.model_type}", the decoder "{config.decoder.model_type}"'

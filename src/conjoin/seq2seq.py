@@ -15,7 +15,7 @@ from conjoin.families import role_of
 from conjoin.outputs import BaseModelOutput, CausalLMOutput, ModelOutput, Seq2SeqLMOutput
 from conjoin.spec import RoleName, StackSpec
 
-__all__ = ["DecoderCache", "IGNORED", "define", "spec_of"]
+__all__ = ["IGNORED", "DecoderCache", "define", "spec_of"]
 
 Array = Any
 IGNORED = -100  # the label of a token that counts for no loss
@@ -194,12 +194,19 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 past_key_values=cache if use_cache else None,
                 hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
                 attentions=None if trace is None or trace.attentions is None else tuple(trace.attentions),
-                cross_attentions=None if trace is None or trace.cross_attentions is None else tuple(trace.cross_attentions),
+                cross_attentions=None
+                if trace is None or trace.cross_attentions is None
+                else tuple(trace.cross_attentions),
             )
             return out if return_dict else out.to_tuple()
 
         def memory_of(
-            self, states: Array | None, mask: Array | None, past: DecoderCache | None, cache: DecoderCache | None, batch: int
+            self,
+            states: Array | None,
+            mask: Array | None,
+            past: DecoderCache | None,
+            cache: DecoderCache | None,
+            batch: int,
         ) -> tuple[Array | list[Cache] | None, Array | None]:
             """What the layers cross-attend to, and its mask (B, 1, 1, S); computed once where there is a cache."""
             if past is not None and past.cross is not None:
@@ -211,7 +218,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                     f"encoder_hidden_states has shape {tuple(states.shape)}; (batch, tokens, {self.spec.width}) was expected."
                 )
             if states.shape[0] != batch:
-                raise InputError(f"decoder: {batch} rows came and the source has {states.shape[0]}; as many were expected.")
+                raise InputError(
+                    f"decoder: {batch} rows came and the source has {states.shape[0]}; as many were expected."
+                )
             check_mask(mask, tuple(states.shape[:2]), "encoder_attention_mask")
             seen = None if mask is None else (mask != 0)[:, None, None, :]
             return (states if cache is None else self.remember(states)), seen
@@ -247,7 +256,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             """labels (B, T) -> the start token and the labels but for the last, padding in the place of -100."""
             pad = self.config.generation.pad_token_id
             if pad is None:
-                raise InputError("the model has no pad token; set model.config.pad_token_id, from the target tokenizer.")
+                raise InputError(
+                    "the model has no pad token; set model.config.pad_token_id, from the target tokenizer."
+                )
             return nn.shift_right(labels, self.start_token(), pad, IGNORED)
 
         def start_token(self) -> int:

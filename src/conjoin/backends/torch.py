@@ -32,7 +32,9 @@ ACTIVATIONS: dict[str, Callable[[], Module]] = {
 def activation(name: str) -> Module:
     """The activation of a config's name. Raises ConfigError with the nearest known one."""
     if name not in ACTIVATIONS:
-        raise ConfigError(f'activation "{name}" is not known{nearest(name, ACTIVATIONS)}; one of {", ".join(ACTIVATIONS)}.')
+        raise ConfigError(
+            f'activation "{name}" is not known{nearest(name, ACTIVATIONS)}; one of {", ".join(ACTIVATIONS)}.'
+        )
     return ACTIVATIONS[name]()
 
 

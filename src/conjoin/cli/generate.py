@@ -104,14 +104,17 @@ def generate(
         "seed": seed,
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    lines = Lines(file, form, source_column, output_column, skip_empty)
+    typed = file == "-" and sys.stdin.isatty()
+    lines = Lines(file, form, source_column, output_column, skip_empty or typed)
     items = lines.items()
-    first = list(islice(items, 1))  # a mistake in the first line comes before the wait for the model
-    # Whoever types wants an answer to each line.
-    at_once = 1 if file == "-" and sys.stdin.isatty() else BATCHES_AT_ONCE * batch_size
+    # A mistake in the first line comes before the wait for the model.
+    first = [] if typed else list(islice(items, 1))
+    at_once = 1 if typed else BATCHES_AT_ONCE * batch_size  # whoever types wants an answer to each line
     options = {"batch_size": batch_size, "truncation": truncate, "device": device_name(device), "dtype": dtype}
     with opened_output(output) as out:
         write = open_writer(model, given, options)
+        if typed:
+            print("Type a text and press Enter; Ctrl-D ends.", file=sys.stderr)
         with progress_bar(file) as advance:
             for chunk in chunks(chain(first, items), at_once):
                 for item, text in zip(chunk, written(write, chunk, file), strict=True):

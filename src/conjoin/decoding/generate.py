@@ -125,9 +125,7 @@ def fill(settings: Settings) -> int:
     return (settings.pad or settings.eos[0]) if settings.eos else -1
 
 
-def searched(
-    ops: Any, model: Any, settings: Settings, source: Array | None, noise: Any, state: State
-) -> list[State]:
+def searched(ops: Any, model: Any, settings: Settings, source: Array | None, noise: Any, state: State) -> list[State]:
     """The finished states of the search that the settings name."""
     by_beams = settings.num_beams > 1
     warps = warpers(ops, settings) if settings.do_sample else []

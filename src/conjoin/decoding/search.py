@@ -101,7 +101,11 @@ def beam(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Ru
     running, on = ops.top_k(best + ops.number(ends) * LOW, count)
     search = keep_ended(ops, settings, was, ids, best, ends, state.length + 1)
     made = state.length + 1 - settings.prompt
-    reach = settings.max_length - settings.prompt if settings.early_stopping == "never" and settings.length_penalty > 0 else made
+    reach = (
+        settings.max_length - settings.prompt
+        if settings.early_stopping == "never" and settings.length_penalty > 0
+        else made
+    )
     worst = ops.where(search.ended, ops.least(search.ended_scores), LOW)
     hope = was.hope & ops.any_of(running[:, :1] / ops.power(reach, settings.length_penalty) > worst)
     done = ~hope[:, 0] | (state.length + 1 >= settings.max_length)

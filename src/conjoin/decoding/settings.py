@@ -71,7 +71,9 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         repetition_penalty=real("repetition_penalty", config.repetition_penalty, 1.0),
         encoder_repetition_penalty=real("encoder_repetition_penalty", config.encoder_repetition_penalty, 1.0),
         no_repeat_ngram_size=number("no_repeat_ngram_size", config.no_repeat_ngram_size, 0, low=0),
-        encoder_no_repeat_ngram_size=number("encoder_no_repeat_ngram_size", config.encoder_no_repeat_ngram_size, 0, low=0),
+        encoder_no_repeat_ngram_size=number(
+            "encoder_no_repeat_ngram_size", config.encoder_no_repeat_ngram_size, 0, low=0
+        ),
         suppress_tokens=as_tuple(config.suppress_tokens),
         begin_suppress_tokens=as_tuple(config.begin_suppress_tokens),
         forced_bos=config.forced_bos_token_id,
@@ -92,7 +94,9 @@ def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
     elif config.max_length is not None:
         length = number("max_length", config.max_length, 0, low=1)
         if length <= prompt:
-            raise InputError(f"max_length is {length} and the decoder's prompt has {prompt} tokens; give max_new_tokens.")
+            raise InputError(
+                f"max_length is {length} and the decoder's prompt has {prompt} tokens; give max_new_tokens."
+            )
     else:
         length = min(prompt + DEFAULT_NEW_TOKENS, positions)
     # The last token made is never read again, so it needs no position.
@@ -122,7 +126,9 @@ def check(settings: Settings, vocab: int) -> None:
     if not isinstance(settings.early_stopping, bool) and settings.early_stopping != "never":
         raise InputError(f'early_stopping is {settings.early_stopping!r}; True, False or "never" was expected.')
     if beams > 1 and settings.kept > vocab:
-        raise InputError(f"num_beams is {beams}: {settings.kept} candidates a step, and the vocabulary has {vocab} tokens.")
+        raise InputError(
+            f"num_beams is {beams}: {settings.kept} candidates a step, and the vocabulary has {vocab} tokens."
+        )
     if settings.min_length > settings.max_length:
         raise InputError(
             f"min_length or min_new_tokens asks for at least {settings.min_length} tokens, prompt included, and max_length or "
@@ -171,6 +177,12 @@ def real(name: str, value: Any, default: float, *, low: float | None = 1e-12, hi
         return default
     fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
     if not fits or (low is not None and value < low) or value > high:
-        bounds = "a finite number" if low is None else f"a number {'above' if low == 1e-12 else 'from'} {0 if low == 1e-12 else low:g}"
-        raise InputError(f"{name} is {value!r}; {bounds}{'' if high == float('inf') else f' to {high:g}'} was expected.")
+        bounds = (
+            "a finite number"
+            if low is None
+            else f"a number {'above' if low == 1e-12 else 'from'} {0 if low == 1e-12 else low:g}"
+        )
+        raise InputError(
+            f"{name} is {value!r}; {bounds}{'' if high == float('inf') else f' to {high:g}'} was expected."
+        )
     return float(value)

@@ -122,8 +122,13 @@ BART = Family(
         read=lambda config: read(config, "encoder"),
         rows=BODY,
         prefixes=("", "model.encoder.", "encoder."),
-        irrelevant=(r"^(model\.)?decoder\.", r"^(model\.)?shared\.", r"^lm_head\.", r"^final_logits_bias$",
-                    r"^classification_head\."),
+        irrelevant=(
+            r"^(model\.)?decoder\.",
+            r"^(model\.)?shared\.",
+            r"^lm_head\.",
+            r"^final_logits_bias$",
+            r"^classification_head\.",
+        ),
     ),
     decoder=Role(
         architecture="BartForCausalLM",

@@ -90,7 +90,12 @@ HEAD = rooted(
         *linear("head.dense", "cls.predictions.transform.dense"),
         *norm("head.norm", "cls.predictions.transform.LayerNorm"),
         # Where the head is untied, transformers 5 adds `decoder.bias` and leaves `bias` unused.
-        row("head.bias", "cls.predictions.bias", also=("cls.predictions.decoder.bias",), untied="cls.predictions.decoder.bias"),
+        row(
+            "head.bias",
+            "cls.predictions.bias",
+            also=("cls.predictions.decoder.bias",),
+            untied="cls.predictions.decoder.bias",
+        ),
         row("output.weight", "cls.predictions.decoder.weight"),
     )
 )

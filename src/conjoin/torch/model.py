@@ -88,13 +88,16 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
             raise ConfigError(f"config is a {type(config).__name__}; an EncoderDecoderConfig was expected.")
         check_kinds(encoder, decoder)
         if config is None:
-            assert encoder is not None and decoder is not None
+            assert encoder is not None
+            assert decoder is not None
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
         check_share(config)
         meta = torch.get_default_device().type == "meta"
         fresh = {"encoder": encoder is None, "decoder": decoder is None}
         self.join(
-            config, Encoder(config.encoder) if encoder is None else encoder, Decoder(config.decoder) if decoder is None else decoder
+            config,
+            Encoder(config.encoder) if encoder is None else encoder,
+            Decoder(config.decoder) if decoder is None else decoder,
         )
         # One config for each part, whoever brought it: what is set on either is set on both.
         config.encoder, config.decoder = self.encoder.config, self.decoder.config
@@ -132,12 +135,13 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
     ) -> Self:
         """Joins a pretrained encoder and a pretrained decoder, each a folder or a hub id.
 
-        `encoder_*` and `decoder_*` options are overrides of the parts' configs (`decoder_num_hidden_layers=6`), the layers
-        to keep (`decoder_keep_layers=[0, 2, 4]`), hub options (`encoder_revision`), or ready parts (`encoder_model`). Generation settings are taken too. What the
-        join makes new is initialised by `cross_attention_init`: "random" (the decoder's own initialiser),
-        "self_attention" (a copy of its layer's self-attention) or "zero_gate" (behind a learned gate that starts at
-        zero, so that the decoder starts as the language model it was); its names are in `new_parameters`. The special
-        tokens are the target tokenizer's. The model is returned in evaluation mode, every part in one dtype.
+        `encoder_*` and `decoder_*` options are overrides of the parts' configs (`decoder_num_hidden_layers=6`), the
+        layers to keep (`decoder_keep_layers=[0, 2, 4]`), hub options (`encoder_revision`), or ready parts
+        (`encoder_model`). Generation settings are taken too. What the join makes new is initialised by
+        `cross_attention_init`: "random" (the decoder's own initialiser), "self_attention" (a copy of its layer's
+        self-attention) or "zero_gate" (behind a learned gate that starts at zero, so that the decoder starts as the
+        language model it was); its names are in `new_parameters`. The special tokens are the target tokenizer's. The
+        model is returned in evaluation mode, every part in one dtype.
 
         Raises CheckpointError, ConfigError, or TypeError for an unknown option.
         """
@@ -272,7 +276,12 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
                 for name in PROJECTION:
                     tensor = folder.read(name)
                     place(self, name, tensor.to(device=device, dtype=dtype or tensor.dtype, copy=True))
-        materialise(self, [n for n in left_on_meta(self, self.state_dict()) if not shared(n, skip)], dtype or part_dtype(self), device)
+        materialise(
+            self,
+            [n for n in left_on_meta(self, self.state_dict()) if not shared(n, skip)],
+            dtype or part_dtype(self),
+            device,
+        )
         self.tie()
 
     def _check_projection(self, folder: TensorFolder, report: Report) -> None:
@@ -308,7 +317,9 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
             kind = str(self.dtype).removeprefix("torch.")
-            write_json(made / CONFIG_FILE, {**self.config.to_dict(), "architectures": ["EncoderDecoderModel"], "dtype": kind})
+            write_json(
+                made / CONFIG_FILE, {**self.config.to_dict(), "architectures": ["EncoderDecoderModel"], "dtype": kind}
+            )
             self.config.generation.save_pretrained(made)
             save_tensors(made, tensors, max_shard_size)
             if self.tokenizers is not None:
@@ -354,7 +365,9 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
             *path, leaf = name.split(".")
             module = self.encoder.get_submodule(".".join(path))
             module._parameters[leaf] = self.decoder.get_submodule(".".join(path))._parameters[leaf]
-        reason = f"the token embedding is shared ({self.config.share}); resize it with model.resize_token_embeddings(...)."
+        reason = (
+            f"the token embedding is shared ({self.config.share}); resize it with model.resize_token_embeddings(...)."
+        )
         self.encoder.shared_with_partner = self.decoder.shared_with_partner = reason if names else None
 
     def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> torch.nn.Module:
@@ -432,9 +445,7 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
         return generate(self, input_ids, generation_config, settings)
 
 
-FROM_PRETRAINED = (
-    "config dtype device device_map attn_implementation revision token local_files_only cache_dir".split()
-)
+FROM_PRETRAINED = "config dtype device device_map attn_implementation revision token local_files_only cache_dir".split()
 
 
 def shared(name: str, skip: list[str]) -> bool:

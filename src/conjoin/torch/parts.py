@@ -22,7 +22,7 @@ from conjoin.torch.initial import initialise, materialise, on_meta, place, tenso
 from conjoin.torch.native import BaseDecoder, BaseEncoder
 from conjoin.weights import Plan, from_file, to_file
 
-__all__ = ["Decoder", "Encoder", "Part", "as_dtype", "as_device", "checked_names", "file_tensors", "save_tensors"]
+__all__ = ["Decoder", "Encoder", "Part", "as_device", "as_dtype", "checked_names", "file_tensors", "save_tensors"]
 
 NEW_IN_A_JOIN = (".cross", ".gate", "head.")
 
@@ -133,7 +133,11 @@ class Part:
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
             architecture = role_of(self.config.model_type, self.role).architecture
-            document = {**self.config.to_dict(), "architectures": [architecture], "dtype": str(self.dtype).removeprefix("torch.")}
+            document = {
+                **self.config.to_dict(),
+                "architectures": [architecture],
+                "dtype": str(self.dtype).removeprefix("torch."),
+            }
             write_json(made / CONFIG_FILE, document)
             save_tensors(made, tensors, max_shard_size)
             if self.tokenizer is not None:
@@ -240,7 +244,10 @@ def file_tensors(part: Any, role: RoleName, skip: Iterable[str] = ()) -> dict[st
     gone = set(skip)
     arrays = {n: t.detach() for n, t in part.state_dict().items() if n not in gone}
     return to_file(
-        role_of(part.config.model_type, role), arrays, layers=range(part.spec.layers), concat=lambda parts: torch.cat(parts, 0)
+        role_of(part.config.model_type, role),
+        arrays,
+        layers=range(part.spec.layers),
+        concat=lambda parts: torch.cat(parts, 0),
     )
 
 
