@@ -404,6 +404,28 @@ def test_settings_come_from_the_call_then_the_argument_then_the_model(peer):
     assert model.config.generation.num_beams == 3
 
 
+def test_rules_that_leave_no_token_end_as_in_transformers(peer):
+    pair = peer("bert", "gpt2", **TINY)
+    theirs, ours = generated(pair, num_beams=3, forced_bos_token_id=9, suppress_tokens=[9])
+    assert theirs.tolist() == ours.tolist() == [[peers.START]] * 6
+
+
+def test_source_tokens_beyond_the_targets_vocabulary_are_nobodys(peer):
+    """transformers fails there: a source id of 20 or more names no target token."""
+    pair = peer("bert", "gpt2", vocab=(47, 20))
+    given = ids(pair)
+    assert (given["input_ids"] >= 20).any()
+    common = given["input_ids"].clone()
+    for settings in ({"encoder_repetition_penalty": 3.0}, {"encoder_no_repeat_ngram_size": 1}):
+        plain = pair.ours.generate(**given, max_new_tokens=LENGTH)
+        ruled = pair.ours.generate(**given, max_new_tokens=LENGTH, **settings)
+        assert plain.tolist() != ruled.tolist()
+        if "encoder_no_repeat_ngram_size" in settings:
+            for row, source in zip(ruled[:, 1:].tolist(), common.tolist(), strict=True):
+                made = row[: row.index(peers.EOS)] if peers.EOS in row else row
+                assert not set(made) & set(source)
+
+
 def test_use_cache_false_is_taken_and_changes_nothing(peer):
     pair = peer("bert", "roberta", **TINY)
     theirs, ours = generated(pair, use_cache=False)

@@ -37,7 +37,7 @@ from conjoin.training.optimiser import factor, parameter_groups, progress
 from conjoin.training.precision import cpu_has_bfloat16
 from conjoin.training.randomness import kept_random, seed_all
 from conjoin.training.stepping import Stepper
-from conjoin.training.tokenise import Limits, end_token, limits_of, tokenise
+from conjoin.training.tokenise import Limits, end_token, limits_of, tokenise, warn_of_cuts
 
 ROWS = [{"document": "a long text", "summary": "text"}, {"document": 'two "lines"\nof it, é', "summary": "it"}]
 ACCELERATOR = loop.one_accelerator(Recipe(device="cpu"))
@@ -124,7 +124,7 @@ def test_reads_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("a.jsonl", JSON_LINES + "{broken\n", r'a.jsonl", line 3 is not JSON'),
         ("a.jsonl", JSON_LINES + "[1]\n", r"line 3 holds a list \(\[1\]\); an object"),
-        ("a.jsonl", '{"document": "x", "sumary": "y"}', 'line 1: there is no column "summary"; the nearest known is "sum'),
+        ("a.jsonl", '{"document": "x", "sumary": "y"}', 'line 1: no column "summary"; the nearest known is "sumary"'),
         ("a.jsonl", '\n{"document": " \\n", "summary": "y"}', 'line 2: "document" is empty'),
         ("a.jsonl", '{"document": "x", "summary": 3}', r'line 1: "summary" is a int \(3\); a text was expected'),
         ("a.jsonl", '{"document": "x", "summary": null}', 'line 1: "summary" is null'),
@@ -231,6 +231,7 @@ def test_sources_are_cut_with_their_last_token_and_it_is_said_once(
     pairs = Pairs(["w1 w2", " ".join(WORDS), " ".join(WORDS[::-1])], ["w1", "w2", "w3"])
     with caplog.at_level(logging.WARNING, "conjoin"):
         examples = tokenise(model, pairs, Limits(6, 32))
+        warn_of_cuts(pairs, examples, Limits(6, 32))
     assert [x.tolist() for x in examples.sources] == [[2, 6, 7, 3], [2, 5, 6, 7, 8, 3], [2, 64, 63, 62, 61, 3]]
     assert [record.getMessage() for record in caplog.records] == ["the pairs: 2 of 3 sources were cut to 6 tokens."]
     with pytest.raises(ConfigError, match="max_source_length is 33 and the encoder has positions for 32"):

@@ -13,7 +13,23 @@ from conjoin import EncoderDecoderModel
 transformers.logging.disable_progress_bar()
 
 WORDS = "the a cat dog sat ran on under mat tree and then it was here there big small red blue"
-TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), ".", ",", "!", "?", "don", "'", "t", "##s", "##ed")
+TOKENS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *WORDS.split(),
+    ".",
+    ",",
+    "!",
+    "?",
+    "don",
+    "'",
+    "t",
+    "##s",
+    "##ed",
+)
 POSITIONS = 24
 SEEDS = {"bert": 1, "gpt2": 2}  # with which different sources get different texts
 SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}

@@ -217,7 +217,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.transforms = spec.head == "transform"
             if self.transforms:
                 self.dense = nn.Linear(spec.width, spec.width)
-                self.activation = nn.activation(spec.activation)
+                self.activation = nn.activation(spec.head_activation or spec.activation)
                 self.norm = nn.LayerNorm(spec.width, spec.norm_eps)
             self.bias = nn.vector(spec.vocab, trained=spec.head_bias == "trained") if spec.head_bias != "none" else None
 

@@ -42,6 +42,7 @@ class StackSpec:
     embed_dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+    head_activation: str = ""  # where it is not the activation of the stack
     head: Literal["none", "plain", "transform"] = "none"  # transform: BERT's dense, activation and norm before it
     head_bias: Literal["none", "trained", "fixed"] = "none"  # fixed: BART's final_logits_bias, a buffer
     tied: bool = True  # the output embedding is the token embedding

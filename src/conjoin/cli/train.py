@@ -145,9 +145,13 @@ def opened(
 
 def report(result: "Result", output: Path, validation: str | None) -> None:
     """Says where the model is and how to use it; after a signal, how to go on."""
+    from accelerate import PartialState
+
     if result.path is None:
         typer.echo(f"Stopped after step {result.steps}; the same command goes on from {result.newest}.", err=True)
         raise typer.Exit(SIGNALLED + (result.signal or 0))
+    if not PartialState().is_main_process:
+        return
     typer.echo(f"The model is in {output} after {result.steps} steps and {result.seconds / 60:.1f} minutes.")
     if result.best is not None:
         typer.echo(f"Best by {result.best['metric']}: {result.best['value']:.4g}, after step {result.best['step']}.")

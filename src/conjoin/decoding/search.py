@@ -75,7 +75,7 @@ def first_beams(ops: Any, settings: Settings, state: State) -> State:
         ended_ids=state.ids,
         ended_scores=zeros + LOW,
         ended=false,
-        ended_length=ops.zeros(state.ids.shape[:2], state.ids),
+        ended_length=ops.zeros(state.ids.shape[:2], state.ids) + settings.prompt,
         hope=~false[:, :1],
     )
     return replace(state, search=beams)

@@ -37,9 +37,9 @@ class RobertaConfig(ModelConfig):
 
 
 def read(config: RobertaConfig) -> StackSpec:
-    """BERT's facts, with positions that skip padding."""
+    """BERT's facts, with positions that skip padding, and a head that knows one activation."""
     pad = 1 if config.pad_token_id is None else config.pad_token_id
-    return replace(bert.read(config), position_offset=pad + 1, position_pad=pad)  # type: ignore[arg-type]
+    return replace(bert.read(config), position_offset=pad + 1, position_pad=pad, head_activation="gelu")  # type: ignore[arg-type]
 
 
 HEAD = rooted(

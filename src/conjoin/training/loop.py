@@ -29,7 +29,7 @@ from conjoin.training.reporter import Reporter
 from conjoin.training.resuming import facts_of, restore, save, take_up
 from conjoin.training.start import copy_ready
 from conjoin.training.stepping import Stepper
-from conjoin.training.tokenise import Examples, limits_of, tokenise
+from conjoin.training.tokenise import Examples, limits_of, tokenise, warn_of_cuts
 
 __all__ = ["Result", "train"]
 
@@ -87,6 +87,9 @@ def train(
         accelerator.wait_for_everyone()
         examples = tokenise(model, train_pairs, limits)
         held_out = None if validation_pairs is None else tokenise(model, validation_pairs, limits)
+        for pairs, found in ((train_pairs, examples), (validation_pairs, held_out)):
+            if main and pairs is not None and found is not None:
+                warn_of_cuts(pairs, found, limits)
         run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter)
         run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
         run.begin(held_out)
@@ -175,8 +178,8 @@ class Run:
             self.standing, tensors = resumed
             restore(self.stepper.optimiser, tensors, self.accelerator.process_index)
             self.saved_at = self.standing.step, self.standing.seconds
-            self.reporter.resumed(self.done())
             self.reporter.say(f"Going on after step {self.standing.step}.")
+        self.reporter.begin(self.done())
         self.began = time.monotonic() - self.standing.seconds
 
     # How far it is.

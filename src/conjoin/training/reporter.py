@@ -34,7 +34,7 @@ class Reporter:
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("starting", total=1.0)
             self.bar.start()
-        self.began = self.last_line = time.monotonic()
+        self.last_line = time.monotonic()
         return self
 
     def __exit__(
@@ -43,9 +43,9 @@ class Reporter:
         if self.bar is not None:
             self.bar.stop()
 
-    def resumed(self, done: float) -> None:
-        """How much of the run, 0 to 1, an earlier one had done."""
-        self.began_at = done
+    def begin(self, done: float) -> None:
+        """The first step is about to begin, with so much of the run, 0 to 1, done by an earlier one."""
+        self.began, self.began_at = time.monotonic(), done
 
     def step(self, number: int, done: float, loss: float, examples: int, seconds: float) -> None:
         """A step is over: its number, how much of the run is (0 to 1), its loss, its examples and seconds."""

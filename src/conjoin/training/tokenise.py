@@ -19,7 +19,7 @@ from conjoin.tokens.pair import TokenizerLike
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.data import Pairs
 
-__all__ = ["Examples", "Ids", "Limits", "limits_of", "tokenise"]
+__all__ = ["Examples", "Ids", "Limits", "limits_of", "tokenise", "warn_of_cuts"]
 
 logger = logging.getLogger("conjoin")
 Ids = NDArray[np.int32]
@@ -79,7 +79,7 @@ def limits_of(model: EncoderDecoderModel, source: int | None, target: int | None
 
 
 def tokenise(model: EncoderDecoderModel, pairs: Pairs, limits: Limits) -> Examples:
-    """The ids of all pairs; texts longer than the limits are cut, which is said once.
+    """The ids of all pairs; texts longer than the limits are cut, and counted.
 
     Raises ConfigError where the model has no tokenizers or no end token, DataError for a source without any token.
     """
@@ -88,10 +88,15 @@ def tokenise(model: EncoderDecoderModel, pairs: Pairs, limits: Limits) -> Exampl
         raise ConfigError("the model has no tokenizers; set model.tokenizers = TokenizerPair(source, target).")
     sources, cut_sources = source_ids(tokenizers.source, pairs, limits.source)
     labels, cut_labels = label_ids(tokenizers.target, pairs, limits.target, end_token(model), model.start_token())
-    for side, cut, limit in (("source", cut_sources, limits.source), ("target", cut_labels, limits.target)):
+    return Examples(sources, labels, cut_sources, cut_labels)
+
+
+def warn_of_cuts(pairs: Pairs, examples: Examples, limits: Limits) -> None:
+    """Says how many texts were cut, if any were."""
+    both = (("source", examples.cut_sources, limits.source), ("target", examples.cut_labels, limits.target))
+    for side, cut, limit in both:
         if cut:
             logger.warning("%s: %d of %d %ss were cut to %d tokens.", pairs.name, cut, len(pairs), side, limit)
-    return Examples(sources, labels, cut_sources, cut_labels)
 
 
 def end_token(model: EncoderDecoderModel) -> int:
