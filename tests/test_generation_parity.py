@@ -404,10 +404,13 @@ def test_settings_come_from_the_call_then_the_argument_then_the_model(peer):
     assert model.config.generation.num_beams == 3
 
 
-def test_rules_that_leave_no_token_end_as_in_transformers(peer):
+@pytest.mark.parametrize("beams", [1, 3])
+def test_rules_that_leave_no_token_end_as_in_transformers(peer, beams):
+    """Seventeen tokens, none twice and no end among them, cannot make twenty."""
     pair = peer("bert", "gpt2", **TINY)
-    theirs, ours = generated(pair, num_beams=3, forced_bos_token_id=9, suppress_tokens=[9])
-    assert theirs.tolist() == ours.tolist() == [[peers.START]] * 6
+    settings = {"no_repeat_ngram_size": 1, "suppress_tokens": [peers.EOS], "max_new_tokens": 20, "num_beams": beams}
+    theirs, ours = generated(pair, **settings)
+    assert theirs.tolist() == ours.tolist()
 
 
 def test_source_tokens_beyond_the_targets_vocabulary_are_nobodys(peer):

@@ -653,6 +653,8 @@ def test_resizing_without_a_side_or_one_side_of_a_shared_embedding(pair):
         {"begin_suppress_tokens": [-1]},
         {"suppress_tokens": "three"},
         {"early_stopping": 1, "num_beams": 2},
+        {"forced_bos_token_id": 9, "suppress_tokens": [8, 9]},
+        {"forced_eos_token_id": [9, 10], "suppress_tokens": [9, 10]},
         {"do_sample": "yes"},
         {"seed": "one", "do_sample": True},
         {"seed": 1.5, "do_sample": True},

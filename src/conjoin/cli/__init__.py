@@ -84,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     1 that whoever read the output stopped reading.
     """
     given = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    # Threads that wait asleep: beside a busy neighbour, spinning ones make every step several times slower
+    # (docs/decisions.md). It must be said before a framework is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = typer.main.get_command(app).main(given, prog_name="conjoin", standalone_mode=False)
         sys.stdout.flush()

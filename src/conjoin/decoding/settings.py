@@ -134,6 +134,10 @@ def check(settings: Settings, vocab: int) -> None:
             f"min_length or min_new_tokens asks for at least {settings.min_length} tokens, prompt included, and max_length or "
             f"max_new_tokens for at most {settings.max_length}."
         )
+    forced = {"forced_bos_token_id": as_tuple(settings.forced_bos), "forced_eos_token_id": settings.forced_eos}
+    for name, ids in forced.items():
+        if ids and set(ids) <= set(settings.suppress_tokens):
+            raise InputError(f"{name} is {list(ids)}, and suppress_tokens forbids it; no token would be left.")
     tokens = {
         "eos_token_id": settings.eos,
         "pad_token_id": (settings.pad,),
