@@ -124,7 +124,7 @@ def test_reads_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("a.jsonl", JSON_LINES + "{broken\n", r'a.jsonl", line 3 is not JSON'),
         ("a.jsonl", JSON_LINES + "[1]\n", r"line 3 holds a list \(\[1\]\); an object"),
-        ("a.jsonl", '{"document": "x", "sumary": "y"}', 'line 1: no column "summary"; the nearest known is "sumary"'),
+        ("a.jsonl", '{"document": "x", "sumary": "y"}', 'no column "summary"; the nearest known is "sumary"'),
         ("a.jsonl", '\n{"document": " \\n", "summary": "y"}', 'line 2: "document" is empty'),
         ("a.jsonl", '{"document": "x", "summary": 3}', r'line 1: "summary" is a int \(3\); a text was expected'),
         ("a.jsonl", '{"document": "x", "summary": null}', 'line 1: "summary" is null'),

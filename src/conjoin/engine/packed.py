@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from conjoin.backends.torch import VocabularyProjection
+from conjoin.backends.torch.layers import VocabularyProjection
 
 __all__ = ["packed_twin"]
 

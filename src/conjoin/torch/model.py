@@ -1,7 +1,7 @@
 """EncoderDecoderModel in PyTorch: two parts joined, loaded, saved, trained, and generated from."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -51,6 +51,7 @@ from conjoin.torch.parts import (
     save_tensors,
     write_json,
 )
+from conjoin.torch.sized import Sized
 from conjoin.weights import Report, plan, some
 
 __all__ = ["EncoderDecoderModel"]
@@ -61,7 +62,7 @@ PROJECTION = ("enc_to_dec_proj.weight", "enc_to_dec_proj.bias")
 AttentionImplementation = Literal["sdpa", "eager"]
 
 
-class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
+class EncoderDecoderModel(Sized, BaseEncoderDecoder):  # type: ignore[misc]
     """A pretrained encoder and a pretrained decoder as one sequence-to-sequence model.
 
     From `config` (random weights), or from ready parts: `encoder` an Encoder, `decoder` a Decoder. `config.share` says
@@ -73,7 +74,6 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
     enc_to_dec_proj: torch.nn.Linear | None
     config: EncoderDecoderConfig
     ops = backend
-    parameters: Callable[..., Iterator[torch.nn.Parameter]]
 
     def __init__(
         self,
@@ -384,20 +384,6 @@ class EncoderDecoderModel(BaseEncoderDecoder):  # type: ignore[misc]
         found = self.decoder.resize_token_embeddings(new_num_tokens)
         self.tie()
         return found
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the parameters."""
-        return next(self.parameters()).dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
-
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """How many numbers the model has, each shared tensor counted once."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
     # Training.
 

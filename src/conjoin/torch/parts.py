@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,6 +20,7 @@ from conjoin.tokens.finding import find_tokenizer
 from conjoin.tokens.pair import TokenizerLike
 from conjoin.torch.initial import initialise, materialise, on_meta, place, tensor_of
 from conjoin.torch.native import BaseDecoder, BaseEncoder
+from conjoin.torch.sized import Sized
 from conjoin.weights import Plan, from_file, to_file
 
 __all__ = ["Decoder", "Encoder", "Part", "as_device", "as_dtype", "checked_names", "file_tensors", "save_tensors"]
@@ -60,7 +61,7 @@ def as_device(device: "str | int | torch.device | None", device_map: Any = None)
     return torch.device("cpu" if chosen is None else chosen)
 
 
-class Part:
+class Part(Sized):
     """What both sides of a join can do."""
 
     role: ClassVar[RoleName]
@@ -69,26 +70,11 @@ class Part:
     shared_with_partner: str | None  # why this part cannot be resized alone
 
     # What torch.nn.Module gives, named for readers and the type checker.
-    parameters: Callable[..., Iterator[torch.nn.Parameter]]
     state_dict: Callable[..., dict[str, Tensor]]
     embed: Any
     head: Any
     output: Any
     spec: Any
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the parameters."""
-        return next(self.parameters()).dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
-
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """How many numbers the part has, each shared tensor counted once."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
     def get_input_embeddings(self) -> torch.nn.Module:
         """The token embedding."""

@@ -1,0 +1,14 @@
+"""What blocks.py, seq2seq.py and decoding/ need, in PyTorch.
+
+layers.py     leaf layers
+maths.py      attention, heads, vocabulary projection, the cache
+loss.py       labels, and the loss
+arrays.py     array operations
+generating.py random numbers for sampling; the state of a model that generates
+"""
+
+from conjoin.backends.torch.arrays import *  # noqa: F403
+from conjoin.backends.torch.generating import *  # noqa: F403
+from conjoin.backends.torch.layers import *  # noqa: F403
+from conjoin.backends.torch.loss import *  # noqa: F403
+from conjoin.backends.torch.maths import *  # noqa: F403

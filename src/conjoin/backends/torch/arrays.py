@@ -1,0 +1,270 @@
+"""Array operations in PyTorch. In decoding rows are sources, and the last axis is tokens or vocabulary."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "all_of",
+    "all_seen",
+    "any_of",
+    "arange",
+    "argmax",
+    "broadcast",
+    "column",
+    "concat",
+    "cumsum",
+    "divided",
+    "equal_anywhere",
+    "false",
+    "flat",
+    "full",
+    "grown",
+    "inverse",
+    "is_array",
+    "is_in",
+    "is_single",
+    "last_axis",
+    "least",
+    "lineage",
+    "log_softmax",
+    "marked",
+    "number",
+    "one_of",
+    "own_slots",
+    "pick",
+    "power",
+    "set_column",
+    "softmax",
+    "sort",
+    "take_last",
+    "take_rows",
+    "tanh",
+    "token_column",
+    "top_k",
+    "true",
+    "where",
+    "where_true",
+    "wide",
+    "zeros",
+]
+
+
+where, concat, tanh = torch.where, torch.cat, torch.tanh
+
+
+def arange(length: int, like: Tensor) -> Tensor:
+    """0, 1... length - 1, where `like` lives."""
+    return torch.arange(length, device=like.device)
+
+
+def zeros(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Zeros of like's type, or of `dtype`, where `like` lives."""
+    return torch.zeros(*shape, dtype=dtype or like.dtype, device=like.device)
+
+
+def full(shape: Sequence[int], value: float, like: Tensor) -> Tensor:
+    """A filled array of like's type."""
+    return torch.full(tuple(shape), value, dtype=like.dtype, device=like.device)
+
+
+def cumsum(x: Tensor) -> Tensor:
+    """Running sums along the last axis."""
+    return x.cumsum(-1)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """In float32, along the last axis."""
+    return x.float().log_softmax(-1)
+
+
+def broadcast(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A view of another shape."""
+    return x.expand(*shape)
+
+
+def wide(x: Tensor) -> Tensor:
+    """In float32."""
+    return x.float()
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Along the last axis."""
+    return x.softmax(-1)
+
+
+def argmax(x: Tensor) -> Tensor:
+    """Along the last axis."""
+    return x.argmax(-1)
+
+
+def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of the last axis, best first, and where they stand."""
+    values, indices = torch.topk(x, k)
+    return values, indices
+
+
+def sort(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The last axis in rising order, and where each value of it stands in that order."""
+    values, order = torch.sort(x)
+    return values, order.argsort(-1)
+
+
+def take_last(x: Tensor, index: Tensor) -> Tensor:
+    """x at index along the last axis."""
+    return x.gather(-1, index)
+
+
+def flat(x: Tensor) -> Tensor:
+    """(B, K, V) -> (B, K * V)."""
+    return x.flatten(1)
+
+
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """x (B, N, ...) at index (B, K) -> (B, K, ...)."""
+    return x[torch.arange(len(index), device=index.device)[:, None], index]
+
+
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Some rows."""
+    return x.index_select(0, index)
+
+
+def where_true(x: Tensor) -> Tensor:
+    """The indices where a vector is True."""
+    return x.nonzero()[:, 0]
+
+
+def inverse(order: Tensor) -> Tensor:
+    """The permutation that undoes another."""
+    return order.argsort()
+
+
+def is_array(x: Any) -> bool:
+    """Whether it has rows."""
+    return isinstance(x, Tensor)
+
+
+def divided(x: Tensor, by: int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder."""
+    return x // by, x % by
+
+
+def power(base: int, exponent: float) -> float:
+    """A number to a power."""
+    return float(base**exponent)
+
+
+def number(x: Tensor) -> Tensor:
+    """0.0 and 1.0 for False and True."""
+    return x.float()
+
+
+def least(x: Tensor) -> Tensor:
+    """(B, K) -> (B, 1)."""
+    return x.amin(1, keepdim=True)
+
+
+def all_of(x: Tensor) -> Tensor:
+    """(B, K) -> (B,)."""
+    return x.all(1)
+
+
+def any_of(x: Tensor) -> Tensor:
+    """(B, K) -> (B, 1)."""
+    return x.any(1, keepdim=True)
+
+
+def false(like: Tensor) -> Tensor:
+    """False, in like's shape."""
+    return torch.zeros_like(like, dtype=torch.bool)
+
+
+def true(like: Tensor) -> Tensor:
+    """True, broadcasting to like's shape."""
+    return torch.ones((), dtype=torch.bool, device=like.device)
+
+
+def one_of(tokens: Sequence[int], like: Tensor) -> Tensor:
+    """(V,) True at some tokens, for like (..., V)."""
+    mask = torch.zeros(like.shape[-1], dtype=torch.bool, device=like.device)
+    mask[list(tokens)] = True
+    return mask
+
+
+def is_in(x: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Whether each is one of some tokens."""
+    found = false(x)
+    for token in tokens:
+        found = found | (x == token)
+    return found
+
+
+def marked(ids: Tensor, flags: Tensor, vocab: int) -> Tensor:
+    """ids and flags (B, K, N) -> (B, K, V): the tokens that stand somewhere with a flag; ids beyond V are nobody's."""
+    seen = torch.zeros(*ids.shape[:-1], vocab, dtype=torch.uint8, device=ids.device)
+    flags = flags & (ids < vocab)
+    return seen.scatter_reduce_(-1, ids.clamp(0, vocab - 1), flags.to(torch.uint8), "amax") > 0
+
+
+def column(ids: Tensor, at: int) -> Tensor:
+    """ids[..., at] as (..., 1)."""
+    at = max(at, 0)
+    return ids[..., at : at + 1]
+
+
+def set_column(ids: Tensor, at: int, tokens: Tensor) -> Tensor:
+    """ids with tokens in column `at`: in place, since every search hands over its own."""
+    ids[..., at] = tokens
+    return ids
+
+
+def last_axis(x: Tensor) -> Tensor:
+    """(B, K, 1) -> (B, K); what has two axes stays."""
+    return x[..., 0] if x.dim() == 3 else x
+
+
+def own_slots(lineage: Tensor, at: int) -> Tensor:
+    """Marks, for each hypothesis, the slot it writes next as its own: in place."""
+    each = torch.arange(lineage.shape[1], device=lineage.device)
+    lineage[:, each, each + at] = True
+    return lineage
+
+
+def lineage(prompt: Tensor, mask: Tensor | None, count: int, slots: int) -> Tensor | None:
+    """(B, K, slots): the prompt's slots are everybody's past. None where there is nothing to hide."""
+    if count == 1 and mask is None:
+        return None
+    batch, length = prompt.shape
+    past = torch.zeros(batch, count, slots, dtype=torch.bool, device=prompt.device)
+    past[:, :, :length] = True if mask is None else (mask != 0)[:, None]
+    return past
+
+
+def grown(prompt: Tensor, count: int, length: int, fill: int) -> Tensor:
+    """(B, P) -> (B, K, L), the prompt first and `fill` after it."""
+    ids = torch.full((len(prompt), count, length), fill, dtype=torch.int64, device=prompt.device)
+    ids[:, :, : prompt.shape[1]] = prompt[:, None]
+    return ids
+
+
+def token_column(token: int | Sequence[int], batch: int, like: Tensor) -> Tensor:
+    """(B, 1): one token for all rows, or one a row."""
+    return torch.tensor(token, device=like.device).reshape(-1, 1).expand(batch, 1)
+
+
+def equal_anywhere(a: Tensor, b: Tensor) -> bool:
+    """Whether two columns have an equal row."""
+    return bool((a == b).any())
+
+
+def all_seen(seen: Tensor) -> bool:
+    """Whether a mask hides nothing."""
+    return bool(seen.all())
+
+
+def is_single(length: int, mask: Tensor | None) -> bool:
+    """Whether a prompt of one token needs no mask."""
+    return length == 1 and mask is None

@@ -1,0 +1,71 @@
+"""Random numbers for sampling in PyTorch, and the state that a model generates in."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from conjoin.errors import InputError
+from torch import Tensor
+from torch.nn import Module
+
+__all__ = ["ReadyModel", "no_gradients", "noise", "released"]
+
+
+def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """A source of exponential noise for drawing tokens: (row (B,), scores) -> noise that broadcasts to scores.
+
+    Without a seed, torch's global state is drawn from for every row of the call, so that what is drawn does not depend
+    on which rows have left; token for token as `torch.multinomial` would. With one, the noise of a step is the same for
+    every source, and differs between hypotheses: what a source draws does not depend on its neighbours.
+    """
+    if seed is None:
+
+        def shared_state(row: Tensor, scores: Tensor) -> Tensor:
+            return torch.empty(batch, *scores.shape[1:], device=scores.device).exponential_().index_select(0, row)
+
+        return shared_state
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"seed is {seed!r}; a whole number was expected.")
+    generators: dict[torch.device, torch.Generator] = {}
+
+    def own_state(row: Tensor, scores: Tensor) -> Tensor:
+        if scores.device not in generators:
+            generators[scores.device] = torch.Generator(scores.device).manual_seed(seed)
+        empty = torch.empty(1, *scores.shape[1:], device=scores.device)
+        return empty.exponential_(generator=generators[scores.device])
+
+    return own_state
+
+
+@contextlib.contextmanager
+def no_gradients(model: Module) -> Iterator["ReadyModel"]:
+    """Generation keeps nothing for a backward pass, drops nothing out, and runs on the fastest decoder there is."""
+    from conjoin.engine.packed import packed_twin
+
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield ReadyModel(model, packed_twin(model.encoder), packed_twin(model.decoder))
+    finally:
+        for module, was in training.items():
+            module.training = was
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """A joined model with the parts that generation runs on."""
+
+    joined: Any
+    encoder: Any
+    decoder: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.joined, name)
+
+
+def released(x: Tensor) -> Tensor:
+    """An ordinary tensor of one that generation made, which autograd would refuse."""
+    return x.clone()

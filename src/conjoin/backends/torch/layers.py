@@ -1,0 +1,76 @@
+"""Leaf layers in PyTorch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from conjoin.errors import ConfigError, nearest
+from torch import Tensor
+from torch.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList
+
+__all__ = [
+    "Dropout",
+    "Embedding",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "ModuleList",
+    "OutputEmbedding",
+    "VocabularyProjection",
+    "activation",
+    "recomputed",
+    "vector",
+]
+
+ACTIVATIONS: dict[str, Callable[[], Module]] = {
+    "gelu": torch.nn.GELU,
+    "gelu_new": lambda: torch.nn.GELU("tanh"),
+    "gelu_pytorch_tanh": lambda: torch.nn.GELU("tanh"),
+    "gelu_fast": lambda: torch.nn.GELU("tanh"),
+    "relu": torch.nn.ReLU,
+    "silu": torch.nn.SiLU,
+    "swish": torch.nn.SiLU,
+    "tanh": torch.nn.Tanh,
+}
+
+
+# Leaf layers.
+
+
+def activation(name: str) -> Module:
+    """The activation of a config's name. Raises ConfigError with the nearest known one."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(
+            f'activation "{name}" is not known{nearest(name, ACTIVATIONS)}; one of {", ".join(ACTIVATIONS)}.'
+        )
+    return ACTIVATIONS[name]()
+
+
+class OutputEmbedding(Module):
+    """A vocabulary projection of its own, for a head that is not tied: weight (V, W)."""
+
+    def __init__(self, width: int, vocab: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(vocab, width))
+
+
+class VocabularyProjection(Module):
+    """What an engine may put in the place of an output embedding."""
+
+    def unembed(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """x (..., W) -> logits (..., V)."""
+        raise NotImplementedError
+
+
+def vector(size: int, trained: bool) -> Tensor:
+    """A vector of zeros: a parameter, or a buffer that is not trained."""
+    zeros_ = torch.zeros(size)
+    return torch.nn.Parameter(zeros_) if trained else torch.nn.Buffer(zeros_)
+
+
+def recomputed(block: Module, *inputs: Any) -> Tensor:
+    """A block's output, its activations computed again in the backward pass (https://arxiv.org/abs/1604.06174)."""
+    from torch.utils.checkpoint import checkpoint
+
+    out: Tensor = checkpoint(lambda *given: block(*given)[0], *inputs, use_reentrant=False)
+    return out

@@ -1,0 +1,49 @@
+"""Ids, labels and the loss in PyTorch."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from conjoin.errors import InputError
+from torch import Tensor
+
+__all__ = ["check_range", "cross_entropy", "first_seen", "selected", "shift_right"]
+
+
+def check_range(ids: Tensor, vocab: int, side: str) -> None:
+    """Raises InputError for an id outside the vocabulary; not checked where reading the ids would stall a device."""
+    if torch.compiler.is_compiling() or ids.device.type != "cpu":
+        return
+    low, high = (int(x) for x in ids.aminmax())
+    if low < 0 or high >= vocab:
+        raise InputError(
+            f"{side}: token id {low if low < 0 else high} came and its vocabulary is 0 to {vocab - 1}; use the tokenizer "
+            f"that belongs to it."
+        )
+
+
+def shift_right(labels: Tensor, start: int, pad: int, ignored: int) -> Tensor:
+    """(B, T) -> the start token, then the labels but for the last; `pad` for `ignored`."""
+    shifted = F.pad(labels[:, :-1], (1, 0), value=start)
+    return shifted.masked_fill(shifted == ignored, pad)
+
+
+def first_seen(mask: Tensor) -> Tensor:
+    """The mask, with the first column True."""
+    return F.pad(mask[:, 1:], (1, 0), value=True)
+
+
+def selected(x: Tensor, labels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of x (B, T, W) and labels (B, T) to keep: (N, W) and (N,)."""
+    return x[keep], labels[keep]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, ignored: int, count: Any) -> Tensor:
+    """Mean over the labels that are not ignored, or their sum over `count`. In float32 or wider."""
+    flat = logits.reshape(-1, logits.shape[-1])
+    flat = flat if flat.dtype == torch.float64 else flat.float()
+    aim = labels.reshape(-1).to(flat.device)
+    if count is None:
+        count = (aim != ignored).sum().clamp(min=1)
+    loss: Tensor = F.cross_entropy(flat, aim, ignore_index=ignored, reduction="sum") / count
+    return loss
