@@ -181,7 +181,7 @@ def byte_level(folder: Path, special: list[str]) -> None:
     trained.save_model(str(folder))
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "bart", "gpt2"])
 def test_labels_end_once_and_do_not_start(tmp_path: Path, family: str) -> None:
     size: dict[str, Any] = {"vocab_size": 300, "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
     target: Any
@@ -189,13 +189,13 @@ def test_labels_end_once_and_do_not_start(tmp_path: Path, family: str) -> None:
     if family == "bert":
         target, config = tiny_tokenizer(tmp_path / "target"), BertConfig(**size, max_position_embeddings=32)
         text, start, end = "w1 w2 w3 [SEP]", 2, 3
-    elif family == "roberta":
+    elif family in ("roberta", "bart"):
         byte_level(tmp_path / "target", ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
         target, config = (
             RobertaTokenizer.from_pretrained(tmp_path / "target"),
             RobertaConfig(**size, max_position_embeddings=34),
         )
-        text, start, end = "<s>the cat sat", 0, 2
+        text, start, end = "<s>the cat sat", 0 if family == "roberta" else 2, 2  # BART starts with </s>
     else:
         byte_level(tmp_path / "target", ["<|endoftext|>"])
         target, config = GPT2Tokenizer.from_pretrained(tmp_path / "target"), GPT2Config(**size, n_positions=32)
@@ -214,9 +214,9 @@ def test_labels_end_once_and_do_not_start(tmp_path: Path, family: str) -> None:
     long = " ".join([plain] * 40)
     examples = tokenise(model, Pairs(["w1 w2", "w3", "w4"], [text, plain, long]), Limits(8, 20))
     for labels in examples.labels[:2]:
-        assert labels.tolist() == [*body, end]
+        assert labels.tolist() == [*first, *body, end]
         inputs = model.prepare_decoder_input_ids_from_labels(torch.from_numpy(labels)[None].long())[0].tolist()
-        assert inputs == [start, *body]
+        assert inputs == [start, *first, *body]
     assert len(examples.labels[2]) == 20
     assert examples.labels[2][-1] == end
     assert end not in examples.labels[2][:-1]
@@ -465,9 +465,13 @@ def test_training_with_shared_weights_frozen_parts_and_bfloat16(tmp_path: Path) 
 def test_run_by_the_clock_ends_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count()
     monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    rates: list[float] = []
+    monkeypatch.setattr(loop, "factor", lambda *given: rates.append(factor(*given)) or rates[-1])
     result = tiny_run(tmp_path / "model", tmp_path / "out", minutes=0.5)
     assert 5 < result.steps < 30
     assert 30 <= result.seconds < 45
+    assert rates[0] < max(rates) == 1.0
+    assert 0 < rates[-1] < 0.3
 
 
 @pytest.mark.parametrize(

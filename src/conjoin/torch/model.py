@@ -1,7 +1,5 @@
 """EncoderDecoderModel in PyTorch: two parts joined, loaded, saved, trained, and generated from."""
 
-import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,22 +8,19 @@ from torch import Tensor
 
 from conjoin.backends import torch as backend
 from conjoin.card import model_card
-from conjoin.checkpoint import TensorFolder, atomic_folder, require_space
+from conjoin.checkpoint import atomic_folder, require_space
 from conjoin.composite import EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
 from conjoin.errors import ConfigError, InputError, refuse_unknown
-from conjoin.families import family_of, role_of
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.hub import resolve
 from conjoin.joining import (
     MODEL_FILES,
     CrossAttentionInit,
-    OpenPart,
     check_share,
     check_tokenizers,
     check_vocabulary,
-    open_part,
     shared_names,
     special_tokens,
     split_options,
@@ -33,9 +28,19 @@ from conjoin.joining import (
 from conjoin.outputs import GenerateOutput
 from conjoin.parameters import PartName, members
 from conjoin.spec import RoleName
-from conjoin.tokens.finding import find_pair, find_tokenizer
-from conjoin.tokens.pair import TokenizerLike, TokenizerPair
-from conjoin.torch.initial import copy_self_attention, initialise, materialise, on_meta, place, tensor_of
+from conjoin.tokens.finding import find_pair
+from conjoin.tokens.pair import TokenizerPair
+from conjoin.torch.initial import initialise, on_meta, tensor_of
+from conjoin.torch.loading import (
+    PROJECTION,
+    ROLES,
+    check_kinds,
+    initialise_projection,
+    load_folder,
+    load_sides,
+    open_side,
+    tokenizer_of,
+)
 from conjoin.torch.native import BaseEncoderDecoder
 from conjoin.torch.parts import (
     Decoder,
@@ -44,21 +49,13 @@ from conjoin.torch.parts import (
     as_dtype,
     checked_names,
     file_tensors,
-    left_on_meta,
-    load_part,
-    part_dtype,
-    read_into,
     save_tensors,
     write_json,
 )
 from conjoin.torch.sized import Sized
-from conjoin.weights import Report, plan, some
 
 __all__ = ["EncoderDecoderModel"]
 
-logger = logging.getLogger("conjoin")
-ROLES: tuple[RoleName, ...] = ("encoder", "decoder")
-PROJECTION = ("enc_to_dec_proj.weight", "enc_to_dec_proj.bias")
 AttentionImplementation = Literal["sdpa", "eager"]
 
 
@@ -101,12 +98,14 @@ class EncoderDecoderModel(Sized, BaseEncoderDecoder):  # type: ignore[misc]
         )
         # One config for each part, whoever brought it: what is set on either is set on both.
         config.encoder, config.decoder = self.encoder.config, self.decoder.config
-        self.new_parameters: tuple[str, ...] = ()
+        self.new_parameters = tuple(f"{role}.{name}" for role in ROLES for name in self.part(role).new_parameters)
         if not meta:
             for role in [r for r in ROLES if fresh[r]]:
                 part = self.part(role)
                 initialise(part, dict(part.named_parameters()), part.spec)
-            self._initialise_projection()
+            initialise_projection(self)
+            if self.enc_to_dec_proj is not None:
+                self.new_parameters += PROJECTION
             self.tie()
 
     @property
@@ -163,47 +162,11 @@ class EncoderDecoderModel(Sized, BaseEncoderDecoder):  # type: ignore[misc]
         target = tokenizer_of(decoder)
         config.generation = config.generation.updated({**special_tokens(config.decoder, target), **generation})
         model: Self = on_meta(lambda: cls(config))  # type: ignore[assignment, arg-type, return-value]
-        model._load_sides({"encoder": encoder, "decoder": decoder}, kind, place_on, cross_attention_init)
+        load_sides(model, {"encoder": encoder, "decoder": decoder}, kind, place_on, cross_attention_init)
         model.encoder.tokenizer, model.decoder.tokenizer = tokenizer_of(encoder), target
         check_tokenizers(model.config, model.encoder.tokenizer, model.decoder.tokenizer)
         model.eval()
         return model
-
-    def _load_sides(
-        self,
-        sides: Mapping[RoleName, "OpenPart | Encoder | Decoder"],
-        dtype: torch.dtype | None,
-        device: torch.device,
-        cross_attention_init: CrossAttentionInit,
-    ) -> None:
-        """Fills a model on the meta device from two opened parts, and initialises what neither has."""
-        skip = shared_names(self.config, list(self.encoder.state_dict()))
-        new: list[str] = []
-        for role in reversed(ROLES):  # the decoder first: where weights are shared, they are its own
-            part, side = self.part(role), sides[role]
-            if isinstance(side, OpenPart):
-                found = load_part(part, side, dtype, device, skip if role == "encoder" else ())
-                initialise(part, found, part.spec)
-                if cross_attention_init == "self_attention":
-                    copy_self_attention(part, found)
-                new += [f"{role}.{name}" for name in found]
-            else:
-                for name, tensor in side.state_dict().items():
-                    place(part, name, tensor.to(device=device, dtype=dtype or tensor.dtype, copy=True))
-        if dtype is None and part_dtype(self.encoder) != part_dtype(self.decoder) and not skip:
-            self.float()
-        if self.enc_to_dec_proj is not None:
-            materialise(self, PROJECTION, part_dtype(self.decoder), device)
-            self._initialise_projection()
-            new += PROJECTION
-        self.tie()
-        self.new_parameters = tuple(new)
-        if new:
-            logger.info("New in this join, and to be trained: %s.", some(summary(new)))
-
-    def _initialise_projection(self) -> None:
-        if self.enc_to_dec_proj is not None:
-            initialise(self, PROJECTION, self.decoder.spec)
 
     @classmethod
     def from_pretrained(
@@ -242,58 +205,13 @@ class EncoderDecoderModel(Sized, BaseEncoderDecoder):  # type: ignore[misc]
         config.generation = config.generation.updated(generation)
         check_share(config)
         model: Self = on_meta(lambda: cls(config))  # type: ignore[assignment, arg-type, return-value]
-        model._load_folder(folder, as_dtype(dtype), as_device(device, device_map))
+        load_folder(model, folder, as_dtype(dtype), as_device(device, device_map))
         pair = find_pair(folder)
         if pair is not None:
             model.encoder.tokenizer, model.decoder.tokenizer = pair.source, pair.target
         check_vocabulary(config, pair)
         model.eval()
         return model
-
-    def _load_folder(self, path: Path, dtype: torch.dtype | None, device: torch.device) -> None:
-        """Fills a model on the meta device from the folder of a joined model."""
-        skip = shared_names(self.config, list(self.encoder.state_dict()))
-        report, plans = Report(), {}
-        with TensorFolder(path) as folder:
-            for role in ROLES:
-                part, own = self.part(role), f"{role}."
-                available = {n.removeprefix(own): s for n, s in folder.shapes.items() if n.startswith(own)}
-                gone = skip if role == "encoder" else ()
-                wanted = {n: tuple(t.shape) for n, t in part.state_dict().items() if n not in gone}
-                family = family_of(part.config.model_type)
-                side = role_of(part.config.model_type, role)
-                plans[role] = planned = plan(family, side, wanted, available, layers=range(part.spec.layers))
-                report.missing |= {own + ours: own + theirs for ours, theirs in planned.report.missing.items()}
-                report.mismatched += [own + one for one in planned.report.mismatched]
-                if not gone:
-                    report.unexpected += [own + one for one in planned.report.unexpected]
-            report.unexpected += [n for n in folder.shapes if not n.startswith(("encoder.", "decoder.", *PROJECTION))]
-            self._check_projection(folder, report)
-            report.refuse(f'"{path}"')
-            for role in ROLES:
-                read_into(self.part(role), plans[role], folder, dtype, device, prefix=f"{role}.")
-            if self.enc_to_dec_proj is not None:
-                for name in PROJECTION:
-                    tensor = folder.read(name)
-                    place(self, name, tensor.to(device=device, dtype=dtype or tensor.dtype, copy=True))
-        materialise(
-            self,
-            [n for n in left_on_meta(self, self.state_dict()) if not shared(n, skip)],
-            dtype or part_dtype(self),
-            device,
-        )
-        self.tie()
-
-    def _check_projection(self, folder: TensorFolder, report: Report) -> None:
-        for name in PROJECTION:
-            if self.enc_to_dec_proj is None:
-                report.unexpected += [name] if name in folder.shapes else []
-            elif name not in folder.shapes:
-                report.missing[name] = name
-            elif folder.shapes[name] != tuple(tensor_of(self, name).shape):
-                report.mismatched.append(
-                    f"{name} is {list(folder.shapes[name])}, {list(tensor_of(self, name).shape)} was expected"
-                )
 
     # Saving.
 
@@ -432,39 +350,3 @@ class EncoderDecoderModel(Sized, BaseEncoderDecoder):  # type: ignore[misc]
 
 
 FROM_PRETRAINED = "config dtype device device_map attn_implementation revision token local_files_only cache_dir".split()
-
-
-def shared(name: str, skip: list[str]) -> bool:
-    """Whether a name of the joined model is one of the encoder's that are the decoder's tensors."""
-    return name.startswith("encoder.") and name.removeprefix("encoder.") in skip
-
-
-def check_kinds(encoder: object, decoder: object) -> None:
-    """Raises ConfigError where a ready part is not of its side."""
-    if encoder is not None and not isinstance(encoder, Encoder):
-        raise ConfigError(f"encoder is a {type(encoder).__name__}; a conjoin.torch.Encoder was expected.")
-    if decoder is not None and not isinstance(decoder, Decoder):
-        raise ConfigError(f"decoder is a {type(decoder).__name__}; a conjoin.torch.Decoder was expected.")
-
-
-def open_side(role: RoleName, name: str | Path | None, options: dict[str, Any]) -> Any:
-    """A part opened from its folder, or the ready one given as `encoder_model` or `decoder_model`."""
-    ready = options.get("model")
-    if ready is not None:
-        check_kinds(*((ready, None) if role == "encoder" else (None, ready)))
-        return ready
-    if name is None:
-        raise ConfigError(f"no {role} was given: pass its folder or hub id, or a ready part as {role}_model.")
-    return open_part(name, role, options)
-
-
-def tokenizer_of(side: "OpenPart | Encoder | Decoder") -> TokenizerLike | None:
-    """A side's tokenizer, where it has one."""
-    return find_tokenizer(side.folder) if isinstance(side, OpenPart) else side.tokenizer
-
-
-def summary(names: list[str]) -> list[str]:
-    """Names of parameters with their layer numbers folded, each once."""
-    import re
-
-    return list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))

@@ -67,6 +67,7 @@ class Part(Sized):
     role: ClassVar[RoleName]
     config: ModelConfig
     tokenizer: TokenizerLike | None
+    new_parameters: tuple[str, ...]  # what a join made new
     shared_with_partner: str | None  # why this part cannot be resized alone
 
     # What torch.nn.Module gives, named for readers and the type checker.
@@ -107,7 +108,7 @@ class Part(Sized):
         part = on_meta(lambda: cls(opened.config))  # type: ignore[call-arg, return-value, arg-type]
         new = load_part(part, opened, as_dtype(dtype), as_device(device))
         initialise(part, new, part.spec)  # type: ignore[arg-type]
-        part.new_parameters = new  # type: ignore[assignment]
+        part.new_parameters = new
         part.tokenizer = find_tokenizer(opened.folder)  # type: ignore[assignment]
         part.eval()  # type: ignore[operator]
         return part  # type: ignore[return-value]
@@ -158,7 +159,8 @@ class Encoder(Part, BaseEncoder):  # type: ignore[misc]
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.tokenizer, self.shared_with_partner, self.new_parameters = None, None, ()
+        self.tokenizer, self.shared_with_partner = None, None
+        self.new_parameters = ()
 
     forward = checked_names(BaseEncoder.forward)
 
@@ -170,7 +172,8 @@ class Decoder(Part, BaseDecoder):  # type: ignore[misc]
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.tokenizer, self.shared_with_partner, self.new_parameters = None, None, ()
+        self.tokenizer, self.shared_with_partner = None, None
+        self.new_parameters = ()
 
     forward = checked_names(BaseDecoder.forward)
 

@@ -2,7 +2,8 @@
 
 Labels are the target's own tokens and the end token, without the [CLS] or <s> that many tokenizers put first: the
 decoder reads its start token and then the labels but for the last, so a first [CLS] among the labels would come twice,
-and the model would spend its first step on a token that is always the same.
+and the model would spend its first step on a token that is always the same. Where generation forces a first token
+(forced_bos_token_id: BART's <s> after its start </s>), the labels begin with it, since the decoder will have to read it.
 """
 
 import hashlib
@@ -87,7 +88,7 @@ def tokenise(model: EncoderDecoderModel, pairs: Pairs, limits: Limits) -> Exampl
     if tokenizers is None:
         raise ConfigError("the model has no tokenizers; set model.tokenizers = TokenizerPair(source, target).")
     sources, cut_sources = source_ids(tokenizers.source, pairs, limits.source)
-    labels, cut_labels = label_ids(tokenizers.target, pairs, limits.target, end_token(model), model.start_token())
+    labels, cut_labels = label_ids(tokenizers.target, pairs, limits.target, model)
     return Examples(sources, labels, cut_sources, cut_labels)
 
 
@@ -124,19 +125,22 @@ def source_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int) -> tuple[list
     return found, cut
 
 
-def label_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int, end: int, start: int) -> tuple[list[Ids], int]:
+def label_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int, model: EncoderDecoderModel) -> tuple[list[Ids], int]:
     """Each target's own tokens and the end token, and how many were cut."""
+    start, forced, end = model.start_token(), model.config.generation.forced_bos_token_id, end_token(model)
+    first = [] if forced is None or forced == start else [forced]
+    room = limit - len(first) - 1
     found: list[Ids] = []
     cut = 0
     for texts in chunks(pairs.targets):
         for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]:
             body = list(row)
-            while body and body[0] == start:  # a start token written in the text itself
+            while body and body[0] in (start, forced):  # written in the text itself
                 del body[0]
             while body and body[-1] == end:
                 del body[-1]
-            cut += len(body) + 1 > limit
-            found.append(np.asarray([*body[: limit - 1], end], np.int32))
+            cut += len(body) > room
+            found.append(np.asarray([*first, *body[:room], end], np.int32))
     return found, cut
 
 
