@@ -37,7 +37,9 @@ THEIRS = {
 }
 
 
-def config(kind: str, role: str, *, width: int, heads: int, vocab: int, activation: str | None = None, **more: Any) -> Any:
+def config(
+    kind: str, role: str, *, width: int, heads: int, vocab: int, activation: str | None = None, **more: Any
+) -> Any:
     """A tiny config of transformers. `more` are the family's own fields."""
     decoder = role == "decoder"
     sides = {"is_decoder": decoder, "add_cross_attention": decoder}
@@ -132,7 +134,9 @@ def make(
     """Builds a pair, saves it as transformers does, and opens it with conjoin. The decoder's start token is START."""
     a = config(encoder, "encoder", width=widths[0], heads=4, vocab=vocab[0], **dict(encoder_more))
     b = config(decoder, "decoder", width=widths[1], heads=3, vocab=vocab[1], **dict(decoder_more))
-    theirs = transformers.EncoderDecoderModel(encoder=THEIRS["encoder", encoder](a), decoder=THEIRS["decoder", decoder](b))
+    theirs = transformers.EncoderDecoderModel(
+        encoder=THEIRS["encoder", encoder](a), decoder=THEIRS["decoder", decoder](b)
+    )
     randomise(theirs, seed)
     theirs.tie_weights()
     theirs.eval()

@@ -130,7 +130,9 @@ def test_5_a_bart_decoder_keeps_its_embedding_and_head(tmp_path):
     assert bart.final_logits_bias.abs().max() > 0.1
     assert near(expected, found, 1e-6)
     theirs = transformers.EncoderDecoderModel.from_encoder_decoder_pretrained(tmp_path / "bert", tmp_path / "bart")
-    assert far(theirs.decoder.get_input_embeddings().weight, bart.model.shared.weight) > 0.1  # the defect is still there
+    assert (
+        far(theirs.decoder.get_input_embeddings().weight, bart.model.shared.weight) > 0.1
+    )  # the defect is still there
 
 
 def test_6_tokens_set_after_construction_reach_training_generation_and_the_disk(tmp_path):

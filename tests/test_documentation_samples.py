@@ -46,13 +46,13 @@ PAGE = {
 
         summary = model.generate(**inputs, max_length=60, num_beams=4, early_stopping=True)
         print(tokenizer.decode(summary[0], skip_special_tokens=True))
-    """,
+    """,  # noqa: E501
     "warm_start": """
         from transformers import EncoderDecoderModel, BertTokenizer
 
         tokenizer = BertTokenizer.from_pretrained("google-bert/bert-base-uncased")
         model = EncoderDecoderModel.from_encoder_decoder_pretrained("google-bert/bert-base-uncased", "google-bert/bert-base-uncased")
-    """,
+    """,  # noqa: E501
     "training": """
         from transformers import BertTokenizer, EncoderDecoderModel
 
@@ -74,7 +74,7 @@ PAGE = {
 
         # the forward function automatically creates the correct decoder_input_ids
         loss = model(input_ids=input_ids, labels=labels).loss
-    """,
+    """,  # noqa: E501
     "two_configs": """
         from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel
 
@@ -97,7 +97,7 @@ PAGE = {
         outputs = model.generate(input_ids)[0]
         text = tokenizer.decode(outputs, skip_special_tokens=True)
         print(text)
-    """,
+    """,  # noqa: E501
 }
 
 
@@ -175,7 +175,9 @@ def test_a_joined_model_by_auto_model_for_causal_lm(hub, capsys):
     wide = EncoderDecoderModel.from_pretrained(hub["patrickvonplaten/bert2bert-cnn_dailymail-fp16"]).to(torch.bfloat16)
     again = wide.generate(inputs["input_ids"], max_length=60, num_beams=4, early_stopping=True)
     assert again.tolist() == found["summary"].tolist()
-    text = BertTokenizer.from_pretrained(hub["google-bert/bert-base-uncased"]).decode(again[0], skip_special_tokens=True)
+    text = BertTokenizer.from_pretrained(hub["google-bert/bert-base-uncased"]).decode(
+        again[0], skip_special_tokens=True
+    )
     assert capsys.readouterr().out.strip() == text.strip()
 
 
@@ -196,7 +198,9 @@ def test_training(hub, tmp_path):
     assert model.decoder.layers[0].cross.q.weight.grad.abs().max().item() > 0
     ids = found["input_ids"]
     with torch.no_grad():
-        theirs = transformers_on(model, tmp_path)(input_ids=ids, attention_mask=torch.ones_like(ids), labels=found["labels"])
+        theirs = transformers_on(model, tmp_path)(
+            input_ids=ids, attention_mask=torch.ones_like(ids), labels=found["labels"]
+        )
     assert near(theirs.loss, found["loss"], 1e-6)
 
 
@@ -213,7 +217,9 @@ def test_a_model_of_two_configs(hub):
 def test_a_model_of_two_configs_of_full_size(hub):
     model = run(PAGE["two_configs"], hub)["model"]
     with torch.device("meta"):
-        config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(*(transformers.BertConfig() for _ in "ab"))
+        config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(
+            *(transformers.BertConfig() for _ in "ab")
+        )
         theirs = transformers.EncoderDecoderModel(config=config)
     pooler = sum(p.numel() for p in theirs.encoder.pooler.parameters())
     assert model.num_parameters() == theirs.num_parameters() - pooler > 240_000_000

@@ -396,7 +396,10 @@ def test_settings_come_from_the_call_then_the_argument_then_the_model(peer):
     for settings, expected in (
         ({}, {"num_beams": 3, "no_repeat_ngram_size": 2}),
         ({"generation_config": GenerationConfig(num_beams=2)}, {"num_beams": 2, "no_repeat_ngram_size": 2}),
-        ({"generation_config": GenerationConfig(num_beams=2), "num_beams": 4}, {"num_beams": 4, "no_repeat_ngram_size": 2}),
+        (
+            {"generation_config": GenerationConfig(num_beams=2), "num_beams": 4},
+            {"num_beams": 4, "no_repeat_ngram_size": 2},
+        ),
         ({"no_repeat_ngram_size": 0, "num_beams": 1}, {}),
     ):
         found = model.generate(**ids(pair), max_new_tokens=LENGTH, **settings)

@@ -249,7 +249,9 @@ def test_encoder_outputs_can_be_used_again(peer, encoder):
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "silu", "gelu_pytorch_tanh"])
-@pytest.mark.parametrize(("encoder", "decoder"), [("bert", "gpt2"), ("bart", "bart"), ("roberta", "bert"), ("bert", "roberta")])
+@pytest.mark.parametrize(
+    ("encoder", "decoder"), [("bert", "gpt2"), ("bart", "bart"), ("roberta", "bert"), ("bert", "roberta")]
+)
 def test_every_activation_equals(peer, encoder, decoder, activation):
     more = (("activation", activation),)
     pair = peer(encoder, decoder, encoder_more=more, decoder_more=more)
@@ -301,7 +303,9 @@ def test_a_wrong_position_on_either_side_would_be_seen(peer, encoder, decoder):
         ("bert", "gpt2", {"decoder_more": (("tie_word_embeddings", False),)}),
         ("bert", "bart", {"decoder_more": (("tie_word_embeddings", False),)}),
     ],
-    ids=lambda value: "_".join(f"{n}={v}" for more in value.values() for n, v in more) if isinstance(value, dict) else value,
+    ids=lambda value: (
+        "_".join(f"{n}={v}" for more in value.values() for n, v in more) if isinstance(value, dict) else value
+    ),
 )
 def test_every_variant_equals_in_logits_and_gradients(peer, encoder, decoder, options):
     pair = peer(encoder, decoder, **options)

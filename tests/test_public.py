@@ -34,14 +34,20 @@ TOKENS = {"decoder_start_token_id": 5, "pad_token_id": 0, "eos_token_id": 4}
 
 
 def made(**more) -> EncoderDecoderModel:
-    config = EncoderDecoderConfig.from_encoder_decoder_configs(BertConfig(**SMALL), BertConfig(**SMALL), **TOKENS, **more)
+    config = EncoderDecoderConfig.from_encoder_decoder_configs(
+        BertConfig(**SMALL), BertConfig(**SMALL), **TOKENS, **more
+    )
     return EncoderDecoderModel(config=config).eval()
 
 
 def batch() -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(1)
     ids = torch.randint(6, 61, (3, 8), generator=draw)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.randint(6, 61, (3, 6), generator=draw)}
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "labels": torch.randint(6, 61, (3, 6), generator=draw),
+    }
 
 
 # Imports.
@@ -51,13 +57,12 @@ def test_the_public_names_are_sorted_and_all_there():
     assert conjoin.__all__ == sorted(conjoin.__all__)
     assert len(set(conjoin.__all__)) == len(conjoin.__all__)
     for name in conjoin.__all__:
-        try:
-            found = getattr(conjoin, name)
-        except ImportError as error:
-            assert "pip install" in str(error)  # of a framework that is not here
-            continue
-        assert found.__name__.split(".")[-1] in (name, name.lower())
         assert name in dir(conjoin)
+        if name.startswith(("Flax", "TF")):
+            continue  # those of frameworks that may not be here
+        found = getattr(conjoin, name)
+        assert found.__name__ == name
+        assert found.__module__.startswith("conjoin.")
     with pytest.raises(AttributeError, match="EncoderDecoderModle"):
         conjoin.EncoderDecoderModle  # noqa: B018
 
@@ -87,6 +92,12 @@ def test_importing_the_torch_model_imports_torch_alone():
     found = imported("from conjoin import EncoderDecoderModel")
     assert found & FRAMEWORKS == {"torch"}
     assert not found & {"peft", "datasets", "accelerate", "pandas", "sklearn"}
+
+
+def test_loading_a_model_imports_no_compiler(peer):
+    """Drawing first values on the meta device would: a second, and 80 MB."""
+    load = f"from conjoin import EncoderDecoderModel; EncoderDecoderModel.from_pretrained({str(peer('bert', 'gpt2').folder)!r})"
+    assert not imported(load) & {"sympy", "transformers", "jax", "tensorflow"}
 
 
 # Objects.
@@ -271,7 +282,11 @@ def test_gradient_checkpointing_computes_again_and_gives_equal_gradients(share):
     model, found = made(share=share).train(), []
     calls = []
     model.decoder.layers[0].ffn.up.register_forward_hook(lambda *_: calls.append(1))
-    for times, switch in ((1, None), (2, model.gradient_checkpointing_enable), (1, model.gradient_checkpointing_disable)):
+    for times, switch in (
+        (1, None),
+        (2, model.gradient_checkpointing_enable),
+        (1, model.gradient_checkpointing_disable),
+    ):
         if switch is not None:
             switch()
         calls.clear()
@@ -329,7 +344,9 @@ def test_peft_trains_one_step_and_merges(peer):
     given = {**peers.source(pair), "labels": peers.labels(pair)}
     adapted = peft.get_peft_model(copy.deepcopy(pair.ours), peft.LoraConfig(r=2, target_modules=["q", "v"]))
     trainable = {n for n, p in adapted.named_parameters() if p.requires_grad}
-    assert len(trainable) == 2 * 2 * (2 + 4)  # A and B, q and v, of two encoder blocks and two decoder blocks with cross
+    assert len(trainable) == 2 * 2 * (
+        2 + 4
+    )  # A and B, q and v, of two encoder blocks and two decoder blocks with cross
     optimizer = torch.optim.SGD([p for p in adapted.parameters() if p.requires_grad], lr=1.0)
     with torch.no_grad():
         first = adapted(**given).logits

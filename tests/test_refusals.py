@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 import conjoin.checkpoint as checkpoint
 from conjoin import (
     AutoConfig,
-    BartConfig,
     BertConfig,
     CheckpointError,
     ConfigError,
@@ -207,7 +206,11 @@ def test_a_tensor_of_a_wrong_shape_is_named_with_both_shapes(folder):
 
 
 def test_missing_tensors_are_all_named(folder):
-    gone = ["encoder.encoder.layer.0.attention.self.key.bias", "decoder.transformer.ln_f.weight", "enc_to_dec_proj.bias"]
+    gone = [
+        "encoder.encoder.layer.0.attention.self.key.bias",
+        "decoder.transformer.ln_f.weight",
+        "enc_to_dec_proj.bias",
+    ]
     rewrite(folder, lambda t: {n: v for n, v in t.items() if n not in gone})
     with refused(CheckpointError, "missing", *gone):
         EncoderDecoderModel.from_pretrained(folder)
@@ -223,7 +226,9 @@ def test_all_that_is_wrong_comes_in_one_report(folder):
     wrong = "decoder.transformer.wte.weight"
     rewrite(
         folder,
-        lambda t: {n: v for n, v in t.items() if n != "enc_to_dec_proj.weight"} | {wrong: t[wrong][:5], "odd": torch.ones(1)},
+        lambda t: (
+            {n: v for n, v in t.items() if n != "enc_to_dec_proj.weight"} | {wrong: t[wrong][:5], "odd": torch.ones(1)}
+        ),
     )
     with refused(CheckpointError, "missing: enc_to_dec_proj.weight", "unexpected: odd", f"wrong shape: {wrong}"):
         EncoderDecoderModel.from_pretrained(folder)
@@ -245,7 +250,9 @@ def test_a_truncated_safetensors_file(folder, keep):
         EncoderDecoderModel.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("head", [b"\xff" * 8, b"\x00" * 8, (10).to_bytes(8, "little") + b"notjson!!!", b"PK\x03\x04" + b"\x00" * 60])
+@pytest.mark.parametrize(
+    "head", [b"\xff" * 8, b"\x00" * 8, (10).to_bytes(8, "little") + b"notjson!!!", b"PK\x03\x04" + b"\x00" * 60]
+)
 def test_a_safetensors_file_with_a_broken_header(folder, head):
     (folder / "model.safetensors").write_bytes(head)
     with refused(CheckpointError, "not a whole safetensors file"):
@@ -258,7 +265,9 @@ def test_a_folder_without_weights(folder):
         EncoderDecoderModel.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("shard", ["../outside.safetensors", "sub/inside.safetensors", "..", "", "sub\\inside.safetensors"])
+@pytest.mark.parametrize(
+    "shard", ["../outside.safetensors", "sub/inside.safetensors", "..", "", "sub\\inside.safetensors"]
+)
 def test_a_shard_outside_the_folder_is_never_opened(folder, shard, tmp_path):
     shutil.copy(folder / "model.safetensors", tmp_path / "outside.safetensors")
     (folder / "sub").mkdir()
@@ -272,7 +281,9 @@ def test_a_shard_outside_the_folder_is_never_opened(folder, shard, tmp_path):
             EncoderDecoderModel.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("index", [{}, {"weight_map": []}, {"weight_map": {"a": 1}}, {"weight_map": {"a": "gone.safetensors"}}])
+@pytest.mark.parametrize(
+    "index", [{}, {"weight_map": []}, {"weight_map": {"a": 1}}, {"weight_map": {"a": "gone.safetensors"}}]
+)
 def test_a_shard_index_that_names_no_shards(folder, index):
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -438,8 +449,8 @@ def test_an_unknown_option_of_a_join_names_the_nearest(pair, tmp_path, option, n
     ("make", "wrong", "near"),
     [
         (lambda: BertConfig(**SMALL), "hidden_sizes", "hidden_size"),
-        (lambda: EncoderDecoderConfig(), "decoder_start_token", "decoder_start_token_id"),
-        (lambda: GenerationConfig(), "num_beems", "num_beams"),
+        (EncoderDecoderConfig, "decoder_start_token", "decoder_start_token_id"),
+        (GenerationConfig, "num_beems", "num_beams"),
     ],
 )
 def test_an_unknown_field_cannot_be_set_or_read(make, wrong, near):
@@ -481,7 +492,11 @@ def test_a_target_longer_than_the_decoders_positions(peer, decoder):
         ours(input_ids=source, decoder_input_ids=over)
     out = ours(input_ids=source, decoder_input_ids=fits, use_cache=True)
     with refused(InputError, "decoder", "41 tokens"):
-        ours(encoder_outputs=(out.encoder_last_hidden_state,), decoder_input_ids=fits[:, :1], past_key_values=out.past_key_values)
+        ours(
+            encoder_outputs=(out.encoder_last_hidden_state,),
+            decoder_input_ids=fits[:, :1],
+            past_key_values=out.past_key_values,
+        )
     for settings in ({"max_new_tokens": 41}, {"max_length": 42}):
         with refused(InputError, "positions for 40", "max_new_tokens to 40"):
             ours.generate(source, **settings)
@@ -547,6 +562,18 @@ def test_a_mask_of_a_wrong_shape(pair):
     for shape in ((2, 4), (1, 3), (2, 1)):
         with refused(InputError, "decoder_attention_mask", str(shape), "(2, 3)"):
             pair.ours.generate(ids, decoder_input_ids=torch.full((2, 3), 5), decoder_attention_mask=torch.ones(shape))
+
+
+def test_token_types_that_do_not_exist(peer, pair):
+    ids, types = torch.full((2, 4), 7), torch.tensor([[0, 0, 1, 2]] * 2)
+    with refused(InputError, "token_type_ids", "2", "0 to 1"):
+        pair.ours(input_ids=ids, decoder_input_ids=ids, token_type_ids=types)
+    with refused(InputError, "token_type_ids", "2", "0 to 1"):
+        pair.ours.generate(ids, token_type_ids=types)
+    with refused(InputError, "decoder_token_type_ids", "2", "0 to 1"):
+        peer("bert", "bert").ours(input_ids=ids, decoder_input_ids=ids, decoder_token_type_ids=types)
+    with refused(InputError, "decoder_token_type_ids", "no token types"):
+        pair.ours(input_ids=ids, decoder_input_ids=ids, decoder_token_type_ids=types * 0)
 
 
 def test_labels_that_do_not_fit(pair):
@@ -709,7 +736,9 @@ def test_a_full_disk_is_seen_before_anything_is_written(pair, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(params=[OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), RuntimeError("odd")], ids=repr)
+@pytest.fixture(
+    params=[OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), RuntimeError("odd")], ids=repr
+)
 def fails_halfway(request, monkeypatch):
     """Writing weights stops after the first bytes; returns what is raised."""
     import safetensors.torch

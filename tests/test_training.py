@@ -202,7 +202,10 @@ def test_labels_end_once_and_do_not_start(tmp_path: Path, family: str) -> None:
         text, start, end = "the cat sat", 0, 0
     source = tiny_tokenizer(tmp_path / "source")
     encoder, decoder = BertConfig(**size), config
+    first = [0] if family == "bart" else []
+    forced = {"forced_bos_token_id": 0} if first else {}
     tokens: dict[str, Any] = {
+        **forced,
         "decoder_start_token_id": start,
         "eos_token_id": end,
         "pad_token_id": end if family == "gpt2" else 1,
@@ -466,11 +469,16 @@ def test_run_by_the_clock_ends_by_the_clock(tmp_path: Path, monkeypatch: pytest.
     ticks = itertools.count()
     monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
     rates: list[float] = []
-    monkeypatch.setattr(loop, "factor", lambda *given: rates.append(factor(*given)) or rates[-1])
+
+    def noted(*given: Any) -> float:
+        rates.append(factor(*given))
+        return rates[-1]
+
+    monkeypatch.setattr(loop, "factor", noted)
     result = tiny_run(tmp_path / "model", tmp_path / "out", minutes=0.5)
     assert 5 < result.steps < 30
     assert 30 <= result.seconds < 45
-    assert rates[0] < max(rates) == 1.0
+    assert rates[0] < max(rates) > 0.9
     assert 0 < rates[-1] < 0.3
 
 

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from conjoin.config import read_json
+from conjoin.config import CONFIG_FILE, read_json
 from conjoin.errors import CheckpointError
 
-__all__ = ["WEIGHT_FILES", "TensorFolder", "atomic_folder", "require_space"]
+__all__ = ["TARGET_FOLDER", "WEIGHT_FILES", "TensorFolder", "atomic_folder", "require_space"]
 
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 WEIGHT_FILES = (SAFE, SAFE_INDEX, BIN, BIN_INDEX, "model-*.safetensors", "pytorch_model-*.bin")
 STALE = re.compile(r"^(model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin|.*\.index\.json)$")
+
+# Where a folder keeps its target tokenizer, where that differs from the source's, which lies at the root.
+TARGET_FOLDER = "target_tokenizer"
 
 Array = Any
 Framework = Literal["pt", "np"]
@@ -156,7 +159,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise CheckpointError(f'"{target}" cannot be written: {error.strerror}.') from None
     try:
         yield made
-        made.chmod(0o777 & ~current_umask())
+        open_to_others(made)
         sync(made)
         if target.exists():
             merge(made, target)
@@ -171,16 +174,24 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def merge(made: Path, target: Path) -> None:
-    """Moves what was made into a folder that exists, file by file, weights last but for what makes them stale."""
+    """Moves what was made into a folder that exists, each file by one rename, and removes what it makes stale.
+
+    Where a config.json is among it, the folder is at every moment no model, having none, or all of one.
+    """
     files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
     new = {str(file) for file in files}
-    for file in files:
-        (target / file).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(made / file, target / file)
+    config = Path(CONFIG_FILE)
+    if config in files:
+        (target / config).unlink(missing_ok=True)
+        if not (made / TARGET_FOLDER).exists():  # an earlier model's, which would be read as this one's
+            shutil.rmtree(target / TARGET_FOLDER, ignore_errors=True)
     if any(STALE.match(name) for name in new):
         for old in target.iterdir():
             if STALE.match(old.name) and old.name not in new:
                 old.unlink()
+    for file in sorted(files, key=lambda file: file == config):
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(made / file, target / file)
 
 
 def sync(folder: Path) -> None:
@@ -191,11 +202,12 @@ def sync(folder: Path) -> None:
                 os.fsync(opened.fileno())
 
 
-def current_umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
+def open_to_others(folder: Path) -> None:
+    """Gives a folder and its files the modes that the process's umask asks for, as any other file has."""
+    mask = os.umask(0)  # it can only be read by setting it
     os.umask(mask)
-    return mask
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def write_tensors(

@@ -100,6 +100,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token."""
             check_tokens(input_ids, inputs_embeds, self.spec, "encoder")
+            if token_type_ids is not None and self.spec.types:
+                nn.check_range(token_type_ids, self.spec.types, "token_type_ids")
             came: Any = input_ids if inputs_embeds is None else inputs_embeds
             check_mask(attention_mask, tuple(came.shape[:2]), "attention_mask")
             seen = self.source_mask(input_ids, attention_mask)
@@ -174,6 +176,10 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             """
             past = 0 if past_key_values is None else past_key_values.length
             check_tokens(input_ids, inputs_embeds, self.spec, "decoder", past)
+            if token_type_ids is not None:
+                if not self.spec.types:
+                    raise InputError("decoder_token_type_ids were given, and the decoder knows no token types.")
+                nn.check_range(token_type_ids, self.spec.types, "decoder_token_type_ids")
             came: Any = input_ids if inputs_embeds is None else inputs_embeds
             batch, length = came.shape[:2]
             check_mask(attention_mask, (batch, past + length), "decoder_attention_mask")

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from conjoin.checkpoint import TARGET_FOLDER
 from conjoin.errors import CheckpointError, InputError
 from conjoin.tokens.auto import open_auto
 from conjoin.tokens.loading import FILES, find_folder
 from conjoin.tokens.tokenizer import Tokenizer
 
 __all__ = ["TARGET_FOLDER", "TokenizerLike", "TokenizerPair", "as_tokenizer"]
-
-# Where a folder keeps its target tokenizer, where that differs from the source's, which lies at the root.
-TARGET_FOLDER = "target_tokenizer"
 
 
 class TokenizerLike(Protocol):

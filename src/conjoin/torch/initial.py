@@ -2,20 +2,37 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from conjoin.spec import StackSpec
 
 __all__ = ["copy_self_attention", "initialise", "materialise", "on_meta"]
 
+DRAWS = frozenset({torch.nn.init.normal_, torch.nn.init.uniform_, torch.nn.init.kaiming_uniform_})
 RESIDUAL = ("attention.o.weight", "cross.o.weight", "ffn.down.weight")
+
+
+class Uninitialised(TorchFunctionMode):
+    """Layers made under it draw no first values.
+
+    On the meta device that costs nothing but an import: drawing from a normal there loads torch._dynamo, which takes a
+    second and 80 MB.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given: dict[str, Any] = kwargs or {}
+        if func in DRAWS:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def on_meta(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     """A model with shapes and no storage."""
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialised():
         return make()
 
 

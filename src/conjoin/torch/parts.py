@@ -108,7 +108,7 @@ class Part(Sized):
         part = on_meta(lambda: cls(opened.config))  # type: ignore[call-arg, return-value, arg-type]
         new = load_part(part, opened, as_dtype(dtype), as_device(device))
         initialise(part, new, part.spec)  # type: ignore[arg-type]
-        part.new_parameters = new
+        part.new_parameters = new  # type: ignore[assignment]
         part.tokenizer = find_tokenizer(opened.folder)  # type: ignore[assignment]
         part.eval()  # type: ignore[operator]
         return part  # type: ignore[return-value]

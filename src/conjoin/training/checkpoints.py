@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from conjoin.checkpoint import merge, require_space, sync
-from conjoin.config import CONFIG_FILE, read_json
+from conjoin.config import read_json
 from conjoin.errors import CheckpointError
-from conjoin.tokens import TARGET_FOLDER
 from conjoin.torch.model import EncoderDecoderModel
 
 __all__ = ["Checkpoints", "Standing", "bytes_needed", "load_weights"]
@@ -154,13 +153,7 @@ class Checkpoints:
         for name, text in documents.items():
             (made / name).write_text(text, encoding="utf-8")
         sync(made)
-        config = self.folder / ".final.json"
-        os.replace(made / CONFIG_FILE, config)
-        (self.output / CONFIG_FILE).unlink(missing_ok=True)
-        if not (made / TARGET_FOLDER).exists():  # an earlier model's, which would be read as this one's
-            remove(self.output / TARGET_FOLDER)
         merge(made, self.output)
-        os.replace(config, self.output / CONFIG_FILE)
         sync_folder(self.output)
         remove(made)
 
