@@ -9,7 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import tiny
+import torch
+import transformers
 
+from conjoin import AutoTokenizer, EncoderDecoderModel
 from conjoin.errors import CheckpointError
 from conjoin.hub import resolve
 
@@ -194,3 +198,58 @@ def test_what_cannot_be_a_hub_id(name: str, tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(CheckpointError, match='"owner/name"'):
         resolve(name, files=PATTERNS, cache_dir=tmp_path)
     assert hub.asked == []
+
+
+def put_on_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch, revision: str = "main") -> None:
+    """Makes a folder's files what "owner/name" holds at a revision."""
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setitem(FILES, COMMITS[revision], files)
+
+
+def test_a_joined_model_loads_from_a_hub_with_its_tokenizers(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.join(tmp_path / "joined", "gpt2")
+    put_on_the_hub(folder, monkeypatch)
+    here = EncoderDecoderModel.from_pretrained(folder)
+    there = EncoderDecoderModel.from_pretrained("owner/name", cache_dir=tmp_path / "cache")
+    assert all(torch.equal(t, there.state_dict()[n]) for n, t in here.state_dict().items())
+    assert there.config == here.config
+    assert there.tokenizers is not None
+    assert there.tokenizers.target.get_vocab() == tiny_vocab(folder)
+    asked = len(hub.asked)
+    again = EncoderDecoderModel.from_pretrained("owner/name", cache_dir=tmp_path / "cache", local_files_only=True)
+    assert again.config == here.config
+    assert len(hub.asked) == asked
+
+
+def tiny_vocab(folder: Path) -> dict[str, int]:
+    """The target tokenizer's vocabulary, as it lies in the folder."""
+    found: dict[str, int] = AutoTokenizer.from_pretrained(folder / "target_tokenizer").get_vocab()
+    return found
+
+
+def test_parts_are_joined_from_a_hub_at_a_revision(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on_the_hub(tiny.bert(tmp_path / "bert"), monkeypatch, "v1")
+    local = tiny.gpt2(tmp_path / "gpt2")
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(
+        "owner/name", local, encoder_revision="v1", encoder_cache_dir=tmp_path / "cache"
+    )
+    alone = transformers.AutoModel.from_pretrained(tmp_path / "bert")
+    assert torch.equal(model.encoder.embed.token.weight, alone.get_input_embeddings().weight)
+    assert any("/v1" in line for line in hub.asked)
+    with pytest.raises(CheckpointError, match="v2"):
+        EncoderDecoderModel.from_encoder_decoder_pretrained(
+            "owner/name", local, encoder_revision="v2", encoder_cache_dir=tmp_path / "cache"
+        )
+
+
+def test_a_stranger_s_weights_outside_the_folder_are_not_asked_for(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.join(tmp_path / "joined", "bert")
+    (folder / "modeling_custom.py").write_text("raise SystemExit")
+    (folder / "training.pt").write_bytes(b"pickle")
+    put_on_the_hub(folder, monkeypatch)
+    EncoderDecoderModel.from_pretrained("owner/name", cache_dir=tmp_path / "cache")
+    assert not any(".py" in line.split("/resolve/")[-1] or ".pt" in line for line in hub.asked if "/resolve/" in line)

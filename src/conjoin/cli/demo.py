@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,8 +48,10 @@ def demo(
     from conjoin.training import read_pairs, train
     from conjoin.training.randomness import seed_all
 
-    pairs, validation = read_pairs(split_file("train")), read_pairs(split_file("validation"))
-    test = read_pairs(split_file("test")).first(test_pairs)
+    pairs, validation, test = (
+        replace(read_pairs(split_file(split)), name=f"{split} pairs") for split in ("train", "validation", "test")
+    )
+    test = test.first(test_pairs)
     seed_all(seed)
     model = join(weights, cold=cold)
     recipe = recipe_for(minutes * TRAINING_SHARE, cold=cold, seed=seed)
