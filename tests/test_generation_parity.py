@@ -60,6 +60,8 @@ BEAM = {
     "stops_early_long": {"num_beams": 3, "early_stopping": True, "length_penalty": 2.0},
     "never_stops_early": {"num_beams": 4, "early_stopping": "never"},
     "never_long": {"num_beams": 4, "early_stopping": "never", "length_penalty": 2.0},
+    "never_two_long": {"num_beams": 2, "early_stopping": "never", "length_penalty": 1.5},
+    "never_three_longer": {"num_beams": 3, "early_stopping": "never", "max_new_tokens": 30, "eos_token_id": [4, 7]},
     "never_short": {"num_beams": 4, "early_stopping": "never", "length_penalty": -1.0},
     "returns_all": {"num_beams": 4, "num_return_sequences": 4},
     "returns_two_early": {"num_beams": 3, "num_return_sequences": 2, "early_stopping": True},
@@ -75,6 +77,7 @@ BEAM = {
     "several_ends_early": {"num_beams": 4, "eos_token_id": [4, 7, 11], "early_stopping": True},
     "cut_short": {"num_beams": 4, "max_new_tokens": 3, "num_return_sequences": 4},
     "one_token": {"num_beams": 3, "max_new_tokens": 1},
+    "more_candidates_than_tokens": {"num_beams": 20, "num_return_sequences": 20},
 }
 SAMPLE = {
     "plain": {},
@@ -100,6 +103,7 @@ SAMPLE = {
     "beams_min_p": {"num_beams": 3, "min_p": 0.1, "top_k": 4, "num_return_sequences": 3},
     "beams_early": {"num_beams": 4, "early_stopping": True, "length_penalty": 0.5, "eos_token_id": [4, 7]},
 }
+UNSEEN = ("returns_all", "never_stops_early", "stops_early", "more_candidates_than_tokens")
 SOME = [("bert", "gpt2"), ("roberta", "bart"), ("bart", "bert"), ("bert", "roberta")]
 
 
@@ -168,9 +172,16 @@ def test_every_setting_changes_something_somewhere(peer, settings):
         pair = peer(encoder, decoder, **TINY)
         given = {**ids(pair), "max_new_tokens": LENGTH}
         plain, other = (pair.ours.generate(**{**given, **s}).tolist() for s in (plain_settings, chosen))
-        if plain != other or name in ("returns_all", "never_stops_early", "stops_early"):
+        if plain != other or name in UNSEEN:
             return
     pytest.fail(f"{chosen} changes no token of any pair")
+
+
+@pytest.mark.parametrize("name", ["never_two_long", "never_three_longer"])
+def test_hoping_for_longer_sequences_finds_others(peer, name):
+    pair = peer("bert", "gpt2", **TINY)
+    never, soon = (generated(pair, **{**BEAM[name], "early_stopping": when})[1] for when in ("never", False))
+    assert never.tolist() != soon.tolist()
 
 
 def test_rows_end_at_different_steps_and_leave_the_batch(peer, monkeypatch):
@@ -483,6 +494,16 @@ def test_a_rule_makes_the_distribution_that_transformers_makes(rule, processor):
         raw = distributions(lambda ids_, length_, scores: scores, processor, length=length, seed=seed)[1]
         changed = changed or not torch.equal(raw, ours)
     assert changed or getattr(processor, "top_k", 0) == 30  # which is all of them
+
+
+def test_top_p_keeps_the_fewest_tokens_when_their_sum_is_p_itself():
+    """Of eight equal tokens, half have together half the probability."""
+    from transformers.generation.logits_process import TopPLogitsWarper
+
+    scores = torch.zeros(1, 1, 8)
+    ours = rules.top_p(ops, 0.5, 1)(torch.zeros(1, 1, 1, dtype=torch.long), 1, scores)
+    theirs = TopPLogitsWarper(0.5)(torch.zeros(1, 1, dtype=torch.long), scores[0])
+    assert int(torch.isfinite(ours).sum()) == int(torch.isfinite(theirs).sum()) == 4
 
 
 def test_all_rules_together_come_in_transformers_order(peer):

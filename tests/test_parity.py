@@ -67,6 +67,25 @@ def test_labels_make_the_decoders_inputs_and_its_mask(peer, encoder, decoder):
 
 
 @every_decoder
+def test_the_start_token_is_seen_even_where_it_is_the_padding(peer, decoder):
+    """transformers hides it there, from all that follow; with its mask given by hand it does not."""
+    pair = peer("bert", decoder)
+    model, given = copy.deepcopy(pair.ours), peers.labels(pair)
+    model.config.decoder_start_token_id = pair.pad
+    shifted = model.prepare_decoder_input_ids_from_labels(given)
+    mask = (shifted != pair.pad).long()
+    hidden = mask.clone()
+    mask[:, 0] = 1
+    with torch.no_grad():
+        found = model(**peers.source(pair), labels=given).logits
+        as_asked = {**peers.source(pair), "decoder_input_ids": shifted}
+        expected = pair.theirs(**as_asked, decoder_attention_mask=mask).logits
+        unlike = pair.theirs(**as_asked, decoder_attention_mask=hidden).logits
+    assert far(expected, found) < CLOSE
+    assert far(unlike[:, 1:], found[:, 1:]) > 1e-2
+
+
+@every_decoder
 def test_a_left_padded_prompt_equals_under_its_mask(peer, decoder):
     pair = peer("bert", decoder)
     ids = peers.target(pair)

@@ -631,7 +631,7 @@ def test_resizing_without_a_side_or_one_side_of_a_shared_embedding(pair):
         {"num_beams": 1.5},
         {"num_beams": "4"},
         {"num_beams": True},
-        {"num_beams": 40},
+        {"num_beams": 2, "eos_token_id": list(range(61))},
         {"temperature": math.nan, "do_sample": True},
         {"temperature": 0.0, "do_sample": True},
         {"temperature": -1.0, "do_sample": True},

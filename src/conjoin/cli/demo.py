@@ -139,9 +139,11 @@ def report(
     baseline = lead_baseline(test)
     console.print(table(scores, baseline, "random start" if cold else "joined and fine-tuned"))
     gap = scores.rougeL.value - baseline.rougeL.value
+    side = "above" if gap >= 0 else "below"
     console.print(
-        f"\nROUGE-L is {abs(gap):.1f} points {'above' if gap >= 0 else 'below'} the lead baseline, on {len(test)} test "
-        f"pairs that training never saw. 95% intervals; beam search with 4 beams.\n"
+        f"\nROUGE-L is {abs(gap):.1f} points {side} the lead baseline, the first sentence, on {len(test)} test pairs that "
+        f"training never saw.\n95% intervals; beam search with 4 beams.\n",
+        soft_wrap=True,
     )
     print_headlines(console, test, scores)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # the demo is not resumed
@@ -162,7 +164,7 @@ def table(scores: "Scores", baseline: "Scores", name: str) -> Any:
     found.add_column("")
     for metric in METRICS:
         found.add_column(NAMES[metric], justify="right")
-    for row, of in ((name, scores), ("first sentence (lead baseline)", baseline)):
+    for row, of in ((name, scores), ("first sentence", baseline)):
         cells = (of.estimate(metric) for metric in METRICS)
         found.add_row(row, *(f"{e.value:.1f} ({e.low:.1f}-{e.high:.1f})" for e in cells))
     return found

@@ -13,7 +13,7 @@ from conjoin.errors import InputError, refuse_unknown
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.outputs import GenerateOutput
 
-__all__ = ["generate"]
+__all__ = ["INPUTS", "begun", "generate"]
 
 Array = Any
 ENCODER_INPUTS = ("token_type_ids", "position_ids", "inputs_embeds")
@@ -34,12 +34,8 @@ def generate(
         input_ids = inputs.pop("inputs", None)
     ops = model.ops
     with ops.no_gradients(model) as ready:
-        states, seen = encoded(ready, input_ids, inputs)
-        prompt = start_of(ops, ready, config, inputs, states)
-        spec = ready.decoder.spec
-        settings = resolve(config, prompt=prompt.shape[1], positions=spec.max_length, vocab=spec.vocab)
-        state = prefilled(ops, ready, settings, prompt, inputs.get("decoder_attention_mask"), states, seen)
-        noise = ops.noise(given.get("seed"), len(prompt), settings.hypotheses)
+        settings, state = begun(ops, ready, input_ids, config, inputs)
+        noise = ops.noise(given.get("seed"), len(state.row), settings.hypotheses)
         finished = searched(ops, ready, settings, input_ids, noise, state)
         sequences, scores = collected(ops, settings, finished)
     sequences = ops.released(sequences)
@@ -47,6 +43,17 @@ def generate(
         return sequences
     scores = ops.released(scores) if scores is not None and settings.output_scores else None
     return GenerateOutput.of(sequences=sequences, sequences_scores=scores)
+
+
+def begun(
+    ops: Any, model: Any, input_ids: Array | None, config: GenerationConfig, inputs: Mapping[str, Any]
+) -> tuple[Settings, State]:
+    """The settings of a call, checked against the model, and the state after source and prompt were read."""
+    states, seen = encoded(model, input_ids, inputs)
+    prompt = start_of(ops, model, config, inputs, states)
+    spec = model.decoder.spec
+    settings = resolve(config, prompt=prompt.shape[1], positions=spec.max_length, vocab=spec.vocab)
+    return settings, prefilled(ops, model, settings, prompt, inputs.get("decoder_attention_mask"), states, seen)
 
 
 def encoded(model: Any, input_ids: Array | None, inputs: Mapping[str, Any]) -> tuple[Array, Array | None]:

@@ -125,7 +125,7 @@ def check(settings: Settings, vocab: int) -> None:
         raise InputError(f"num_return_sequences is {returned} and num_beams {beams}; it can be at most num_beams.")
     if not isinstance(settings.early_stopping, bool) and settings.early_stopping != "never":
         raise InputError(f'early_stopping is {settings.early_stopping!r}; True, False or "never" was expected.')
-    if beams > 1 and settings.kept > vocab:
+    if beams > 1 and settings.kept > beams * vocab:
         raise InputError(
             f"num_beams is {beams}: {settings.kept} candidates a step, and the vocabulary has {vocab} tokens."
         )

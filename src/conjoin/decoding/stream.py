@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conjoin.decoding import search
-from conjoin.decoding.generate import INPUTS, encoded, prefilled, start_of
+from conjoin.decoding.generate import INPUTS, begun
 from conjoin.decoding.rules import processors, warpers
-from conjoin.decoding.settings import resolve
 from conjoin.decoding.state import advance
 from conjoin.errors import InputError, refuse_unknown
 from conjoin.generation import GENERATION_FIELDS
@@ -27,20 +26,15 @@ def stream(model: Any, input_ids: Array, given: Mapping[str, Any]) -> Iterator[i
     inputs = {name: given[name] for name in INPUTS if given.get(name) is not None}
     ops = model.ops
     with ops.no_gradients(model) as ready:
-        states, seen = encoded(ready, input_ids, inputs)
-        prompt = start_of(ops, ready, config, inputs, states)
-        spec = ready.decoder.spec
-        settings = resolve(config, prompt=prompt.shape[1], positions=spec.max_length, vocab=spec.vocab)
-        if settings.hypotheses > 1 or len(prompt) > 1:
-            raise InputError(
-                f"a stream is one sequence of one source; {settings.hypotheses} of {len(prompt)} were asked for."
-            )
-        start = prefilled(ops, ready, settings, prompt, inputs.get("decoder_attention_mask"), states, seen)
+        settings, start = begun(ops, ready, input_ids, config, inputs)
+    sources = len(start.row)
+    if settings.hypotheses > 1 or sources > 1:
+        raise InputError(f"a stream is one sequence of one source; {settings.hypotheses} of {sources} were asked for.")
     state = search.first_grown(ops, start)
     rules = processors(ops, settings, input_ids)
     warps = warpers(ops, settings) if settings.do_sample else []
     noise = ops.noise(given.get("seed"), 1, 1)
-    yield from (int(token) for token in prompt[0])
+    yield from (int(token) for token in start.ids[0, 0, : start.length])
     while True:
         with ops.no_gradients(model):
             state = search.grow(ops, settings, rules, warps, noise, state)
