@@ -51,14 +51,22 @@ def test_the_config_goes_first_and_comes_last(tmp_path: Path, monkeypatch: pytes
     assert (target / "config.json").read_text() == "new"
 
 
-def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="halfway"), atomic_folder(tmp_path / "model") as made:
+def fail_halfway(target: Path) -> None:
+    with atomic_folder(target) as made:
         (made / "model.safetensors").write_text("x")
         raise RuntimeError("halfway")
+
+
+def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("x")
-    with pytest.raises(CheckpointError, match="is a file; a folder to save in was expected"), atomic_folder(tmp_path / "model"):
+    with (
+        pytest.raises(CheckpointError, match="is a file; a folder to save in was expected"),
+        atomic_folder(tmp_path / "model"),
+    ):
         pass

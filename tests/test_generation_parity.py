@@ -423,8 +423,9 @@ def test_rules_that_leave_no_token_end_as_in_transformers(peer, beams):
     """Seventeen tokens, none twice and no end among them, cannot make twenty."""
     pair = peer("bert", "gpt2", **TINY)
     settings = {"no_repeat_ngram_size": 1, "suppress_tokens": [peers.EOS], "max_new_tokens": 20, "num_beams": beams}
-    theirs, ours = generated(pair, **settings)
-    assert theirs.tolist() == ours.tolist()
+    for rules_ in (settings, {"suppress_tokens": list(range(17)), "num_beams": beams}):
+        theirs, ours = generated(pair, **rules_)
+        assert theirs.tolist() == ours.tolist()
 
 
 def test_source_tokens_beyond_the_targets_vocabulary_are_nobodys(peer):

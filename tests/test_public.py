@@ -389,3 +389,27 @@ def test_minilm_reads_real_text_as_transformers_does():
         a, b = theirs(**inputs).last_hidden_state, ours(**own).last_hidden_state
     assert a.abs().max().item() > 1
     assert far(a, b) < 1e-5
+
+
+def test_generation_notices_weights_that_were_changed_behind_its_back(tmp_path: Path) -> None:
+    """Writes through `.data`, as in averaging and merging, are not counted by torch; packed copies must follow all the same."""
+    torch.manual_seed(0)
+    sizes = {
+        "vocab_size": 61,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+    }
+    parts = [BertConfig(**sizes, max_position_embeddings=24, initializer_range=0.4) for _ in range(2)]
+    config = EncoderDecoderConfig.from_encoder_decoder_configs(*parts, decoder_start_token_id=2)
+    model = EncoderDecoderModel(config=config).eval()
+    ids = torch.randint(5, 61, (4, 9))
+    before = model.generate(ids, max_new_tokens=12)
+    model.decoder.layers[0].ffn.up.weight.data.mul_(-3.0)
+    model.encoder.layers[1].attention.v.weight.data.copy_(torch.randn(16, 16))
+    after = model.generate(ids, max_new_tokens=12)
+    model.save_pretrained(tmp_path / "model")
+    fresh = EncoderDecoderModel.from_pretrained(tmp_path / "model").generate(ids, max_new_tokens=12)
+    assert torch.equal(after, fresh)
+    assert not torch.equal(after, before)

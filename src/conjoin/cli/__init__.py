@@ -84,9 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     1 that whoever read the output stopped reading.
     """
     given = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    # Threads that wait asleep: beside a busy neighbour, spinning ones make every step several times slower
-    # (docs/decisions.md). It must be said before a framework is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threads_that_yield()
     try:
         code = typer.main.get_command(app).main(given, prog_name="conjoin", standalone_mode=False)
         sys.stdout.flush()
@@ -106,6 +104,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not is_for_users(error):
             raise
         return mistake(str(error))
+
+
+def threads_that_yield() -> None:
+    """Lets torch's threads spin at a barrier for microseconds only, unless the user says otherwise.
+
+    Beside a busy neighbour spinning makes a step several times slower, and alone sleeping at once costs a tenth
+    (docs/decisions.md). It must be said before torch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def mistake(sentence: str) -> int:

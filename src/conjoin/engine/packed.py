@@ -18,6 +18,7 @@ __all__ = ["packed_twin"]
 
 # Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
 TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
+SAMPLED = 1024  # values of each weight that are looked at
 ROWS = 32  # what the packed layout is chosen for; it serves other row counts too
 
 
@@ -80,9 +81,14 @@ def expected_layers(stack: Any) -> int:
     return int(spec.layers * each + (1 if spec.head == "transform" else 0))
 
 
-def signature(stack: Any) -> tuple[tuple[int, int], ...]:
-    """What changes when a weight does: where each lies and how often it was written."""
-    return tuple((p.data_ptr(), p._version) for p in stack.parameters())
+def signature(stack: Any) -> tuple[object, ...]:
+    """What changes when a weight does: where each lies, how often it was written, and some of its values.
+
+    The values are for writes through `.data`, which torch does not count.
+    """
+    weights = [p.detach() for p in stack.parameters()]
+    sums = torch.stack([p.view(-1)[:: max(1, p.numel() // SAMPLED)].sum() for p in weights if p.is_contiguous()])
+    return (tuple((p.data_ptr(), p._version) for p in weights), tuple(sums.tolist()))
 
 
 def packed_copy(stack: Any) -> Any:
