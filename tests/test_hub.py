@@ -253,3 +253,20 @@ def test_a_stranger_s_weights_outside_the_folder_are_not_asked_for(
     put_on_the_hub(folder, monkeypatch)
     EncoderDecoderModel.from_pretrained("owner/name", cache_dir=tmp_path / "cache")
     assert not any(".py" in line.split("/resolve/")[-1] or ".pt" in line for line in hub.asked if "/resolve/" in line)
+
+
+def test_a_bin_is_fetched_only_where_there_is_no_safetensors_file(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.join(tmp_path / "joined", "bert")
+    (folder / "pytorch_model.bin").write_bytes(b"not to be fetched")
+    put_on_the_hub(folder, monkeypatch)
+    EncoderDecoderModel.from_pretrained("owner/name", cache_dir=tmp_path / "cache")
+    assert not any("pytorch_model.bin" in line for line in hub.asked)
+    whole = EncoderDecoderModel.from_pretrained(folder)
+    peer = transformers.EncoderDecoderModel.from_pretrained(folder)
+    torch.save(peer.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    put_on_the_hub(folder, monkeypatch, "v1")
+    found = EncoderDecoderModel.from_pretrained("owner/name", revision="v1", cache_dir=tmp_path / "cache")
+    assert all(torch.equal(t, found.state_dict()[n]) for n, t in whole.state_dict().items())

@@ -16,11 +16,12 @@ from typing import Any, Literal
 from conjoin.config import CONFIG_FILE, read_json
 from conjoin.errors import CheckpointError
 
-__all__ = ["TARGET_FOLDER", "WEIGHT_FILES", "TensorFolder", "atomic_folder", "require_space"]
+__all__ = ["BIN_FILES", "SAFE_FILES", "TARGET_FOLDER", "TensorFolder", "atomic_folder", "require_space"]
 
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-WEIGHT_FILES = (SAFE, SAFE_INDEX, BIN, BIN_INDEX, "model-*.safetensors", "pytorch_model-*.bin")
+SAFE_FILES = (SAFE, SAFE_INDEX, "model-*.safetensors")
+BIN_FILES = (BIN, BIN_INDEX, "pytorch_model-*.bin")
 STALE = re.compile(r"^(model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin|.*\.index\.json)$")
 
 # Where a folder keeps its target tokenizer, where that differs from the source's, which lies at the root.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from conjoin.checkpoint import WEIGHT_FILES, Framework, TensorFolder
+from conjoin.checkpoint import BIN_FILES, SAFE_FILES, Framework, TensorFolder
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
 from conjoin.config import CONFIG_FILE, ModelConfig, read_json
 from conjoin.errors import ConfigError, refuse_unknown
@@ -19,12 +19,12 @@ from conjoin.tokens.pair import TokenizerLike, TokenizerPair
 from conjoin.weights import Plan, Shape, plan
 
 __all__ = [
-    "MODEL_FILES",
     "CrossAttentionInit",
     "OpenPart",
     "check_share",
     "check_tokenizers",
     "check_vocabulary",
+    "model_folder",
     "open_part",
     "shared_names",
     "special_tokens",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 CrossAttentionInit = Literal["random", "self_attention", "zero_gate"]
-MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, *WEIGHT_FILES, *TOKENIZER_FILES)
+MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, *SAFE_FILES, *TOKENIZER_FILES)
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
 PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "keep_layers", "add_pooling_layer", "from_pt", "attn_implementation")
 
@@ -98,7 +98,7 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
             f"{role}_add_pooling_layer=True: a join has no use for a pooler, and carries none; leave it out."
         )
     hub = {k: options[k] for k in HUB_OPTIONS if k in options}
-    folder = resolve(name, files=MODEL_FILES, **hub)
+    folder = model_folder(name, **hub)
     saved = any_config(read_json(folder / CONFIG_FILE))
     if isinstance(saved, EncoderDecoderConfig):
         raise ConfigError(
@@ -119,6 +119,14 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
     )
     config = part_config(config.copy(**changes), role)
     return OpenPart(folder, role, config, part_config(saved, role), kept or tuple(range(spec_of(config, role).layers)))
+
+
+def model_folder(name: str | Path, **hub: Any) -> Path:
+    """The folder of a model's config, weights and tokenizers; a .bin is fetched only where there is no safetensors file."""
+    folder = resolve(name, files=MODEL_FILES, **hub)
+    if folder != Path(name).expanduser() and not any(folder.glob("*.safetensors")):
+        folder = resolve(name, files=(*MODEL_FILES, *BIN_FILES), **hub)
+    return folder
 
 
 def kept_layers(role: RoleName, kept: Any, layers: int) -> tuple[int, ...] | None:

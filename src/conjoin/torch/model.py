@@ -14,13 +14,12 @@ from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
 from conjoin.errors import ConfigError, InputError, refuse_unknown
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
-from conjoin.hub import resolve
 from conjoin.joining import (
-    MODEL_FILES,
     CrossAttentionInit,
     check_share,
     check_tokenizers,
     check_vocabulary,
+    model_folder,
     shared_names,
     special_tokens,
     split_options,
@@ -193,13 +192,8 @@ class EncoderDecoderModel(Sized, BaseEncoderDecoder):  # type: ignore[misc]
         refuse_unknown("from_pretrained()", generation, [*GENERATION_FIELDS, *FROM_PRETRAINED])
         if attn_implementation not in (None, "sdpa", "eager"):
             raise InputError(f'attn_implementation is {attn_implementation!r}; "sdpa" or "eager" was expected.')
-        folder = resolve(
-            name,
-            files=MODEL_FILES,
-            revision=revision,
-            token=token,
-            local_files_only=local_files_only,
-            cache_dir=cache_dir,
+        folder = model_folder(
+            name, revision=revision, token=token, local_files_only=local_files_only, cache_dir=cache_dir
         )
         config = EncoderDecoderConfig.from_folder(folder) if config is None else config.copy()
         config.generation = config.generation.updated(generation)
