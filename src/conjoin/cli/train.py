@@ -37,7 +37,7 @@ def train(
     share: Annotated[str, typer.Option(help="What both sides share: none, embeddings or all.")] = "none",
     cross_attention_init: Annotated[
         str, typer.Option(help="How new cross-attention starts: random, self_attention or zero_gate.")
-    ] = "random",
+    ] = "self_attention",
     epochs: Annotated[int | None, option("Train so many times over the pairs (3 without any limit).")] = None,
     max_steps: Annotated[int | None, option("Train for so many steps.")] = None,
     minutes: Annotated[float | None, option("Train for so long, the schedule following the clock.")] = None,
