@@ -1,0 +1,66 @@
+"""Times the CPU kernels that were chosen between: linear layers for few rows, and attention forward and backward.
+
+python benchmarks/kernels.py linear
+python benchmarks/kernels.py attention
+"""
+
+import argparse
+import itertools
+import statistics
+
+import torch
+import torch.nn.functional as F
+from common import alternate, show
+
+from conjoin.backends.torch.maths import explicit_attention
+
+STREAMED = 150e6  # bytes of weights that are cycled through, so that they come from memory and not from a cache
+
+
+def linear() -> None:
+    """F.linear beside oneDNN's packed linear (and addmv for one row), microseconds, medians."""
+    rows = []
+    for out, into in ((1536, 384), (384, 1536), (3072, 768), (768, 3072), (30522, 768)):
+        weights = [torch.randn(out, into) for _ in range(max(1, int(STREAMED / (4 * out * into))))]
+        packed = [torch.ops.mkldnn._reorder_linear_weight(w, 32) for w in weights]
+        bias = torch.randn(out)
+        for count in (1, 8, 32):
+            x, plain, other = torch.randn(count, into), itertools.cycle(weights), itertools.cycle(packed)
+            work = {
+                "F.linear": lambda: F.linear(x, next(plain), bias),
+                "packed": lambda: torch.ops.mkldnn._linear_pointwise(x, next(other), bias, "none", [], ""),
+            }
+            if count == 1:
+                work["addmv"] = lambda: torch.addmv(bias, next(plain), x[0])
+            with torch.inference_mode():
+                seconds = alternate(work, 30)
+            times = {name: f"{1e6 * statistics.median(s):.0f}" for name, s in seconds.items()}
+            rows.append([f"{out} x {into}", str(count), times["F.linear"], times["packed"], times.get("addmv", "")])
+    show("linear layers, float32, microseconds", ["weight", "rows", "F.linear", "packed", "addmv"], rows)
+
+
+def attention() -> None:
+    """The fused kernel beside explicit products, forward and backward, one thread, ms, medians."""
+    torch.set_num_threads(1)
+    rows = []
+    for dtype, rate, length in itertools.product((torch.float32, torch.bfloat16), (0.0, 0.1), (32, 64, 160)):
+        q, k, v = (torch.randn(32, length, 12, 32, dtype=dtype).transpose(1, 2).requires_grad_() for _ in range(3))
+        mask = (torch.arange(length) < length - 5)[None, None, None].expand(32, 1, 1, length)
+        work = {
+            "fused": lambda: F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate).sum().backward(),
+            "explicit": lambda: explicit_attention(q, k, v, mask, 32**-0.5, rate)[0].sum().backward(),
+        }
+        seconds = alternate(work, 5)
+        times = [f"{1e3 * statistics.median(s):.1f}" for s in seconds.values()]
+        rows.append([str(dtype).removeprefix("torch."), f"{rate:g}", str(length), *times])
+    show("attention, forward and backward, ms", ["type", "dropout", "tokens", "fused", "explicit"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("linear", "attention"))
+    {"linear": linear, "attention": attention}[parser.parse_args().what]()
+
+
+if __name__ == "__main__":
+    main()
