@@ -287,8 +287,8 @@ def test_encoder_outputs_are_taken_in_place_of_ids(peer):
 def test_the_source_is_encoded_once(peer, monkeypatch):
     pair = peer("bert", "gpt2", **TINY)
     calls = []
-    encoded = generating.encoded
-    monkeypatch.setattr(generating, "encoded", lambda *given: calls.append(1) or encoded(*given))
+    begun = generating.begun
+    monkeypatch.setattr(generating, "begun", lambda *given: calls.append(1) or begun(*given))
     pair.ours.generate(**ids(pair), num_beams=3, max_new_tokens=LENGTH)
     assert calls == [1]
 

@@ -23,12 +23,14 @@ _HOME = {
     "DataError": "conjoin.errors",
     "EncoderDecoderConfig": "conjoin.composite",
     "EncoderDecoderModel": "conjoin.torch",
+    "FlaxEncoderDecoderModel": "conjoin.flax",
     "GPT2Config": "conjoin.families.gpt2",
     "GPT2Tokenizer": "conjoin.tokens",
     "GenerationConfig": "conjoin.generation",
     "InputError": "conjoin.errors",
     "RobertaConfig": "conjoin.families.roberta",
     "RobertaTokenizer": "conjoin.tokens",
+    "TFEncoderDecoderModel": "conjoin.tensorflow",
     "pipeline": "conjoin.pipelines",
 }
 __all__ = [
@@ -46,12 +48,14 @@ __all__ = [
     "DataError",
     "EncoderDecoderConfig",
     "EncoderDecoderModel",
+    "FlaxEncoderDecoderModel",
     "GPT2Config",
     "GPT2Tokenizer",
     "GenerationConfig",
     "InputError",
     "RobertaConfig",
     "RobertaTokenizer",
+    "TFEncoderDecoderModel",
     "pipeline",
 ]
 _EXTRAS = {"torch": "torch", "jax": "jax", "flax": "jax", "tensorflow": "tensorflow", "keras": "tensorflow"}
@@ -64,8 +68,10 @@ if TYPE_CHECKING:
     from conjoin.families.bert import BertConfig
     from conjoin.families.gpt2 import GPT2Config
     from conjoin.families.roberta import RobertaConfig
+    from conjoin.flax import FlaxEncoderDecoderModel
     from conjoin.generation import GenerationConfig
     from conjoin.pipelines import pipeline
+    from conjoin.tensorflow import TFEncoderDecoderModel
     from conjoin.tokens import AutoTokenizer, BartTokenizer, BertTokenizer, GPT2Tokenizer, RobertaTokenizer
     from conjoin.torch import EncoderDecoderModel
 

@@ -182,7 +182,7 @@ def define(nn: Any) -> Mapping[str, Any]:
         def rows(self, ids: Array | None, length: int, start: Any, like: Array) -> Array:
             """The rows of the position table for `length` tokens of which `start` came before: (1, T) or (B, T)."""
             if ids is None or self.pad is None:
-                return nn.arange(length, like)[None] + start + self.offset
+                return nn.arange(length, like)[None] + (start + self.offset)
             real = ids != self.pad
             return nn.where(real, nn.cumsum(real) + start + (self.offset - 1), self.pad)
 
@@ -203,7 +203,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             if positions is not None:
                 rows = positions if self.pad is not None else positions + self.offset
             elif rows is None:
-                rows = self.rows(ids, x.shape[1], start, x if ids is None else ids)
+                rows = self.rows(ids, nn.size(x, 1), start, x if ids is None else ids)
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
             x = x + self.position(rows)

@@ -16,7 +16,7 @@ from conjoin.joining import check_vocabulary
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair, as_tokenizer
 from conjoin.tokens.tokenizer import Tokenizer
 from conjoin.torch import EncoderDecoderModel
-from conjoin.torch.parts import as_dtype
+from conjoin.backends.torch import as_dtype
 
 __all__ = ["SourceTooLongError", "TaskPipeline", "Writer", "pipeline"]
 

@@ -30,7 +30,7 @@ class DecoderCache:
     """
 
     own: list[Cache]
-    length: int
+    length: Any  # a whole number, or an array of one within a traced call
     cross: list[Cache] | None = None
     memory_mask: Array | None = None
 
@@ -58,9 +58,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         shape = came.shape
         if len(shape) != (2 if embeddings is None else 3):
             raise InputError(f"{side}: token ids of shape (batch, tokens) were expected, not {tuple(shape)}.")
-        if shape[0] == 0 or shape[1] == 0:
+        if 0 in (shape[0], shape[1]):
             raise InputError(f"{side}: the input is empty (shape {tuple(shape)}); at least one token was expected.")
-        if past + shape[1] > spec.max_length:
+        if is_more(past, shape[1], spec.max_length):
             raise InputError(
                 f"{side}: {past + shape[1]} tokens came and it has positions for {spec.max_length}; shorten the text, or "
                 f"ask the tokenizer for truncation=True, max_length={spec.max_length}."
@@ -68,8 +68,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         if given is not None:
             nn.check_range(given, spec.vocab, side)
 
-    def check_mask(mask: Array | None, shape: tuple[int, int], name: str) -> None:
-        if mask is not None and tuple(mask.shape) != shape:
+    def check_mask(mask: Array | None, shape: tuple[Any, ...], name: str) -> None:
+        if mask is not None and not fits(tuple(mask.shape), shape):
             raise InputError(f"{name} has shape {tuple(mask.shape)}; {shape} was expected, as the tokens have.")
 
     class Encoder(stack):  # type: ignore[misc]
@@ -87,6 +87,20 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 return None
             return input_ids != self.config.pad_token_id
 
+        def check_inputs(
+            self,
+            input_ids: Array | None,
+            attention_mask: Array | None,
+            token_type_ids: Array | None,
+            inputs_embeds: Array | None,
+        ) -> None:
+            """Raises InputError for what cannot be read."""
+            check_tokens(input_ids, inputs_embeds, self.spec, "encoder")
+            if token_type_ids is not None and self.spec.types:
+                nn.check_range(token_type_ids, self.spec.types, "token_type_ids")
+            came: Any = input_ids if inputs_embeds is None else inputs_embeds
+            check_mask(attention_mask, tuple(came.shape[:2]), "attention_mask")
+
         def forward(
             self,
             input_ids: Array | None = None,
@@ -99,11 +113,14 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             return_dict: bool = True,
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token."""
-            check_tokens(input_ids, inputs_embeds, self.spec, "encoder")
-            if token_type_ids is not None and self.spec.types:
-                nn.check_range(token_type_ids, self.spec.types, "token_type_ids")
-            came: Any = input_ids if inputs_embeds is None else inputs_embeds
-            check_mask(attention_mask, tuple(came.shape[:2]), "attention_mask")
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds = nn.given(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                token_type_ids=token_type_ids,
+                position_ids=position_ids,
+                inputs_embeds=inputs_embeds,
+            )
+            self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
             seen = self.source_mask(input_ids, attention_mask)
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
             x = self.embed(input_ids, 0, position_ids, token_type_ids, inputs_embeds)
@@ -122,16 +139,18 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             super().__init__(spec_of(config, "decoder"))
             self.config = config
 
-        def empty_cache(self, batch: int, slots: int, like: Array) -> list[Cache]:
+        def empty_cache(self, batch: Any, slots: Any, like: Array) -> list[Cache]:
             """Keys and values (B, H, slots, D) of zeros, for each layer."""
             shape = (batch, self.spec.heads, slots, self.spec.width // self.spec.heads)
             return [(nn.zeros(shape, like), nn.zeros(shape, like)) for _ in self.layers]
 
-        def causal_mask(self, length: int, past: int, slots: int, attention_mask: Array | None, like: Array) -> Array:
+        def causal_mask(self, length: Any, past: Any, slots: Any, attention_mask: Array | None, like: Array) -> Array:
             """(1 or B, 1, T, slots in sight): what each of `length` new tokens may see."""
             width = nn.window(past + length, slots)
             mask = (nn.arange(width, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
-            return mask if attention_mask is None else mask & (attention_mask != 0)[:, None, None, :width]
+            if attention_mask is None:
+                return mask
+            return mask & nn.padded(attention_mask != 0, 1, width, False)[:, None, None, :width]
 
         def step(
             self,
@@ -174,6 +193,23 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             encoder_hidden_states (B, S, W), already of the decoder's width. With return_logits=False the field `logits`
             holds the last hidden states instead.
             """
+            (
+                input_ids,
+                attention_mask,
+                encoder_hidden_states,
+                encoder_attention_mask,
+                token_type_ids,
+                position_ids,
+                inputs_embeds,
+            ) = nn.given(
+                decoder_input_ids=input_ids,
+                decoder_attention_mask=attention_mask,
+                encoder_hidden_states=encoder_hidden_states,
+                encoder_attention_mask=encoder_attention_mask,
+                decoder_token_type_ids=token_type_ids,
+                decoder_position_ids=position_ids,
+                decoder_inputs_embeds=inputs_embeds,
+            )
             past = 0 if past_key_values is None else past_key_values.length
             check_tokens(input_ids, inputs_embeds, self.spec, "decoder", past)
             if token_type_ids is not None:
@@ -181,15 +217,17 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                     raise InputError("decoder_token_type_ids were given, and the decoder knows no token types.")
                 nn.check_range(token_type_ids, self.spec.types, "decoder_token_type_ids")
             came: Any = input_ids if inputs_embeds is None else inputs_embeds
-            batch, length = came.shape[:2]
-            check_mask(attention_mask, (batch, past + length), "decoder_attention_mask")
+            batch, length = nn.size(came, 0), nn.size(came, 1)
+            if past_key_values is None or not nn.FIXED_SHAPES:
+                check_mask(attention_mask, (batch, past + length), "decoder_attention_mask")
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
             x = self.embed(input_ids, past, position_ids, token_type_ids, inputs_embeds)
-            cache = self.extended(past_key_values, batch, past + length, x) if use_cache or past else None
+            cached = use_cache or past_key_values is not None
+            cache = self.extended(past_key_values, batch, past + length, x) if cached else None
             memory, memory_mask = self.memory_of(
                 encoder_hidden_states, encoder_attention_mask, past_key_values, cache, batch
             )
-            slots = past + length if cache is None else cache.own[0][0].shape[2]
+            slots = length if cache is None else cache.own[0][0].shape[2]
             mask = self.causal_mask(length, past, slots, attention_mask, x)
             own = None if cache is None else cache.own
             x, own = self.hidden(Inputs(x, mask, memory, memory_mask, own, past, trace))
@@ -212,7 +250,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             mask: Array | None,
             past: DecoderCache | None,
             cache: DecoderCache | None,
-            batch: int,
+            batch: Any,
         ) -> tuple[Array | list[Cache] | None, Array | None]:
             """What the layers cross-attend to, and its mask (B, 1, 1, S); computed once where there is a cache."""
             if past is not None and past.cross is not None:
@@ -223,7 +261,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 raise InputError(
                     f"encoder_hidden_states has shape {tuple(states.shape)}; (batch, tokens, {self.spec.width}) was expected."
                 )
-            if states.shape[0] != batch:
+            if not fits((states.shape[0],), (batch,)):
                 raise InputError(
                     f"decoder: {batch} rows came and the source has {states.shape[0]}; as many were expected."
                 )
@@ -231,12 +269,12 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             seen = None if mask is None else (mask != 0)[:, None, None, :]
             return (states if cache is None else self.remember(states)), seen
 
-        def extended(self, past: DecoderCache | None, batch: int, length: int, like: Array) -> DecoderCache:
+        def extended(self, past: DecoderCache | None, batch: Any, length: Any, like: Array) -> DecoderCache:
             """A cache with room for `length` tokens."""
             if past is None:
                 return DecoderCache(self.empty_cache(batch, length, like), 0)
             slots = past.own[0][0].shape[2]
-            if slots >= length:
+            if not is_more(0, length, slots):
                 return past
             more = self.empty_cache(batch, max(length, 2 * slots) - slots, like)
             own = [
@@ -257,6 +295,85 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         def memory(self, encoder_states: Array) -> Array:
             """The encoder's states (B, S, W) in the decoder's width."""
             return encoder_states if self.enc_to_dec_proj is None else self.enc_to_dec_proj(encoder_states)
+
+        def encode(
+            self,
+            input_ids: Array | None = None,
+            attention_mask: Array | None = None,
+            token_type_ids: Array | None = None,
+            position_ids: Array | None = None,
+            inputs_embeds: Array | None = None,
+            output_attentions: bool = False,
+            output_hidden_states: bool = False,
+            return_dict: bool = True,
+        ) -> ModelOutput | tuple[Array, ...]:
+            """Source ids (B, S) -> the encoder's output, which `decode`, `generate` and a call take as encoder_outputs."""
+            found: ModelOutput | tuple[Array, ...] = self.encoder(
+                input_ids,
+                attention_mask,
+                token_type_ids,
+                position_ids,
+                inputs_embeds,
+                output_attentions,
+                output_hidden_states,
+                return_dict,
+            )
+            return found
+
+        def decode(
+            self,
+            decoder_input_ids: Array | None = None,
+            encoder_outputs: Any = None,
+            encoder_attention_mask: Array | None = None,
+            decoder_attention_mask: Array | None = None,
+            decoder_position_ids: Array | None = None,
+            past_key_values: DecoderCache | None = None,
+            decoder_token_type_ids: Array | None = None,
+            decoder_inputs_embeds: Array | None = None,
+            output_attentions: bool = False,
+            output_hidden_states: bool = False,
+            return_dict: bool = True,
+        ) -> ModelOutput | tuple[Array, ...]:
+            """Target ids (B, T) after a source, as `encode` read it -> CausalLMOutput; with past_key_values a further one."""
+            states = None
+            if encoder_outputs is not None:
+                states = self.memory(nn.given(encoder_outputs=states_of(encoder_outputs))[0])
+            found: ModelOutput | tuple[Array, ...] = self.decoder(
+                input_ids=decoder_input_ids,
+                attention_mask=decoder_attention_mask,
+                encoder_hidden_states=states,
+                encoder_attention_mask=encoder_attention_mask,
+                token_type_ids=decoder_token_type_ids,
+                position_ids=decoder_position_ids,
+                inputs_embeds=decoder_inputs_embeds,
+                past_key_values=past_key_values,
+                use_cache=past_key_values is not None,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                return_dict=return_dict,
+            )
+            return found
+
+        def init_cache(
+            self,
+            batch_size: int,
+            max_length: int,
+            encoder_outputs: Any,
+            encoder_attention_mask: Array | None = None,
+        ) -> DecoderCache:
+            """An empty past_key_values with room for `max_length` tokens of `batch_size` rows after a source."""
+            states = self.memory(nn.given(encoder_outputs=states_of(encoder_outputs))[0])
+            if not fits((states.shape[0],), (batch_size,)):
+                raise InputError(f"batch_size is {batch_size} and the source has {states.shape[0]} rows.")
+            if max_length > self.decoder.spec.max_length:
+                raise InputError(
+                    f"max_length is {max_length} and the decoder has positions for {self.decoder.spec.max_length}."
+                )
+            past = DecoderCache(self.decoder.empty_cache(batch_size, max_length, states), 0)
+            past.cross, past.memory_mask = self.decoder.memory_of(
+                states, nn.given(encoder_attention_mask=encoder_attention_mask)[0], None, past, batch_size
+            )
+            return past
 
         def prepare_decoder_input_ids_from_labels(self, labels: Array) -> Array:
             """labels (B, T) -> the start token and the labels but for the last, padding in the place of -100."""
@@ -309,6 +426,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             `return_logits=False` only the loss is computed, over the labels that count: what training needs, for less.
             `use_cache` is true unless there are labels. Raises InputError for what does not fit.
             """
+            input_ids, attention_mask, decoder_input_ids, labels = nn.given(
+                input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=decoder_input_ids, labels=labels
+            )
             if encoder_outputs is None:
                 encoder_outputs = self.encoder(
                     input_ids,
@@ -321,7 +441,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 )
             elif not isinstance(encoder_outputs, ModelOutput):
                 encoder_outputs = as_encoder_output(encoder_outputs)
-            states = encoder_outputs["last_hidden_state"]
+            states = nn.given(encoder_outputs=encoder_outputs["last_hidden_state"])[0]
             if labels is not None:
                 nn.check_range(nn.where(labels == IGNORED, 0, labels), self.decoder.spec.vocab, "labels")
             seen = self.encoder.source_mask(input_ids, attention_mask)
@@ -366,6 +486,27 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             return joined if return_dict else joined.to_tuple()
 
     return {c.__name__: c for c in (Encoder, Decoder, EncoderDecoder)}
+
+
+def fits(shape: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
+    """Whether two shapes are equal where both are known."""
+    if len(shape) != len(expected):
+        return False
+    return all(not (isinstance(a, int) and isinstance(b, int)) or a == b for a, b in zip(shape, expected, strict=True))
+
+
+def is_more(past: Any, length: Any, limit: int) -> bool:
+    """Whether so many tokens are more than `limit`, as far as is known."""
+    return isinstance(past, int) and isinstance(length, int) and past + length > limit
+
+
+def states_of(outputs: Any) -> Array:
+    """The last hidden states of an encoder's output, of ours or another library's, or of a tuple."""
+    return (
+        outputs["last_hidden_state"]
+        if isinstance(outputs, Mapping)
+        else as_encoder_output(outputs)["last_hidden_state"]
+    )
 
 
 def as_encoder_output(given: Any) -> Mapping[str, Array]:

@@ -102,7 +102,7 @@ def processors(ops: Any, settings: Settings, source: Array | None) -> list[Rule]
         rules.append(no_repeat_ngram(ops, settings.no_repeat_ngram_size))
     if settings.encoder_no_repeat_ngram_size > 0 and source is not None:
         rules.append(encoder_no_repeat_ngram(ops, settings.encoder_no_repeat_ngram_size, source))
-    if settings.min_length > 0 and settings.eos:
+    if settings.has_min_length and settings.eos:
         rules.append(forbidden(ops, settings.eos, lambda length: length < settings.min_length))
     if settings.forced_bos is not None:
         rules.append(forced(ops, (settings.forced_bos,), lambda length: length == 1))
@@ -111,8 +111,7 @@ def processors(ops: Any, settings: Settings, source: Array | None) -> list[Rule]
     if settings.suppress_tokens:
         rules.append(forbidden(ops, settings.suppress_tokens, lambda length: length > 0))
     if settings.begin_suppress_tokens:
-        begin = settings.prompt + (1 if settings.forced_bos is not None and settings.prompt <= 1 else 0)
-        rules.append(forbidden(ops, settings.begin_suppress_tokens, lambda length: length == begin))
+        rules.append(forbidden(ops, settings.begin_suppress_tokens, lambda length: length == settings.begin))
     return rules
 
 

@@ -45,7 +45,7 @@ def apply(rules: Sequence[Rule], state: State, scores: Array) -> Array:
 
 def first_grown(ops: Any, state: State) -> State:
     """The state before the first token of a greedy search or a sample."""
-    return replace(state, search=Grown(ops.false(state.ids[..., 0])))
+    return replace(state, search=Grown(ops.false(state.ids[..., 0]) | state.done[:, None]))
 
 
 def grow(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Rule], noise: Any, state: State) -> State:
@@ -54,7 +54,7 @@ def grow(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Ru
     if settings.do_sample:
         scores = apply(warps, state, scores)
         # The token with the largest p / q, q exponential, is one drawn with probability p.
-        token = ops.argmax(ops.softmax(scores) / noise(state.row, scores))
+        token = ops.argmax(ops.softmax(scores) / noise(state.row, state.length, scores))
     else:
         token = ops.argmax(scores)
     ended = state.search.ended
@@ -76,7 +76,7 @@ def first_beams(ops: Any, settings: Settings, state: State) -> State:
         ended_scores=zeros + LOW,
         ended=false,
         ended_length=ops.zeros(state.ids.shape[:2], state.ids) + settings.prompt,
-        hope=~false[:, :1],
+        hope=~state.done[:, None],
     )
     return replace(state, search=beams)
 
@@ -91,7 +91,7 @@ def beam(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Ru
     total = ops.flat(scores + was.scores[..., None])
     if settings.do_sample:
         # The largest p / q, q exponential, are a draw without replacement.
-        _, chosen = ops.top_k(ops.softmax(total) / noise(state.row, total), kept)
+        _, chosen = ops.top_k(ops.softmax(total) / noise(state.row, state.length, total), kept)
         best = ops.take_last(total, chosen)
     else:
         best, chosen = ops.top_k(total, kept)
@@ -107,7 +107,7 @@ def beam(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Ru
         else made
     )
     worst = ops.where(search.ended, ops.least(search.ended_scores), LOW)
-    hope = was.hope & ops.any_of(running[:, :1] / ops.power(reach, settings.length_penalty) > worst)
+    hope = was.hope & ops.any_of(running[:, :1] / ops.power(reach, settings.length_penalty, settings.room) > worst)
     done = ~hope[:, 0] | (state.length + 1 >= settings.max_length)
     if settings.early_stopping is True:
         done = done | ops.all_of(search.ended)
@@ -125,7 +125,7 @@ def keep_ended(ops: Any, settings: Settings, was: Beams, ids: Array, best: Array
     """The best K sequences that have ended, after those that end now: only the first K candidates may."""
     count = settings.num_beams
     ending = ends & (ops.arange(settings.kept, ids) < count)
-    scores = best / ops.power(length - settings.prompt, settings.length_penalty)
+    scores = best / ops.power(length - settings.prompt, settings.length_penalty, settings.room)
     closed = ~was.hope
     if settings.early_stopping is True:
         closed = closed | ops.all_of(was.ended)[:, None]

@@ -6,18 +6,26 @@ from typing import Any
 from conjoin.errors import InputError
 from conjoin.generation import GenerationConfig
 
-__all__ = ["Settings", "resolve"]
+__all__ = ["LENGTHS", "Settings", "resolve"]
+
+LENGTHS = ("prompt", "max_length", "min_length", "begin")
 
 DEFAULT_NEW_TOKENS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a search reads. Lengths count the decoder's prompt, which is at least the start token."""
+    """What a search reads. Lengths count the decoder's prompt, which is at least the start token.
 
-    prompt: int
-    max_length: int
-    min_length: int
+    A compiled program takes the four of `LENGTHS` as arguments, so that it serves others too; all else it is compiled for.
+    """
+
+    prompt: Any
+    max_length: Any
+    min_length: Any
+    begin: Any  # the length at which begin_suppress_tokens holds
+    room: int  # columns for ids, at least max_length
+    has_min_length: bool
     num_beams: int
     num_return_sequences: int
     do_sample: bool
@@ -54,11 +62,15 @@ class Settings:
 def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int) -> Settings:
     """Settings with every default filled in. Raises InputError for what cannot be, naming the setting and its range."""
     eos = as_tuple(config.eos_token_id)
+    most, least = longest(config, prompt, positions), shortest(config, prompt)
     pad = config.pad_token_id if config.pad_token_id is not None else (eos[0] if eos else None)
     settings = Settings(
         prompt=prompt,
-        max_length=longest(config, prompt, positions),
-        min_length=shortest(config, prompt),
+        max_length=most,
+        min_length=least,
+        begin=prompt + (1 if config.forced_bos_token_id is not None and prompt <= 1 else 0),
+        room=most,
+        has_min_length=least > 0,
         num_beams=number("num_beams", config.num_beams, 1, low=1),
         num_return_sequences=number("num_return_sequences", config.num_return_sequences, 1, low=1),
         do_sample=flag("do_sample", config.do_sample),

@@ -35,7 +35,7 @@ def advance(ops: Any, model: Any, state: State) -> State:
     decoder = model.decoder
     count = state.ids.shape[1]
     last = ops.column(state.ids, state.length - 1)[..., 0]
-    lineage, mask = state.lineage, None
+    lineage, mask = state.lineage, ops.filled(state.at + count, state.cache[0][0].shape[2], last)
     if lineage is not None:
         lineage = ops.own_slots(lineage, state.at)
         mask = lineage[:, None, :, : ops.window(state.at + count, lineage.shape[-1])]

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conjoin.decoding import search
-from conjoin.decoding.generate import INPUTS, begun
+from conjoin.decoding.call import INPUTS
+from conjoin.decoding.generate import begun, resolved
 from conjoin.decoding.rules import processors, warpers
 from conjoin.decoding.state import advance
 from conjoin.errors import InputError, refuse_unknown
@@ -23,15 +24,15 @@ def stream(model: Any, input_ids: Array, given: Mapping[str, Any]) -> Iterator[i
     """
     refuse_unknown("stream()", given, [*INPUTS, "seed", *GENERATION_FIELDS])
     config = model.config.generation.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
-    inputs = {name: given[name] for name in INPUTS if given.get(name) is not None}
     ops = model.ops
+    settings, call = resolved(model, input_ids, config, given)
     with ops.no_gradients(model) as ready:
-        settings, start = begun(ops, ready, input_ids, config, inputs)
+        start = begun(ops, ready, settings, call)
     sources = len(start.row)
     if settings.hypotheses > 1 or sources > 1:
         raise InputError(f"a stream is one sequence of one source; {settings.hypotheses} of {sources} were asked for.")
     state = search.first_grown(ops, start)
-    rules = processors(ops, settings, input_ids)
+    rules = processors(ops, settings, call.rule_ids)
     warps = warpers(ops, settings) if settings.do_sample else []
     noise = ops.noise(given.get("seed"), 1, 1)
     yield from (int(token) for token in start.ids[0, 0, : start.length])

@@ -5,6 +5,7 @@ maths.py      attention, heads, vocabulary projection, the cache
 loss.py       labels, and the loss
 arrays.py     array operations
 generating.py random numbers for sampling; the state of a model that generates
+store.py      a model's parameters by name: to read, to place, to share, to freeze
 """
 
 from conjoin.backends.torch.arrays import *  # noqa: F403
@@ -12,3 +13,4 @@ from conjoin.backends.torch.generating import *  # noqa: F403
 from conjoin.backends.torch.layers import *  # noqa: F403
 from conjoin.backends.torch.loss import *  # noqa: F403
 from conjoin.backends.torch.maths import *  # noqa: F403
+from conjoin.backends.torch.store import *  # noqa: F403

@@ -19,8 +19,10 @@ __all__ = [
     "divided",
     "equal_anywhere",
     "false",
+    "filled",
     "flat",
     "full",
+    "greatest",
     "grown",
     "inverse",
     "is_array",
@@ -30,13 +32,16 @@ __all__ = [
     "least",
     "lineage",
     "log_softmax",
+    "longest",
     "marked",
     "number",
     "one_of",
     "own_slots",
+    "padded",
     "pick",
     "power",
     "set_column",
+    "slot",
     "softmax",
     "sort",
     "take_last",
@@ -68,6 +73,11 @@ def zeros(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) 
 def full(shape: Sequence[int], value: float, like: Tensor) -> Tensor:
     """A filled array of like's type."""
     return torch.full(tuple(shape), value, dtype=like.dtype, device=like.device)
+
+
+def padded(x: Tensor, axis: int, length: int, value: float) -> Tensor:
+    """x as it is: lengths change freely here."""
+    return x
 
 
 def cumsum(x: Tensor) -> Tensor:
@@ -152,8 +162,8 @@ def divided(x: Tensor, by: int) -> tuple[Tensor, Tensor]:
     return x // by, x % by
 
 
-def power(base: int, exponent: float) -> float:
-    """A number to a power."""
+def power(base: int, exponent: float, most: int) -> float:
+    """A number, at most `most`, to a power."""
     return float(base**exponent)
 
 
@@ -165,6 +175,16 @@ def number(x: Tensor) -> Tensor:
 def least(x: Tensor) -> Tensor:
     """(B, K) -> (B, 1)."""
     return x.amin(1, keepdim=True)
+
+
+def greatest(x: Tensor) -> Tensor:
+    """The largest of all."""
+    return x.max()
+
+
+def longest(lengths: Sequence[Any]) -> int:
+    """The largest of some lengths."""
+    return max(int(length) for length in lengths)
 
 
 def all_of(x: Tensor) -> Tensor:
@@ -215,6 +235,15 @@ def column(ids: Tensor, at: int) -> Tensor:
     return ids[..., at : at + 1]
 
 
+def slot(x: Tensor, at: int) -> Tensor:
+    """x (B, T, W) at one token -> (B, 1, W)."""
+    return x[:, at : at + 1]
+
+
+def filled(length: int, slots: int, like: Tensor) -> None:
+    """No mask: a hypothesis without lineage sees all that is visible."""
+
+
 def set_column(ids: Tensor, at: int, tokens: Tensor) -> Tensor:
     """ids with tokens in column `at`: in place, since every search hands over its own."""
     ids[..., at] = tokens
@@ -243,7 +272,7 @@ def lineage(prompt: Tensor, mask: Tensor | None, count: int, slots: int) -> Tens
     return past
 
 
-def grown(prompt: Tensor, count: int, length: int, fill: int) -> Tensor:
+def grown(prompt: Tensor, count: int, length: int, fill: int, filled: int) -> Tensor:
     """(B, P) -> (B, K, L), the prompt first and `fill` after it."""
     ids = torch.full((len(prompt), count, length), fill, dtype=torch.int64, device=prompt.device)
     ids[:, :, : prompt.shape[1]] = prompt[:, None]

@@ -10,11 +10,13 @@ from conjoin.errors import InputError
 from torch import Tensor
 from torch.nn import Module
 
-__all__ = ["ReadyModel", "no_gradients", "noise", "released"]
+__all__ = ["FIXED_SHAPES", "ReadyModel", "executed", "no_gradients", "noise", "run"]
+
+FIXED_SHAPES = False
 
 
-def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A source of exponential noise for drawing tokens: (row (B,), scores) -> noise that broadcasts to scores.
+def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, int, Tensor], Tensor]:
+    """A source of exponential noise for drawing tokens: (row (B,), length, scores) -> noise that broadcasts to scores.
 
     Without a seed, torch's global state is drawn from for every row of the call, so that what is drawn does not depend
     on which rows have left; token for token as `torch.multinomial` would. With one, the noise of a step is the same for
@@ -22,7 +24,7 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, Tensor]
     """
     if seed is None:
 
-        def shared_state(row: Tensor, scores: Tensor) -> Tensor:
+        def shared_state(row: Tensor, length: int, scores: Tensor) -> Tensor:
             return torch.empty(batch, *scores.shape[1:], device=scores.device).exponential_().index_select(0, row)
 
         return shared_state
@@ -30,7 +32,7 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, Tensor]
         raise InputError(f"seed is {seed!r}; a whole number was expected.")
     generators: dict[torch.device, torch.Generator] = {}
 
-    def own_state(row: Tensor, scores: Tensor) -> Tensor:
+    def own_state(row: Tensor, length: int, scores: Tensor) -> Tensor:
         if scores.device not in generators:
             generators[scores.device] = torch.Generator(scores.device).manual_seed(seed)
         empty = torch.empty(1, *scores.shape[1:], device=scores.device)
@@ -66,6 +68,20 @@ class ReadyModel:
         return getattr(self.joined, name)
 
 
-def released(x: Tensor) -> Tensor:
-    """An ordinary tensor of one that generation made, which autograd would refuse."""
-    return x.clone()
+def executed(
+    decoded: Callable[..., Any], model: Module, settings: Any, call: Any, noise: Any
+) -> tuple[Tensor, Tensor | None, int]:
+    """Runs the program of a call, step by step, and gives ordinary tensors, which autograd takes."""
+    from conjoin.backends import torch as ops
+
+    with no_gradients(model) as ready:
+        ids, scores, longest = decoded(ops, ready, settings, call, noise)
+    return ids.clone(), None if scores is None else scores.clone(), int(longest)
+
+
+def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
+    """The loop in Python, finished rows leaving the batch."""
+    from conjoin.backends import torch as ops
+    from conjoin.decoding.loop import run as stepwise
+
+    return stepwise(ops, choose, advance, state)

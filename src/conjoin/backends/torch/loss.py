@@ -5,14 +5,34 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from conjoin.errors import InputError
+from conjoin.inputs import foreign
 from torch import Tensor
 
-__all__ = ["check_range", "cross_entropy", "first_seen", "selected", "shift_right"]
+
+__all__ = ["check_range", "cross_entropy", "first_seen", "given", "is_traced", "selected", "shift_right", "size"]
+
+
+def is_traced(x: Any) -> bool:
+    """Whether an array has no values yet; never asked of torch's, whose programs are not padded."""
+    return False
+
+
+def size(x: Tensor, axis: int) -> int:
+    """The length of an axis."""
+    return x.shape[axis]
+
+
+def given(**arrays: Any) -> list[Any]:
+    """What a call was given. Raises InputError for another framework's arrays."""
+    for name, x in arrays.items():
+        if x is not None and not isinstance(x, Tensor):
+            raise InputError(foreign(name, x, "a PyTorch tensor"))
+    return list(arrays.values())
 
 
 def check_range(ids: Tensor, vocab: int, side: str) -> None:
     """Raises InputError for an id outside the vocabulary; not checked where reading the ids would stall a device."""
-    if torch.compiler.is_compiling() or ids.device.type != "cpu":
+    if torch.compiler.is_compiling() or ids.device.type != "cpu" or ids.numel() == 0:
         return
     low, high = (int(x) for x in ids.aminmax())
     if low < 0 or high >= vocab:

@@ -1,0 +1,316 @@
+"""Array operations in JAX. In decoding rows are sources, and the last axis is tokens or vocabulary; shapes are fixed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = [
+    "all_of",
+    "all_seen",
+    "any_of",
+    "arange",
+    "argmax",
+    "broadcast",
+    "column",
+    "concat",
+    "cumsum",
+    "divided",
+    "equal_anywhere",
+    "false",
+    "filled",
+    "flat",
+    "full",
+    "greatest",
+    "grown",
+    "inverse",
+    "is_in",
+    "is_single",
+    "last_axis",
+    "least",
+    "lineage",
+    "log_softmax",
+    "longest",
+    "marked",
+    "number",
+    "one_of",
+    "own_slots",
+    "padded",
+    "pick",
+    "power",
+    "set_column",
+    "slot",
+    "softmax",
+    "sort",
+    "take_last",
+    "take_rows",
+    "tanh",
+    "token_column",
+    "top_k",
+    "true",
+    "where",
+    "while_loop",
+    "wide",
+    "zeros",
+]
+
+Array = jax.Array
+CHUNK = 128  # of a long axis, of which the largest are looked for by chunks
+
+
+where, tanh = jnp.where, jnp.tanh
+
+
+def arange(length: int, like: Array) -> Array:
+    """0, 1... length - 1."""
+    return jnp.arange(length, dtype=jnp.int32)
+
+
+def concat(arrays: Sequence[Array], axis: int) -> Array:
+    """One after another along an axis."""
+    return jnp.concatenate(arrays, axis)
+
+
+def zeros(shape: Sequence[int], like: Array, dtype: Any = None) -> Array:
+    """Zeros of like's type, or of `dtype`."""
+    return jnp.zeros(tuple(shape), dtype or like.dtype)
+
+
+def full(shape: Sequence[int], value: float, like: Array) -> Array:
+    """A filled array of like's type."""
+    return jnp.full(tuple(shape), value, like.dtype)
+
+
+def padded(x: Array, axis: int, length: int, value: float) -> Array:
+    """x with `value` after its end along an axis, up to a length."""
+    ends = [(0, length - x.shape[i] if i == axis else 0) for i in range(x.ndim)]
+    return jnp.pad(x, ends, constant_values=value) if length > x.shape[axis] else x
+
+
+def cumsum(x: Array) -> Array:
+    """Running sums along the last axis."""
+    return jnp.cumsum(x, -1)
+
+
+def log_softmax(x: Array) -> Array:
+    """In float32, along the last axis."""
+    return jax.nn.log_softmax(x.astype(jnp.float32))
+
+
+def broadcast(x: Array, shape: Sequence[int]) -> Array:
+    """x in another shape."""
+    return jnp.broadcast_to(x, tuple(shape))
+
+
+def wide(x: Array) -> Array:
+    """In float32."""
+    return x.astype(jnp.float32)
+
+
+def softmax(x: Array) -> Array:
+    """Along the last axis."""
+    return jax.nn.softmax(x)
+
+
+def argmax(x: Array) -> Array:
+    """Where the largest of the last axis stands, the first of equals; two plain passes are faster than jnp.argmax."""
+    best = x.max(-1, keepdims=True)
+    at = jnp.where(x == best, jnp.arange(x.shape[-1], dtype=jnp.int32), x.shape[-1] - 1)
+    return at.min(-1)
+
+
+def top_k(x: Array, k: int) -> tuple[Array, Array]:
+    """The k largest of the last axis, best first, and where they stand; of equals the first.
+
+    Of a long axis only the k chunks with the largest values are sorted.
+    """
+    length = x.shape[-1]
+    chunks = -(-length // CHUNK)
+    if chunks < 4 * k:
+        values, at = jax.lax.top_k(x, k)
+        return values, at
+    pieces = padded(x, x.ndim - 1, chunks * CHUNK, float("-inf")).reshape(*x.shape[:-1], chunks, CHUNK)
+    _, best = jax.lax.top_k(pieces.max(-1), k)
+    best = jnp.sort(best, -1)  # so that the first of equals stays the first
+    some = jnp.take_along_axis(pieces, best[..., None], -2).reshape(*x.shape[:-1], k * CHUNK)
+    places = (best[..., None] * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)).reshape(some.shape)
+    values, at = jax.lax.top_k(some, k)
+    return values, jnp.minimum(jnp.take_along_axis(places, at, -1), length - 1)
+
+
+def sort(x: Array) -> tuple[Array, Array]:
+    """The last axis in rising order, and where each value of it stands in that order."""
+    order = jnp.argsort(x, -1)
+    return jnp.take_along_axis(x, order, -1), jnp.argsort(order, -1)
+
+
+def take_last(x: Array, index: Array) -> Array:
+    """x at index along the last axis."""
+    return jnp.take_along_axis(x, index, -1)
+
+
+def flat(x: Array) -> Array:
+    """(B, K, V) -> (B, K * V)."""
+    return x.reshape(x.shape[0], -1)
+
+
+def pick(x: Array, index: Array) -> Array:
+    """x (B, N, ...) at index (B, K) -> (B, K, ...)."""
+    return x[jnp.arange(index.shape[0])[:, None], index]
+
+
+def take_rows(x: Array, index: Array) -> Array:
+    """Some rows."""
+    return x[index]
+
+
+def inverse(order: Array) -> Array:
+    """The permutation that undoes another."""
+    return jnp.argsort(order)
+
+
+def divided(x: Array, by: int) -> tuple[Array, Array]:
+    """Quotient and remainder."""
+    return x // by, x % by
+
+
+def power(base: Any, exponent: float, most: int) -> Array:
+    """A whole number from 0 to `most` to a power, in float32 as rounded from double."""
+    table = np.maximum(np.arange(most + 1, dtype=np.float64), 1.0 if exponent < 0 else 0.0) ** exponent
+    return jnp.asarray(table.astype(np.float32))[base]
+
+
+def number(x: Array) -> Array:
+    """0.0 and 1.0 for False and True."""
+    return x.astype(jnp.float32)
+
+
+def least(x: Array) -> Array:
+    """(B, K) -> (B, 1)."""
+    return x.min(1, keepdims=True)
+
+
+def greatest(x: Array) -> Array:
+    """The largest of all."""
+    return x.max()
+
+
+def longest(lengths: Sequence[Any]) -> Any:
+    """The largest of some lengths: of one, since all rows stay together."""
+    return lengths[0]
+
+
+def all_of(x: Array) -> Array:
+    """(B, K) -> (B,)."""
+    return x.all(1)
+
+
+def any_of(x: Array) -> Array:
+    """(B, K) -> (B, 1)."""
+    return x.any(1, keepdims=True)
+
+
+def false(like: Array) -> Array:
+    """False, in like's shape."""
+    return jnp.zeros(like.shape, bool)
+
+
+def true(like: Array) -> Array:
+    """True, broadcasting to like's shape."""
+    return jnp.ones((), bool)
+
+
+def one_of(tokens: Sequence[int], like: Array) -> Array:
+    """(V,) True at some tokens, for like (..., V)."""
+    mask = np.zeros(like.shape[-1], bool)
+    mask[list(tokens)] = True
+    return jnp.asarray(mask)
+
+
+def is_in(x: Array, tokens: Sequence[int]) -> Array:
+    """Whether each is one of some tokens."""
+    found = false(x)
+    for token in tokens:
+        found = found | (x == token)
+    return found
+
+
+def marked(ids: Array, flags: Array, vocab: int) -> Array:
+    """ids and flags (B, K, N) -> (B, K, V): the tokens that stand somewhere with a flag; ids beyond V are nobody's."""
+    rows = jnp.arange(ids.shape[0])[:, None, None], jnp.arange(ids.shape[1])[None, :, None]
+    ids = jnp.where(flags & (ids >= 0) & (ids < vocab), ids, vocab)  # outside: dropped
+    return jnp.zeros((*ids.shape[:-1], vocab), bool).at[(*rows, ids)].set(True, mode="drop")
+
+
+def column(ids: Array, at: Any) -> Array:
+    """ids[..., at] as (..., 1)."""
+    return jax.lax.dynamic_slice_in_dim(ids, jnp.maximum(at, 0), 1, ids.ndim - 1)
+
+
+def slot(x: Array, at: Any) -> Array:
+    """x (B, T, W) at one token -> (B, 1, W)."""
+    return jax.lax.dynamic_slice_in_dim(x, at, 1, 1)
+
+
+def set_column(ids: Array, at: Any, tokens: Array) -> Array:
+    """ids with tokens in column `at`."""
+    return jax.lax.dynamic_update_slice_in_dim(ids, tokens[..., None].astype(ids.dtype), at, ids.ndim - 1)
+
+
+def last_axis(x: Array) -> Array:
+    """(B, K, 1) -> (B, K); what has two axes stays."""
+    return x[..., 0] if x.ndim == 3 else x
+
+
+def own_slots(lineage: Array, at: Any) -> Array:
+    """Marks, for each hypothesis, the slot it writes next as its own."""
+    count, slots = lineage.shape[1:]
+    return lineage | (jnp.arange(slots)[None, :] == at + jnp.arange(count)[:, None])[None]
+
+
+def lineage(prompt: Array, mask: Array | None, count: int, slots: int) -> Array | None:
+    """(B, K, slots): the prompt's slots are everybody's past. None where there is nothing to hide."""
+    if count == 1 and mask is None:
+        return None
+    batch, length = prompt.shape
+    seen = jnp.ones((batch, length), bool) if mask is None else mask != 0
+    return broadcast(padded(seen, 1, slots, 0)[:, None], (batch, count, slots))
+
+
+def filled(length: Any, slots: int, like: Array) -> Array:
+    """(1, 1, 1, slots) True where a slot of a cache is filled: what one hypothesis without lineage may see."""
+    return (jnp.arange(slots) < length)[None, None, None]
+
+
+def grown(prompt: Array, count: int, length: int, fill: int, filled: Any) -> Array:
+    """(B, P) -> (B, K, L), the first `filled` tokens of the prompt, and `fill` after them."""
+    prompt = jnp.where(jnp.arange(prompt.shape[1]) < filled, prompt, fill)
+    ids = padded(prompt, 1, length, fill)
+    return broadcast(ids[:, None], (len(prompt), count, length)).astype(jnp.int32)
+
+
+def token_column(token: int | Sequence[int], batch: int, like: Array) -> Array:
+    """(B, 1): one token for all rows, or one a row."""
+    return jnp.broadcast_to(jnp.asarray(token, jnp.int32).reshape(-1, 1), (batch, 1))
+
+
+def equal_anywhere(a: Array, b: Array) -> bool:
+    """Whether two columns have an equal row; True where the values are not known yet."""
+    return isinstance(a, jax.core.Tracer) or bool((a == b).any())
+
+
+def all_seen(seen: Array) -> bool:
+    """Whether a mask is known to hide nothing."""
+    return not isinstance(seen, jax.core.Tracer) and bool(seen.all())
+
+
+def is_single(length: int, mask: Array | None) -> bool:
+    """Whether a prompt needs no mask: never, since the slots that are not filled must be hidden."""
+    return False
+
+
+def while_loop(more: Callable[..., Any], body: Callable[..., Any], state: Any) -> Any:
+    """Repeats `body` while `more` holds, as one compiled loop."""
+    return jax.lax.while_loop(more, body, state)

@@ -1,0 +1,117 @@
+"""Random numbers for sampling in JAX, and the one compiled program that a call of `generate` runs."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from conjoin.backends.jax.loss import is_traced
+from conjoin.decoding.call import Call
+from conjoin.decoding.compiled import run as compiled_run
+from conjoin.decoding.settings import LENGTHS, Settings
+from conjoin.errors import InputError
+from conjoin.seq2seq import DecoderCache
+
+__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "no_gradients", "noise", "run"]
+
+FIXED_SHAPES = True
+Array = jax.Array
+
+for _class in (Call, DecoderCache):
+    jax.tree_util.register_dataclass(_class, data_fields=[f.name for f in fields(_class)], meta_fields=[])
+
+
+@jax.tree_util.register_pytree_node_class
+class Noise:
+    """A source of exponential noise for drawing tokens: (row (B,), length, scores) -> noise that broadcasts to scores.
+
+    With a seed the noise of a step is the same for every source, and differs between hypotheses: what a source draws does
+    not depend on its neighbours.
+    """
+
+    def __init__(self, key: Array, alike: bool) -> None:
+        self.key, self.alike = key, alike
+
+    def __call__(self, row: Array, length: Array, scores: Array) -> Array:
+        shape = (1 if self.alike else scores.shape[0], *scores.shape[1:])
+        return jax.random.exponential(jax.random.fold_in(self.key, length), shape)
+
+    def tree_flatten(self) -> tuple[tuple[Array], bool]:
+        """The key is an array, the rest a fact of the program."""
+        return (self.key,), self.alike
+
+    @classmethod
+    def tree_unflatten(cls, alike: bool, children: tuple[Array]) -> "Noise":
+        """The noise again."""
+        return cls(*children, alike)
+
+
+def noise(seed: Any, batch: int, count: int) -> Noise:
+    """Noise of a seed, or where there is none of NumPy's global random state."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer)):
+        raise InputError(f"seed is {seed!r}; a whole number was expected.")
+    return Noise(jax.random.key(np.random.randint(2**31 - 1) if seed is None else seed), seed is not None)
+
+
+@contextlib.contextmanager
+def no_gradients(model: nnx.Module) -> Iterator[nnx.Module]:
+    """Generation drops nothing out."""
+    dropouts = [m for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)]
+    were = [m.deterministic for m in dropouts]
+    for module in dropouts:
+        module.deterministic = True
+    try:
+        yield model
+    finally:
+        for module, was in zip(dropouts, were, strict=True):
+            module.deterministic = was
+
+
+def executed(
+    decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
+) -> tuple[Array, Array | None, Any]:
+    """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
+    from conjoin.backends import jax as ops
+
+    with no_gradients(model) as ready:
+        if is_traced(call.source):
+            ids, scores, _ = decoded(ops, ready, settings, call, noise)
+            return ids, scores, None
+        graph, state = nnx.split(ready)
+    lengths = {name: getattr(settings, name) for name in LENGTHS}
+    fixed = replace(settings, **dict.fromkeys(LENGTHS, 0))
+    ids, scores, longest = program(decoded, graph, fixed, state, lengths, call, noise)
+    return ids, scores, int(longest)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def program(
+    decoded: Callable[..., Any], graph: Any, fixed: Settings, state: Any, lengths: Any, call: Call, noise: Noise
+) -> Any:
+    """Source, prompt and the whole loop, as one program of XLA."""
+    from conjoin.backends import jax as ops
+
+    return decoded(ops, nnx.merge(graph, state), replace(fixed, **lengths), call, noise)
+
+
+def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
+    """The compiled loop."""
+    from conjoin.backends import jax as ops
+
+    return compiled_run(ops, choose, advance, state)
+
+
+def all_true(x: Array) -> Array:
+    """Whether a vector is True everywhere."""
+    return x.all()
+
+
+def as_loop_array(value: Any) -> Any:
+    """What a loop carries, each part an array of a fixed type."""
+    return jnp.asarray(value, jnp.int32) if isinstance(value, int) else value

@@ -1,0 +1,163 @@
+"""Leaf layers in JAX: Flax NNX modules, built without storage; `store.py` fills them."""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from conjoin.errors import ConfigError, nearest
+
+__all__ = [
+    "Box",
+    "Buffer",
+    "Dropout",
+    "Embedding",
+    "FrozenParam",
+    "Kept",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "ModuleList",
+    "OutputEmbedding",
+    "activation",
+    "dropping_with",
+    "recomputed",
+    "vector",
+]
+
+ModuleList = nnx.List
+DROPOUT: contextvars.ContextVar[nnx.Rngs | None] = contextvars.ContextVar("DROPOUT", default=None)
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_fast": functools.partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+class Buffer(nnx.Variable[Any]):
+    """A value that is saved and never trained."""
+
+
+class FrozenParam(nnx.Variable[Any]):
+    """A parameter that `freeze` took out of training: no `nnx.Param`, so no gradient is taken for it."""
+
+
+class Box:
+    """Holds what is no array: equal only to itself, so that a graph definition can carry it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Kept:
+    """An attribute that belongs to a module and is no part of what JAX traces: a config, a tokenizer."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.slot = f"_{name}_box"
+
+    def __get__(self, module: Any, owner: type) -> Any:
+        return self if module is None else getattr(module, self.slot).value
+
+    def __set__(self, module: Any, value: Any) -> None:
+        setattr(module, self.slot, Box(value))
+
+
+class Module(nnx.Module):
+    """An NNX module whose `forward` is its call."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in cls.__dict__:
+            cls.__call__ = cls.__dict__["forward"]
+
+
+class NoRandomness:
+    """Stands for random keys while layers are built whose values come later."""
+
+    def params(self) -> None:
+        """No key."""
+
+
+@contextlib.contextmanager
+def dropping_with(rngs: nnx.Rngs) -> Iterator[None]:
+    """Dropout layers that are built meanwhile draw from here."""
+    token = DROPOUT.set(rngs)
+    try:
+        yield
+    finally:
+        DROPOUT.reset(token)
+
+
+def unset(key: None, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """Zeros that take no memory until they are touched."""
+    return np.zeros(shape, dtype)
+
+
+# Leaf layers.
+
+
+def Linear(inputs: int, outputs: int) -> nnx.Linear:  # noqa: N802
+    """x (..., inputs) -> (..., outputs)."""
+    return nnx.Linear(inputs, outputs, kernel_init=unset, bias_init=unset, rngs=NoRandomness())  # type: ignore[arg-type]
+
+
+def Embedding(rows: int, width: int) -> nnx.Embed:  # noqa: N802
+    """ids (...) -> (..., width), of the table's own type."""
+    layer = nnx.Embed(rows, width, embedding_init=unset, rngs=NoRandomness())  # type: ignore[arg-type]
+    layer.dtype = None
+    return layer
+
+
+def LayerNorm(width: int, eps: float) -> nnx.LayerNorm:  # noqa: N802
+    """Over the last axis; the fast variance of Flax would be off by more than 1e-5."""
+    return nnx.LayerNorm(
+        width,
+        epsilon=eps,
+        use_fast_variance=False,
+        scale_init=unset,
+        bias_init=unset,
+        rngs=NoRandomness(),  # type: ignore[arg-type]
+    )
+
+
+def Dropout(rate: float) -> nnx.Dropout:  # noqa: N802
+    """Active after `model.train()`."""
+    return nnx.Dropout(rate, deterministic=True, rngs=DROPOUT.get() if rate else None)
+
+
+class OutputEmbedding(Module):
+    """A vocabulary projection of its own, for a head that is not tied: (V, W)."""
+
+    def __init__(self, width: int, vocab: int) -> None:
+        self.embedding = nnx.Param(unset(None, (vocab, width), jnp.float32))
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+    """The activation of a config's name. Raises ConfigError with the nearest known one."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(
+            f'activation "{name}" is not known{nearest(name, ACTIVATIONS)}; one of {", ".join(ACTIVATIONS)}.'
+        )
+    return ACTIVATIONS[name]
+
+
+def vector(size: int, trained: bool) -> nnx.Variable[Any]:
+    """A vector of zeros: a parameter, or a value that is not trained."""
+    return (nnx.Param if trained else Buffer)(unset(None, (size,), jnp.float32))
+
+
+def recomputed(block: nnx.Module, *inputs: Any) -> jax.Array:
+    """A block's output, its activations computed again in the backward pass (https://arxiv.org/abs/1604.06174)."""
+    found: jax.Array = nnx.remat(lambda block, *given: block(*given)[0])(block, *inputs)
+    return found

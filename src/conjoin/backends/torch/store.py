@@ -1,0 +1,201 @@
+"""A model's parameters by name in PyTorch: to list, to read, to place, to share and to freeze; and dtypes and devices."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from conjoin.errors import InputError
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+__all__ = [
+    "FILES",
+    "Placement",
+    "as_dtype",
+    "best_device",
+    "blank",
+    "copied",
+    "detached",
+    "dtype_name",
+    "evaluating",
+    "joined_rows",
+    "materialise",
+    "named_arrays",
+    "normal",
+    "parameter_count",
+    "place",
+    "placement",
+    "read",
+    "save_file",
+    "set_trained",
+    "shapes",
+    "share",
+    "trainable_names",
+    "unified",
+    "write_rows",
+]
+
+FILES = "pt"
+DRAWS = frozenset({torch.nn.init.normal_, torch.nn.init.uniform_, torch.nn.init.kaiming_uniform_})
+
+
+class Placement(NamedTuple):
+    """The type that parameters get, None for their file's, and where they go."""
+
+    dtype: torch.dtype | None
+    device: torch.device
+
+
+def placement(dtype: str | torch.dtype | None = None, device: Any = None) -> Placement:
+    """From the names of a type and of a device. Raises InputError for what is no float type."""
+    return Placement(as_dtype(dtype), torch.device("cpu" if device is None else device))
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A torch type from its name; "auto" and None are the file's own."""
+    if dtype is None or dtype == "auto":
+        return None
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16" or "float64" was expected.')
+    return found
+
+
+class Uninitialised(TorchFunctionMode):
+    """Layers made under it draw no first values.
+
+    On the meta device that costs nothing but an import: drawing from a normal there loads torch._dynamo, which takes a
+    second and 80 MB.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given: dict[str, Any] = kwargs or {}
+        if func in DRAWS:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
+
+
+def blank(make: Callable[[], Any], where: Placement) -> Any:
+    """A model with shapes and no storage."""
+    with torch.device("meta"), Uninitialised():
+        return make()
+
+
+def leaf(model: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
+    """The module of a named tensor, and what it is called there."""
+    *path, last = name.split(".")
+    return model.get_submodule(".".join(path)), last
+
+
+def read(model: torch.nn.Module, name: str) -> Tensor:
+    """A parameter or buffer."""
+    module, last = leaf(model, name)
+    found: Tensor = getattr(module, last)
+    return found
+
+
+def named_arrays(model: torch.nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers that are saved."""
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of each."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def place(model: torch.nn.Module, name: str, array: Tensor, where: Placement) -> None:
+    """Puts values where a parameter or buffer is; in memory of their own."""
+    module, last = leaf(model, name)
+    kind = array.dtype if where.dtype is None else where.dtype
+    tensor = array.detach().to(device=where.device, dtype=kind, copy=True, memory_format=torch.contiguous_format)
+    if last in module._parameters:
+        module._parameters[last] = torch.nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
+    else:
+        module._buffers[last] = tensor
+
+
+def materialise(model: torch.nn.Module, names: Iterable[str], where: Placement) -> None:
+    """Gives zeros to those of the named tensors that have no storage yet."""
+    empty = [name for name in names if read(model, name).is_meta]
+    there = (p.dtype for p in model.parameters() if not p.is_meta)
+    kind = where.dtype or next(there, torch.float32)
+    for name in empty:
+        place(model, name, torch.zeros(read(model, name).shape), Placement(kind, where.device))
+
+
+@torch.no_grad()
+def write_rows(model: torch.nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> None:
+    """Replaces a tensor's values by a function of them, in place."""
+    tensor = read(model, name)
+    tensor.copy_(change(tensor))
+
+
+def share(model: torch.nn.Module, partner: torch.nn.Module, names: Iterable[str]) -> None:
+    """Makes the named parameters of a model those of its partner."""
+    for name in names:
+        module, last = leaf(model, name)
+        module._parameters[last] = leaf(partner, name)[0]._parameters[last]
+
+
+def dtype_name(model: torch.nn.Module) -> str:
+    """The type of the parameters."""
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
+def unified(model: torch.nn.Module) -> None:
+    """Makes all parameters float32, where two parts came in different types."""
+    model.float()
+
+
+def evaluating(model: torch.nn.Module) -> None:
+    """Dropout off."""
+    model.eval()
+
+
+def parameter_count(model: torch.nn.Module, only_trainable: bool) -> int:
+    """How many numbers there are, each shared tensor counted once."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not only_trainable)
+
+
+def trainable_names(model: torch.nn.Module) -> list[str]:
+    """The parameters that can be trained, frozen ones included."""
+    return [name for name, _ in model.named_parameters()]
+
+
+def set_trained(model: torch.nn.Module, names: Iterable[str], on: bool) -> None:
+    """Takes parameters out of training, or in again."""
+    for name in names:
+        read(model, name).requires_grad_(on)
+
+
+def normal(like: Tensor, std: float) -> Tensor:
+    """Fresh values from a normal, in like's shape, type and place."""
+    return torch.empty_like(like).normal_(0.0, std)
+
+
+def detached(x: Tensor) -> Tensor:
+    """Values alone, without a gradient."""
+    return x.detach()
+
+
+def copied(x: Tensor) -> Tensor:
+    """A copy of its own."""
+    return x.clone()
+
+
+def joined_rows(parts: list[Tensor]) -> Tensor:
+    """Arrays one after another."""
+    return torch.cat(parts, 0)
+
+
+def best_device() -> str:
+    """The GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def save_file(tensors: dict[str, Tensor], path: Any, metadata: dict[str, str]) -> None:
+    """Writes a safetensors file."""
+    from safetensors.torch import save_file as save
+
+    save({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata=metadata)

@@ -1,0 +1,70 @@
+"""Calls padded to few shapes, for frameworks that compile a program for each: other lengths then need no other program."""
+
+from dataclasses import replace
+from typing import Any
+
+from conjoin.decoding.call import Call
+from conjoin.decoding.settings import Settings
+from conjoin.inputs import bucket
+
+__all__ = ["bucketed"]
+
+Array = Any
+NOBODY = -1  # an id that is no token's, so that no rule sees it
+
+
+def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Settings, Call]:
+    """The call with rows, source and prompt padded, and room for a padded output; as it is where shapes may change."""
+    if not ops.FIXED_SHAPES or ops.is_traced(call.source):
+        return settings, call
+    if call.states is None:
+        model.encoder.check_inputs(call.input_ids, call.seen, call.token_type_ids, call.inputs_embeds)
+    decoder = model.decoder.spec
+    rows, source = call.source.shape[:2]
+    limit = None if call.states is not None else model.encoder.spec.max_length
+    prompt = call.prompt.shape[1]
+    shape = Shape(
+        ops,
+        rows=bucket(rows, least=1),
+        source=bucket(source, limit),
+        prompt=prompt if prompt == 1 else bucket(prompt, decoder.max_length, least=4),
+    )
+    room = max(bucket(settings.max_length, decoder.max_length + 1), shape.prompt + 1)
+    return replace(settings, room=room), shape.of(call, model.encoder.config.pad_token_id or 0)
+
+
+class Shape:
+    """How many rows, source tokens and prompt tokens a padded call has."""
+
+    def __init__(self, ops: Any, *, rows: int, source: int, prompt: int) -> None:
+        self.ops, self.rows, self.source, self.prompt = ops, rows, source, prompt
+
+    def of(self, call: Call, pad: int) -> Call:
+        """A call in this shape: what is added is hidden, and rows that are added are the first one again."""
+        ops, (batch, length) = self.ops, call.source.shape[:2]
+        true = ops.arange(length, call.source)[None] >= 0
+        seen = ops.broadcast(true, (batch, length)) if call.seen is None else call.seen
+        prompt, mask = call.prompt, call.prompt_mask
+        if mask is None and self.prompt > prompt.shape[1]:
+            mask = ops.zeros(prompt.shape, prompt) + 1
+        rule_ids = call.input_ids
+        return Call(
+            prompt=self.grown(prompt, self.prompt, 0),
+            prompt_mask=self.grown(mask, self.prompt, 0),
+            input_ids=self.grown(call.input_ids, self.source, pad),
+            rule_ids=self.grown(rule_ids, self.source, NOBODY),
+            inputs_embeds=self.grown(call.inputs_embeds, self.source, 0),
+            token_type_ids=self.grown(call.token_type_ids, self.source, 0),
+            position_ids=self.grown(call.position_ids, self.source, 0),
+            states=self.grown(call.states, self.source, 0),
+            seen=self.grown(seen, self.source, 0),
+            live=ops.arange(self.rows, call.source) < batch,
+        )
+
+    def grown(self, x: Array | None, length: int, value: float) -> Array | None:
+        """An array with its second axis padded, and the first row repeated after the last."""
+        if x is None:
+            return None
+        x = self.ops.padded(x, 1, length, value)
+        more = self.rows - x.shape[0]
+        return x if more == 0 else self.ops.concat([x, *[x[:1]] * more], 0)

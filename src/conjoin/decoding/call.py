@@ -1,0 +1,92 @@
+"""What one call of `generate` was given, checked against the model: the source, the prompt, and which rows are real."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conjoin.errors import InputError
+from conjoin.generation import GenerationConfig
+
+__all__ = ["ENCODER_INPUTS", "INPUTS", "Call", "called"]
+
+Array = Any
+ENCODER_INPUTS = ("token_type_ids", "position_ids", "inputs_embeds")
+INPUTS = ("inputs", "attention_mask", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask", *ENCODER_INPUTS)
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arrays of B rows, one a source. None is what was not given."""
+
+    prompt: Array  # (B, P), the start token first
+    prompt_mask: Array | None = None  # (B, P)
+    input_ids: Array | None = None  # (B, S)
+    rule_ids: Array | None = None  # (B, S) the same as rules see them
+    inputs_embeds: Array | None = None  # (B, S, W)
+    token_type_ids: Array | None = None  # (B, S)
+    position_ids: Array | None = None  # (B, S)
+    states: Array | None = None  # (B, S, W) where the source was encoded before
+    seen: Array | None = None  # (B, S) which tokens of the source may be seen; None for all
+    live: Array | None = None  # (B,) False for rows that only fill the batch; None where there are none
+
+    @property
+    def source(self) -> Array:
+        """Whatever the source came as."""
+        return next(x for x in (self.input_ids, self.inputs_embeds, self.states) if x is not None)
+
+
+def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, Any], config: GenerationConfig) -> Call:
+    """A call as it was given, with its start tokens. Raises InputError for shapes that do not fit each other."""
+    outputs = inputs.get("encoder_outputs")
+    states = None
+    if outputs is not None:
+        states = outputs[0] if isinstance(outputs, tuple) else outputs["last_hidden_state"]
+    elif input_ids is None and "inputs_embeds" not in inputs:
+        raise InputError("generate() needs input_ids, inputs_embeds or encoder_outputs.")
+    asked = {name: inputs.get(name) for name in ENCODER_INPUTS} if states is None else {}
+    ids, mask, states, prompt, prompt_mask, *asked_arrays = ops.given(
+        input_ids=input_ids,
+        attention_mask=inputs.get("attention_mask"),
+        encoder_outputs=states,
+        decoder_input_ids=inputs.get("decoder_input_ids"),
+        decoder_attention_mask=inputs.get("decoder_attention_mask"),
+        **asked,
+    )
+    named = dict(zip(asked, asked_arrays, strict=True))
+    seen = model.encoder.source_mask(ids, mask)
+    call = Call(prompt=ids, input_ids=ids, rule_ids=ids, states=states, seen=seen, **named)
+    shape = call.source.shape
+    if seen is not None and len(shape) > 1 and tuple(seen.shape) != tuple(shape[:2]):
+        raise InputError(
+            f"attention_mask has shape {tuple(seen.shape)}; {tuple(shape[:2])} was expected, as the source has."
+        )
+    prompt = start_of(ops, model, config, prompt, call.source)
+    return replace(call, prompt=prompt, prompt_mask=mask_of(ops, prompt, prompt_mask))
+
+
+def start_of(ops: Any, model: Any, config: GenerationConfig, prompt: Array | None, source: Array) -> Array:
+    """The decoder's prompt (B, P): the start token, before what was given unless that begins with it."""
+    batch = source.shape[0]
+    start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
+    if start is None:
+        model.start_token()  # says what to set
+    if isinstance(start, list) and len(start) != batch:
+        raise InputError(f"decoder_start_token_id has {len(start)} tokens for {batch} rows; one token, or one a row.")
+    first = ops.token_column(start, batch, source)
+    if prompt is None:
+        return first
+    if prompt.shape[0] != batch:
+        raise InputError(f"decoder_input_ids has {prompt.shape[0]} rows and the source {batch}.")
+    return prompt if ops.equal_anywhere(prompt[:, :1], first) else ops.concat([first, prompt], 1)
+
+
+def mask_of(ops: Any, prompt: Array, mask: Array | None) -> Array | None:
+    """The prompt's mask (B, P), the start token that was put before it included."""
+    batch, length = prompt.shape
+    if mask is not None and mask.shape[1] == length - 1:
+        mask = ops.concat([mask[:, :1] * 0 + 1, mask], 1)
+    if mask is not None and tuple(mask.shape) != (batch, length):
+        raise InputError(
+            f"decoder_attention_mask has shape {tuple(mask.shape)}; {(batch, length)} was expected, as the prompt has."
+        )
+    return mask

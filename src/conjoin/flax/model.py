@@ -1,0 +1,41 @@
+"""FlaxEncoderDecoderModel: the joined model as a Flax NNX module on JAX."""
+
+from typing import ClassVar
+
+from flax import nnx
+
+from conjoin.backends import jax as backend
+from conjoin.backends.jax import Kept, dropping_with
+from conjoin.composite import EncoderDecoderConfig
+from conjoin.flax.native import BaseEncoderDecoder
+from conjoin.flax.parts import Decoder, Encoder
+from conjoin.model import JoinedModel
+from conjoin.parts import checked_names
+
+__all__ = ["FlaxEncoderDecoderModel"]
+
+
+class FlaxEncoderDecoderModel(JoinedModel, BaseEncoderDecoder):  # type: ignore[misc]
+    """A pretrained encoder and a pretrained decoder as one sequence-to-sequence model, an NNX module.
+
+    From `config` (random weights), or from ready parts: `encoder` an Encoder, `decoder` a Decoder of `conjoin.flax`.
+    `seed` is that of its dropout, which is active after `model.train()`. Raises ConfigError for what cannot be joined.
+    """
+
+    ops: ClassVar = backend
+    encoder_class = Encoder
+    decoder_class = Decoder
+    config = Kept()
+
+    def __init__(
+        self,
+        config: EncoderDecoderConfig | None = None,
+        encoder: Encoder | None = None,
+        decoder: Decoder | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        with dropping_with(nnx.Rngs(dropout=seed)):
+            self.assemble(config, encoder, decoder)
+
+    __call__ = checked_names(BaseEncoderDecoder.forward)

@@ -1,0 +1,60 @@
+"""The first values of parameters that no checkpoint has."""
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from conjoin.spec import StackSpec
+
+__all__ = ["building_blank", "copy_self_attention", "initialise", "is_blank"]
+
+RESIDUAL = ("attention.o.weight", "cross.o.weight", "ffn.down.weight")
+BLANK: contextvars.ContextVar[bool] = contextvars.ContextVar("BLANK", default=False)
+
+
+@contextlib.contextmanager
+def building_blank() -> Iterator[None]:
+    """Models that are built meanwhile get their values later, from a checkpoint."""
+    token = BLANK.set(True)
+    try:
+        yield
+    finally:
+        BLANK.reset(token)
+
+
+def is_blank() -> bool:
+    """Whether a model is being built whose values come later."""
+    return BLANK.get()
+
+
+def blank(ops: Any, make: Callable[[], Any], where: Any) -> Any:
+    """A model whose values come later."""
+    with building_blank():
+        return ops.blank(make, where)
+
+
+def initialise(ops: Any, model: Any, names: Iterable[str], spec: StackSpec) -> None:
+    """Fresh values: weights from a normal of the config's initializer_range, norms 1, biases and gates 0.
+
+    Where the family asks for it (GPT-2), what writes into the residual starts smaller by sqrt(2 layers), as in section
+    2.3 of its paper.
+    """
+    for name in names:
+        if name.endswith(("bias", "gate")):
+            ops.write_rows(model, name, lambda old: old * 0)
+        elif name.rsplit(".", 2)[-2].endswith("norm"):
+            ops.write_rows(model, name, lambda old: old * 0 + 1)
+        else:
+            scaled = spec.scaled_residual_init and name.endswith(RESIDUAL)
+            std = spec.initializer_range / (math.sqrt(2 * spec.layers) if scaled else 1.0)
+            ops.write_rows(model, name, lambda old, std=std: ops.normal(old, std))
+
+
+def copy_self_attention(ops: Any, decoder: Any, names: Iterable[str]) -> None:
+    """Starts new cross-attention as a copy of its layer's self-attention, norm included (T5Gemma, 2504.06225)."""
+    for name in names:
+        if ".cross" in name:
+            own = ops.read(decoder, name.replace(".cross", ".attention"))
+            ops.write_rows(decoder, name, lambda old, own=own: own)

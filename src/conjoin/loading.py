@@ -1,0 +1,176 @@
+"""Filling a joined model: from two parts' folders, or from the folder of a joined model; in whichever framework it is."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from conjoin.checkpoint import TensorFolder
+from conjoin.errors import ConfigError
+from conjoin.families import family_of, role_of
+from conjoin.initial import copy_self_attention, initialise
+from conjoin.joining import CrossAttentionInit, OpenPart, open_part, shared_names
+from conjoin.spec import RoleName
+from conjoin.tokens.finding import find_tokenizer
+from conjoin.tokens.pair import TokenizerLike
+from conjoin.weights import Plan, Report, from_file, plan, some
+
+__all__ = [
+    "PROJECTION",
+    "ROLES",
+    "initialise_projection",
+    "load_folder",
+    "load_part",
+    "load_sides",
+    "open_side",
+    "tokenizer_of",
+]
+
+logger = logging.getLogger("conjoin")
+ROLES: tuple[RoleName, ...] = ("encoder", "decoder")
+PROJECTION = ("enc_to_dec_proj.weight", "enc_to_dec_proj.bias")
+NEW_IN_A_JOIN = (".cross", ".gate", "head.")
+
+
+def load_part(ops: Any, part: Any, opened: OpenPart, where: Any, skip: Iterable[str] = ()) -> tuple[str, ...]:
+    """Reads a blank part from its own folder; returns what the folder does not have and a join makes new."""
+    gone = set(skip)
+    with opened.tensors(ops.FILES) as folder:
+        wanted = {name: shape for name, shape in ops.shapes(part).items() if name not in gone}
+        planned = opened.plan(wanted, folder.shapes)
+        new = tuple(n for n in planned.report.missing if is_new_in_a_join(n, planned))
+        for name in new:
+            del planned.report.missing[name]
+        planned.report.refuse(f'"{opened.folder}" (as {opened.role})')
+        read_into(ops, part, planned, folder, where)
+    ops.materialise(part, wanted, where)
+    return new
+
+
+def is_new_in_a_join(name: str, planned: Plan) -> bool:
+    """Cross-attention, and a head of which the file has nothing, may be new; half of one may not."""
+    if not any(mark in name for mark in NEW_IN_A_JOIN):
+        return False
+    mark = "head." if "head." in name else ".cross"
+    return not any(mark in ours for read in planned.reads for ours in read.ours)
+
+
+def read_into(ops: Any, part: Any, planned: Plan, folder: TensorFolder, where: Any, prefix: str = "") -> None:
+    """Reads each tensor into a part, one at a time, each into memory of its own."""
+    for read in planned.reads:
+        for name, array in from_file(read, folder.read(prefix + read.theirs)):
+            ops.place(part, name, array, where)
+
+
+def load_sides(
+    ops: Any, model: Any, sides: Mapping[RoleName, Any], where: Any, cross_attention_init: CrossAttentionInit
+) -> None:
+    """Fills a blank model from two sides, opened or ready, and initialises what neither has."""
+    skip = shared_names(model.config, list(ops.shapes(model.encoder)))
+    new: list[str] = []
+    for role in reversed(ROLES):  # the decoder first: where weights are shared, they are its own
+        part, side = model.part(role), sides[role]
+        if isinstance(side, OpenPart):
+            found = load_part(ops, part, side, where, skip if role == "encoder" else ())
+            initialise(ops, part, found, part.spec)
+            if cross_attention_init == "self_attention":
+                copy_self_attention(ops, part, found)
+            new += [f"{role}.{name}" for name in found]
+        else:
+            for name, array in ops.named_arrays(side).items():
+                ops.place(part, name, array, where)
+            new += [f"{role}.{name}" for name in side.new_parameters]
+    if where.dtype is None and not skip and ops.dtype_name(model.encoder) != ops.dtype_name(model.decoder):
+        ops.unified(model)
+    if model.enc_to_dec_proj is not None:
+        kind = ops.dtype_name(model.decoder) if where.dtype is None else where.dtype
+        ops.materialise(model, PROJECTION, ops.placement(kind, where.device))
+        initialise_projection(ops, model)
+        new += PROJECTION
+    model.tie()
+    model.new_parameters = tuple(new)
+    if new:
+        logger.info("New in this join, and to be trained: %s.", some(summary(new)))
+
+
+def initialise_projection(ops: Any, model: Any) -> None:
+    """Fresh values for the projection, where there is one."""
+    if model.enc_to_dec_proj is not None:
+        initialise(ops, model, PROJECTION, model.decoder.spec)
+
+
+def load_folder(ops: Any, model: Any, path: Path, where: Any) -> None:
+    """Fills a blank model from the folder of a joined model."""
+    skip = shared_names(model.config, list(ops.shapes(model.encoder)))
+    report, plans = Report(), {}
+    with TensorFolder(path, ops.FILES) as folder:
+        for role in ROLES:
+            part, own = model.part(role), f"{role}."
+            available = {n.removeprefix(own): s for n, s in folder.shapes.items() if n.startswith(own)}
+            gone = skip if role == "encoder" else ()
+            wanted = {name: shape for name, shape in ops.shapes(part).items() if name not in gone}
+            family = family_of(part.config.model_type)
+            side = role_of(part.config.model_type, role)
+            plans[role] = planned = plan(family, side, wanted, available, layers=range(part.spec.layers))
+            report.missing |= {own + ours: own + theirs for ours, theirs in planned.report.missing.items()}
+            report.mismatched += [own + one for one in planned.report.mismatched]
+            if not gone:
+                report.unexpected += [own + one for one in planned.report.unexpected]
+        report.unexpected += [n for n in folder.shapes if not n.startswith(("encoder.", "decoder.", *PROJECTION))]
+        check_projection(ops, model, folder, report)
+        report.refuse(f'"{path}"')
+        for role in ROLES:
+            read_into(ops, model.part(role), plans[role], folder, where, prefix=f"{role}.")
+        for name in PROJECTION if model.enc_to_dec_proj is not None else ():
+            ops.place(model, name, folder.read(name), where)
+    ops.materialise(model, [n for n in ops.shapes(model) if not shared(n, skip)], where)
+    model.tie()
+
+
+def check_projection(ops: Any, model: Any, folder: TensorFolder, report: Report) -> None:
+    """Adds to the report what the file has of a projection that is not there, or lacks of one that is."""
+    expected = ops.shapes(model) if model.enc_to_dec_proj is not None else {}
+    for name in PROJECTION:
+        if not expected:
+            report.unexpected += [name] if name in folder.shapes else []
+        elif name not in folder.shapes:
+            report.missing[name] = name
+        elif folder.shapes[name] != expected[name]:
+            report.mismatched.append(f"{name} is {list(folder.shapes[name])}, {list(expected[name])} was expected")
+
+
+def shared(name: str, skip: list[str]) -> bool:
+    """Whether a name of the joined model is one of the encoder's that are the decoder's tensors."""
+    return name.startswith("encoder.") and name.removeprefix("encoder.") in skip
+
+
+def open_side(role: RoleName, name: str | Path | None, options: dict[str, Any], kind: type) -> Any:
+    """A part opened from its folder, or the ready one, of this kind, given as `encoder_model` or `decoder_model`."""
+    ready = options.get("model")
+    if ready is not None:
+        check_kind(role, ready, kind)
+        return ready
+    if name is None:
+        raise ConfigError(f"no {role} was given: pass its folder or hub id, or a ready part as {role}_model.")
+    return open_part(name, role, options)
+
+
+def tokenizer_of(side: Any) -> TokenizerLike | None:
+    """A side's tokenizer, where it has one."""
+    if isinstance(side, OpenPart):
+        return find_tokenizer(side.folder)
+    found: TokenizerLike | None = side.tokenizer
+    return found
+
+
+def summary(names: list[str]) -> list[str]:
+    """Names of parameters with their layer numbers folded, each once."""
+    return list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
+
+
+def check_kind(role: RoleName, part: object, kind: type) -> None:
+    """Raises ConfigError where a ready part is not of its side."""
+    if part is not None and not isinstance(part, kind):
+        expected = f"{kind.__module__.rsplit('.', 1)[0]}.{kind.__name__}"
+        raise ConfigError(f"{role} is a {type(part).__name__}; a {expected} was expected.")

@@ -1,0 +1,312 @@
+"""The joined model as every framework has it: two parts joined, loaded, saved, frozen, and generated from."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from conjoin.card import model_card
+from conjoin.checkpoint import atomic_folder, require_space
+from conjoin.composite import EncoderDecoderConfig, Share
+from conjoin.config import CONFIG_FILE
+from conjoin.decoding.generate import generate
+from conjoin.errors import ConfigError, InputError, refuse_unknown
+from conjoin.generation import GENERATION_FIELDS, GenerationConfig
+from conjoin.initial import blank, is_blank
+from conjoin.joining import (
+    CrossAttentionInit,
+    check_share,
+    check_tokenizers,
+    check_vocabulary,
+    model_folder,
+    shared_names,
+    special_tokens,
+    split_options,
+)
+from conjoin.loading import (
+    PROJECTION,
+    ROLES,
+    check_kind,
+    initialise_projection,
+    load_folder,
+    load_sides,
+    open_side,
+    tokenizer_of,
+)
+from conjoin.parameters import PartName, members
+from conjoin.parts import file_tensors, save_tensors, write_json
+from conjoin.spec import RoleName
+from conjoin.tokens.finding import find_pair
+from conjoin.tokens.pair import TokenizerPair
+
+__all__ = ["FROM_PRETRAINED", "JoinedModel"]
+
+AttentionImplementation = Literal["sdpa", "eager"]
+FROM_PRETRAINED = (
+    "config dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt".split()
+)
+
+
+class JoinedModel:
+    """What the classes of all frameworks have in common.
+
+    A framework's class gives `ops`, its backend, and `encoder_class` and `decoder_class`, its parts.
+    """
+
+    ops: ClassVar[Any]
+    encoder_class: ClassVar[type]
+    decoder_class: ClassVar[type]
+    architecture: ClassVar[str] = "EncoderDecoderModel"  # what config.json calls it, whichever framework saved it
+    encoder: Any
+    decoder: Any
+    enc_to_dec_proj: Any
+    config: EncoderDecoderConfig
+    new_parameters: tuple[str, ...]
+
+    def assemble(self, config: EncoderDecoderConfig | None, encoder: Any, decoder: Any) -> None:
+        """Joins ready parts, or those that a config describes. Raises ConfigError for what cannot be joined."""
+        name = type(self).__name__
+        if config is None and (encoder is None or decoder is None):
+            raise ConfigError(f"{name} needs a config, or an encoder and a decoder.")
+        if config is not None and not isinstance(config, EncoderDecoderConfig):
+            raise ConfigError(f"config is a {type(config).__name__}; an EncoderDecoderConfig was expected.")
+        check_kind("encoder", encoder, self.encoder_class)
+        check_kind("decoder", decoder, self.decoder_class)
+        if config is None:
+            config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
+        check_share(config)
+        self.join(  # type: ignore[attr-defined]
+            config,
+            self.encoder_class(config.encoder) if encoder is None else encoder,
+            self.decoder_class(config.decoder) if decoder is None else decoder,
+        )
+        # One config for each part, whoever brought it: what is set on either is set on both.
+        config.encoder, config.decoder = self.encoder.config, self.decoder.config
+        self.new_parameters = tuple(f"{role}.{name}" for role in ROLES for name in self.part(role).new_parameters)
+        if not is_blank():
+            if self.enc_to_dec_proj is not None:
+                self.ops.materialise(self, PROJECTION, self.ops.placement())
+                initialise_projection(self.ops, self)
+                self.new_parameters += PROJECTION
+            self.tie()
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """The settings of `generate`, special tokens included: the same object as `config.generation`."""
+        return self.config.generation
+
+    @generation_config.setter
+    def generation_config(self, settings: GenerationConfig) -> None:
+        self.config.generation = settings
+
+    # Loading.
+
+    @classmethod
+    def from_encoder_decoder_pretrained(
+        cls,
+        encoder_pretrained_model_name_or_path: str | Path | None = None,
+        decoder_pretrained_model_name_or_path: str | Path | None = None,
+        *,
+        cross_attention_init: CrossAttentionInit = "random",
+        share: Share = "none",
+        tie_encoder_decoder: bool = False,
+        dtype: Any = None,
+        device: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Joins a pretrained encoder and a pretrained decoder, each a folder or a hub id.
+
+        `encoder_*` and `decoder_*` options are overrides of the parts' configs (`decoder_num_hidden_layers=6`), the
+        layers to keep (`decoder_keep_layers=[0, 2, 4]`), hub options (`encoder_revision`), or ready parts
+        (`encoder_model`). Generation settings are taken too. What the join makes new is initialised by
+        `cross_attention_init`: "random" (the decoder's own initialiser), "self_attention" (a copy of its layer's
+        self-attention) or "zero_gate" (behind a learned gate that starts at zero, so that the decoder starts as the
+        language model it was); its names are in `new_parameters`. The special tokens are the target tokenizer's. The
+        model is returned in evaluation mode, every part in one dtype.
+
+        Raises CheckpointError, ConfigError, or TypeError for an unknown option.
+        """
+        if cross_attention_init not in ("random", "self_attention", "zero_gate"):
+            raise ConfigError(
+                f'cross_attention_init is {cross_attention_init!r}; "random", "self_attention" or "zero_gate" was expected.'
+            )
+        options.pop("attn_implementation", None)
+        encoder_options, decoder_options, generation = split_options(options)
+        if cross_attention_init == "zero_gate":
+            decoder_options["cross_attention_gate"] = True
+        where = cls.ops.placement(dtype, device)
+        encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, cls.encoder_class)
+        decoder = open_side("decoder", decoder_pretrained_model_name_or_path, decoder_options, cls.decoder_class)
+        config = EncoderDecoderConfig(
+            encoder=encoder.config, decoder=decoder.config, share=share, tie_encoder_decoder=tie_encoder_decoder
+        )
+        check_share(config)
+        target = tokenizer_of(decoder)
+        config.generation = config.generation.updated({**special_tokens(config.decoder, target), **generation})
+        model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
+        load_sides(cls.ops, model, {"encoder": encoder, "decoder": decoder}, where, cross_attention_init)
+        model.encoder.tokenizer, model.decoder.tokenizer = tokenizer_of(encoder), target
+        check_tokenizers(model.config, model.encoder.tokenizer, model.decoder.tokenizer)
+        cls.ops.evaluating(model)
+        return model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        config: EncoderDecoderConfig | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        device_map: Any = None,
+        attn_implementation: AttentionImplementation | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | Path | None = None,
+        from_pt: bool = False,
+        **generation: Any,
+    ) -> Self:
+        """A joined model from a folder or hub id that conjoin or transformers saved, in evaluation mode.
+
+        `dtype` is "float32", "bfloat16"..., by default the file's own. `attn_implementation` and `from_pt` are taken for
+        compatibility: files are the same for all frameworks, and attention that keeps its weights is used wherever they
+        are asked for. Generation settings (`num_beams=4`) become the model's. Raises CheckpointError, ConfigError, or
+        TypeError for an unknown argument.
+        """
+        refuse_unknown("from_pretrained()", generation, [*GENERATION_FIELDS, *FROM_PRETRAINED])
+        if attn_implementation not in (None, "sdpa", "eager"):
+            raise InputError(f'attn_implementation is {attn_implementation!r}; "sdpa" or "eager" was expected.')
+        if isinstance(device_map, dict):
+            raise InputError(
+                f"device_map is {device_map!r}; a joined model lives on one device, so one name was expected."
+            )
+        folder = model_folder(
+            name, revision=revision, token=token, local_files_only=local_files_only, cache_dir=cache_dir
+        )
+        config = EncoderDecoderConfig.from_folder(folder) if config is None else config.copy()
+        config.generation = config.generation.updated(generation)
+        check_share(config)
+        where = cls.ops.placement(
+            dtype, cls.ops.best_device() if (device or device_map) == "auto" else device or device_map
+        )
+        model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
+        load_folder(cls.ops, model, folder, where)
+        pair = find_pair(folder)
+        if pair is not None:
+            model.encoder.tokenizer, model.decoder.tokenizer = pair.source, pair.target
+        check_vocabulary(config, pair)
+        cls.ops.evaluating(model)
+        return model
+
+    # Saving.
+
+    def save_pretrained(
+        self, folder: str | Path, *, max_shard_size: int | str = "5GB", duplicate_shared: bool = False
+    ) -> None:
+        """Writes a folder that conjoin and transformers load: config, generation config, weights, tokenizers, a card.
+
+        Shared weights are stored once, as transformers 4 does. transformers 5 ignores `tie_encoder_decoder` and would
+        start such an encoder at random: `duplicate_shared=True` stores the encoder's copy too, for it. The folder
+        appears whole or not at all. Raises CheckpointError where the disk has no room.
+        """
+        ops = self.ops
+        gone = () if duplicate_shared else shared_names(self.config, list(ops.shapes(self.encoder)))
+        tensors = {f"encoder.{n}": t for n, t in file_tensors(ops, self.encoder, "encoder", gone).items()}
+        tensors |= {f"decoder.{n}": t for n, t in file_tensors(ops, self.decoder, "decoder").items()}
+        if self.enc_to_dec_proj is not None:
+            tensors |= {name: ops.detached(ops.read(self, name)) for name in PROJECTION}
+        if duplicate_shared:
+            tensors = {name: ops.copied(tensor) for name, tensor in tensors.items()}
+        target = Path(folder)
+        require_space(target, sum(t.nbytes for t in tensors.values()))
+        with atomic_folder(target) as made:
+            facts = {"architectures": [self.architecture], "dtype": ops.dtype_name(self)}
+            write_json(made / CONFIG_FILE, {**self.config.to_dict(), **facts})
+            self.config.generation.save_pretrained(made)
+            save_tensors(ops, made, tensors, max_shard_size)
+            if self.tokenizers is not None:
+                self.tokenizers.save_pretrained(made)
+            (made / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
+
+    # The parts.
+
+    def part(self, role: RoleName) -> Any:
+        """The encoder, or the decoder."""
+        return self.encoder if role == "encoder" else self.decoder
+
+    def get_encoder(self) -> Any:
+        """The encoder."""
+        return self.encoder
+
+    def get_decoder(self) -> Any:
+        """The decoder."""
+        return self.decoder
+
+    @property
+    def tokenizers(self) -> TokenizerPair | None:
+        """The source and the target tokenizer, where the model came with both."""
+        source, target = self.encoder.tokenizer, self.decoder.tokenizer
+        return None if source is None or target is None else TokenizerPair(source, target)
+
+    @tokenizers.setter
+    def tokenizers(self, pair: TokenizerPair) -> None:
+        self.encoder.tokenizer, self.decoder.tokenizer = pair.source, pair.target
+
+    def get_input_embeddings(self) -> Any:
+        """The encoder's token embedding."""
+        return self.encoder.get_input_embeddings()
+
+    def get_output_embeddings(self) -> Any:
+        """The module whose weight (V, W) makes the logits."""
+        return self.decoder.get_output_embeddings()
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """How many numbers it has, each shared one counted once."""
+        count: int = self.ops.parameter_count(self, only_trainable)
+        return count
+
+    def tie(self) -> None:
+        """Makes what `config.share` names one set of values: the encoder takes the decoder's."""
+        names = shared_names(self.config, list(self.ops.shapes(self.encoder)))
+        self.ops.share(self.encoder, self.decoder, names)
+        reason = (
+            f"the token embedding is shared ({self.config.share}); resize it with model.resize_token_embeddings(...)."
+        )
+        self.encoder.shared_with_partner = self.decoder.shared_with_partner = reason if names else None
+
+    # Training.
+
+    def freeze(self, *parts: PartName) -> None:
+        """Excludes parts (see `conjoin.parameters.PartName`) from training: "encoder", "token_embeddings", "new"..."""
+        self._train(parts, False)
+
+    def unfreeze(self, *parts: PartName) -> None:
+        """Includes parts in training again."""
+        self._train(parts, True)
+
+    def _train(self, parts: tuple[PartName, ...], on: bool) -> None:
+        self.ops.set_trained(self, members(parts, self.ops.trainable_names(self), self.new_parameters), on)
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Trades time for memory in training: each block is computed again in the backward pass."""
+        self.encoder.gradient_checkpointing_enable()
+        self.decoder.gradient_checkpointing_enable()
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keeps all activations again."""
+        self.encoder.gradient_checkpointing_disable()
+        self.decoder.gradient_checkpointing_disable()
+
+    # Generating.
+
+    def generate(
+        self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any
+    ) -> Any:
+        """Ids (N, T) that begin with the start token and end with eos and padding, of source ids (B, S).
+
+        `settings` are model inputs (attention_mask, token_type_ids, inputs_embeds, encoder_outputs, decoder_input_ids,
+        decoder_attention_mask), `seed`, and any field of GenerationConfig; they win over `generation_config`, which wins
+        over the model's own. N = B * num_return_sequences. Without a seed, the framework's global random state is used.
+
+        Raises TypeError for an unknown setting, InputError for a value that cannot be.
+        """
+        return generate(self, input_ids, generation_config, settings)

@@ -1,0 +1,133 @@
+"""What one part of a join, an encoder or a decoder, can do in every framework: load, save and recompute."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from conjoin.checkpoint import atomic_folder, require_space, write_tensors
+from conjoin.config import CONFIG_FILE, ModelConfig
+from conjoin.errors import refuse_unknown
+from conjoin.families import role_of
+from conjoin.initial import blank, initialise, is_blank
+from conjoin.joining import open_part
+from conjoin.loading import load_part
+from conjoin.spec import RoleName, StackSpec
+from conjoin.tokens.finding import find_tokenizer
+from conjoin.tokens.pair import TokenizerLike
+from conjoin.weights import to_file
+
+__all__ = ["Part", "checked_names", "file_tensors", "save_tensors", "write_json"]
+
+
+def checked_names(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a misspelt argument an error that names the nearest one."""
+    known = frozenset(inspect.signature(method).parameters)
+
+    @functools.wraps(method)
+    def checked(self: Any, *args: Any, **given: Any) -> Any:
+        if not known.issuperset(given):
+            refuse_unknown(f"{type(self).__name__}.{method.__name__}()", given, sorted(known - {"self"}))
+        return method(self, *args, **given)
+
+    return checked
+
+
+class Part:
+    """Both sides of a join; a framework's class gives `ops`, its backend."""
+
+    ops: ClassVar[Any]
+    role: ClassVar[RoleName]
+    config: ModelConfig
+    spec: StackSpec
+    tokenizer: TokenizerLike | None
+    new_parameters: tuple[str, ...]  # what a join made new
+    shared_with_partner: str | None  # why this part cannot be resized alone
+    embed: Any
+    output: Any
+
+    def begin(self) -> None:
+        """What every part starts with; first values too, unless they come from a checkpoint."""
+        self.tokenizer, self.shared_with_partner = None, None
+        self.new_parameters = ()
+        if not is_blank():
+            names = list(self.ops.shapes(self))
+            self.ops.materialise(self, names, self.ops.placement())
+            initialise(self.ops, self, names, self.spec)
+
+    def get_input_embeddings(self) -> Any:
+        """The token embedding."""
+        return self.embed.token
+
+    def get_output_embeddings(self) -> Any:
+        """The module whose weight (V, W) makes the logits; None for an encoder."""
+        if self.role == "encoder":
+            return None
+        return self.embed.token if self.output is None else self.output
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Trades time for memory in training: each block is computed again in the backward pass."""
+        self.recompute = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keeps all activations again."""
+        self.recompute = False
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, dtype: Any = None, device: Any = None, **options: Any) -> Self:
+        """The part alone, from a folder or hub id. Options are overrides of its config, and the hub's.
+
+        What a decoder's file does not have (cross-attention, and a head that was never saved) is initialised; the names
+        are in `new_parameters`. Raises CheckpointError, ConfigError or TypeError.
+        """
+        opened = open_part(name, cls.role, options)
+        where = cls.ops.placement(dtype, device)
+        part: Self = blank(cls.ops, lambda: cls(opened.config), where)  # type: ignore[call-arg]
+        new = load_part(cls.ops, part, opened, where)
+        initialise(cls.ops, part, new, part.spec)
+        part.new_parameters = new
+        part.tokenizer = find_tokenizer(opened.folder)
+        cls.ops.evaluating(part)
+        return part
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
+        """Writes config.json, the weights and the tokenizer into a folder that transformers and conjoin open alone."""
+        tensors = file_tensors(self.ops, self, self.role)
+        target = Path(folder)
+        require_space(target, sum(t.nbytes for t in tensors.values()))
+        with atomic_folder(target) as made:
+            architecture = role_of(self.config.model_type, self.role).architecture
+            document = {
+                **self.config.to_dict(),
+                "architectures": [architecture],
+                "dtype": self.ops.dtype_name(self),
+            }
+            write_json(made / CONFIG_FILE, document)
+            save_tensors(self.ops, made, tensors, max_shard_size)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(str(made))
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """How many numbers it has, each shared one counted once."""
+        count: int = self.ops.parameter_count(self, only_trainable)
+        return count
+
+
+def file_tensors(ops: Any, part: Any, role: RoleName, skip: Iterable[str] = ()) -> dict[str, Any]:
+    """A part's arrays under the file's names and in its layout."""
+    gone = set(skip)
+    arrays = {name: array for name, array in ops.named_arrays(part).items() if name not in gone}
+    side = role_of(part.config.model_type, role)
+    return to_file(side, arrays, layers=range(part.spec.layers), concat=ops.joined_rows)
+
+
+def save_tensors(ops: Any, folder: Path, tensors: dict[str, Any], max_shard_size: int | str) -> None:
+    """Writes arrays as safetensors, in shards where they are many."""
+    write_tensors(folder, tensors, ops.save_file, lambda t: t.nbytes, max_shard_size)
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes a JSON object, keys in order."""
+    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
