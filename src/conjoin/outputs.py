@@ -63,3 +63,9 @@ class GenerateOutput(ModelOutput):
     """What `generate` returns with return_dict_in_generate: sequences (N, T); for beams sequences_scores (N,)."""
 
     fields = ("sequences", "sequences_scores", "scores")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """The sequences, for who asks NumPy for an array of ids."""
+        import numpy as np
+
+        return np.asarray(self["sequences"], dtype=dtype)

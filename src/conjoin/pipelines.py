@@ -1,26 +1,22 @@
 """`pipeline`: texts in, texts out, with a folder's model and tokenizers; and transformers' pipelines by task."""
 
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, overload
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from conjoin.decoding.stream import stream
 from conjoin.errors import InputError, nearest, refuse_unknown
+from conjoin.frameworks import Backend, model_class
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.joining import check_vocabulary
+from conjoin.model import JoinedModel
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair, as_tokenizer
 from conjoin.tokens.tokenizer import Tokenizer
-from conjoin.torch import EncoderDecoderModel
-from conjoin.backends.torch import as_dtype
 
 __all__ = ["SourceTooLongError", "TaskPipeline", "Writer", "pipeline"]
-
-logger = logging.getLogger("conjoin")
 
 # What the results of transformers' tasks are called.
 TASKS = {"summarization": "summary_text", "text2text-generation": "generated_text", "translation": "translation_text"}
@@ -59,7 +55,7 @@ class Writer:
 
     def __init__(
         self,
-        model: EncoderDecoderModel,
+        model: JoinedModel,
         tokenizers: TokenizerPair,
         *,
         batch_size: int = 16,
@@ -114,8 +110,8 @@ class Writer:
         for start in range(0, len(order), size):
             index = order[start : start + size]
             ids, mask = self.padded([rows[i] for i in index])
-            made = cast(Tensor, self.model.generate(ids, attention_mask=mask, **asked))
-            written = self.tokenizers.target.batch_decode(made, skip_special_tokens=True)
+            made = self.model.generate(ids, attention_mask=mask, **asked)
+            written = self.tokenizers.target.batch_decode(np.asarray(made), skip_special_tokens=True)
             each = len(written) // len(index)
             yield index, [written[i * each : (i + 1) * each] for i in range(len(index))]
 
@@ -129,6 +125,8 @@ class Writer:
         rows = self.encoded([text], truncation)
         asked = self.resolved(settings)
         if (asked.get("num_beams", self.model.config.generation.num_beams) or 1) > 1:
+            return iter([self(text, truncation=truncation, **settings)])
+        if self.model.ops.FIXED_SHAPES:
             return iter([self(text, truncation=truncation, **settings)])
         ids, mask = self.padded(rows)
         return pieces(stream(self.model, ids, {"attention_mask": mask, **asked}), self.tokenizers.target)
@@ -165,17 +163,16 @@ class Writer:
                 raise SourceTooLongError(i, len(row), self.limit, alone=len(rows) == 1)
         return [list(row) for row in rows]
 
-    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Ids and attention mask (B, S) of some rows of ids, on the model's device."""
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+        """Ids and attention mask (B, S) of some rows of ids, for the model."""
         source = self.tokenizers.source
         pad = next((i for i in (source.pad_token_id, source.eos_token_id) if i is not None), 0)
         longest = max(len(row) for row in rows)
-        ids = torch.full((len(rows), longest), pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
+        ids = np.full((len(rows), longest), pad, dtype=np.int64)
+        mask = np.zeros_like(ids)
         for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
-        return ids.to(self.model.device), mask.to(self.model.device)
+            ids[i, : len(row)], mask[i, : len(row)] = row, 1
+        return self.model.ops.on_device(ids, self.model), self.model.ops.on_device(mask, self.model)
 
 
 def pieces(tokens: Iterator[int], tokenizer: TokenizerLike) -> Iterator[str]:
@@ -217,13 +214,14 @@ class TaskPipeline:
 
 
 def pipeline(
-    task: str | Path | EncoderDecoderModel | None = None,
-    model: str | Path | EncoderDecoderModel | None = None,
+    task: str | Path | JoinedModel | None = None,
+    model: str | Path | JoinedModel | None = None,
     *,
     tokenizer: TokenizerChoice | None = None,
-    device: str | int | torch.device | None = None,
-    device_map: str | int | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
+    backend: Backend = "torch",
+    device: Any = None,
+    device_map: Any = None,
+    dtype: Any = None,
     batch_size: int = 16,
     truncation: bool = False,
     **options: Any,
@@ -235,6 +233,7 @@ def pipeline(
     "text2text-generation", "translation", "translation_en_to_de", is transformers' pipeline of that name: a list of
     dictionaries, with 4 beams unless the model or the caller says otherwise.
 
+    `backend` is the framework that a folder is loaded in: "torch", "jax" or "tensorflow"; they write the same.
     `tokenizer` is one for both sides, a pair of source and target, or a folder; the model's own by default. `device` is
     a name or a number; 0 is the first accelerator, or the CPU where there is none; by default that too, and -1 the CPU.
     A model that is passed is moved where `device` and `dtype` say, and stays as it is without. `options` are the hub's
@@ -247,7 +246,7 @@ def pipeline(
     hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
     if device is None and device_map != "auto":
         device = device_map
-    ready = opened(chosen, device, dtype, hub)
+    ready = opened(chosen, backend, device, dtype, hub)
     writer = Writer(
         ready,
         chosen_tokenizers(ready, tokenizer, hub),
@@ -259,10 +258,20 @@ def pipeline(
     return writer if key is None else TaskPipeline(writer, str(task), key)
 
 
-PIPELINE_ARGUMENTS = ("task", "model", "tokenizer", "device", "device_map", "dtype", "batch_size", "truncation")
+PIPELINE_ARGUMENTS = (
+    "task",
+    "model",
+    "tokenizer",
+    "backend",
+    "device",
+    "device_map",
+    "dtype",
+    "batch_size",
+    "truncation",
+)
 
 
-def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | EncoderDecoderModel]:
+def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | JoinedModel]:
     """The key of the task's results, or None for a Writer; and the model. Raises InputError where either is missing."""
     if isinstance(task, str) and not (model is None and Path(task).is_dir()):
         key = TASKS["translation"] if TRANSLATION.match(task) else TASKS.get(task)
@@ -282,48 +291,21 @@ def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | Enco
     return None, chosen
 
 
-def opened(
-    model: object, device: str | int | torch.device | None, dtype: str | torch.dtype | None, hub: Mapping[str, Any]
-) -> EncoderDecoderModel:
+def opened(model: object, backend: Backend, device: Any, dtype: Any, hub: Mapping[str, Any]) -> JoinedModel:
     """The model itself, moved where it was asked to, or loaded from its folder or hub id."""
     if isinstance(model, str | Path):
-        return EncoderDecoderModel.from_pretrained(model, device=device_of(device), dtype=dtype, **hub)
-    if not isinstance(model, EncoderDecoderModel):
+        kind = model_class(backend)
+        return kind.from_pretrained(model, device=kind.ops.chosen_device(device), dtype=dtype, **hub)
+    if not isinstance(model, JoinedModel):
         raise InputError(f"a folder, a hub id or an EncoderDecoderModel was expected, not {type(model).__name__}.")
     if hub:
         raise InputError(f"{', '.join(hub)}: a model that is loaded already has no use for it.")
     if device is not None or dtype is not None:
-        model.to(device=model.device if device is None else device_of(device), dtype=as_dtype(dtype))
+        model.ops.moved(model, device, dtype)
     return model
 
 
-def device_of(device: str | int | torch.device | None) -> torch.device:
-    """Where to run: None and 0 are the first accelerator, or the CPU where there is none (0 logs it); -1 is the CPU.
-
-    Raises InputError for a device that this machine does not have.
-    """
-    there = torch.accelerator.current_accelerator(check_available=True)
-    count = torch.accelerator.device_count() if there is not None else 0
-    if device is None or device == 0:
-        if there is None and device == 0:
-            logger.warning("device=0: there is no accelerator here; the CPU is used.")
-        return torch.device("cpu") if there is None else torch.device(there.type, 0)
-    if isinstance(device, int):
-        if device >= count:
-            raise InputError(f"device is {device}; this machine has {count} accelerators. -1 is the CPU.")
-        return torch.device("cpu") if device < 0 or there is None else torch.device(there.type, device)
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise InputError(f'device is "{device}"; "cpu", "cuda", "cuda:1" or a number was expected.') from None
-    if found.type != "cpu" and (there is None or found.type != there.type or (found.index or 0) >= count):
-        raise InputError(f'device is "{device}", and this machine has no such one; "cpu" always works.')
-    return found
-
-
-def chosen_tokenizers(
-    model: EncoderDecoderModel, tokenizer: TokenizerChoice | None, hub: Mapping[str, Any]
-) -> TokenizerPair:
+def chosen_tokenizers(model: JoinedModel, tokenizer: TokenizerChoice | None, hub: Mapping[str, Any]) -> TokenizerPair:
     """The source and the target tokenizer. Raises InputError where there are none, or one for two vocabularies."""
     if tokenizer is None:
         if model.tokenizers is None:

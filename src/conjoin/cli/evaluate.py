@@ -11,6 +11,7 @@ import typer
 from conjoin.cli.bars import bar
 from conjoin.cli.lines import opened_output
 from conjoin.cli.options import (
+    BackendName,
     BatchSize,
     Device,
     DType,
@@ -57,6 +58,7 @@ def evaluate(
     truncate: Truncate = False,
     device: Device = None,
     dtype: DType = None,
+    backend: BackendName = "torch",
 ) -> None:
     """Score what a model writes of test pairs: ROUGE, BLEU and chrF, with 95% bootstrap intervals.
 
@@ -75,7 +77,13 @@ def evaluate(
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     pairs = read_pairs(data, source_column=source_column, target_column=target_column, split=split)
     pairs = pairs if limit is None else pairs.first(limit)
-    options = {"batch_size": batch_size, "truncation": truncate, "device": device_name(device), "dtype": dtype}
+    options = {
+        "batch_size": batch_size,
+        "truncation": truncate,
+        "device": device_name(device),
+        "dtype": dtype,
+        "backend": backend,
+    }
     began = time.monotonic()
     scores, baseline = scored(model, pairs, given, options, seed)
     seconds = time.monotonic() - began

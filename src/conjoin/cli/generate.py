@@ -14,6 +14,7 @@ import typer
 from conjoin.cli.bars import bar
 from conjoin.cli.lines import count_lines, json_object, named, numbered_lines, opened_output, text_field
 from conjoin.cli.options import (
+    BackendName,
     BatchSize,
     Device,
     DType,
@@ -85,6 +86,7 @@ def generate(
     truncate: Truncate = False,
     device: Device = None,
     dtype: DType = None,
+    backend: BackendName = "torch",
 ) -> None:
     """Write a text for each line of FILE, or of standard input.
 
@@ -111,6 +113,7 @@ def generate(
     first = [] if typed else list(islice(items, 1))
     at_once = 1 if typed else BATCHES_AT_ONCE * batch_size  # whoever types wants an answer to each line
     options = {"batch_size": batch_size, "truncation": truncate, "device": device_name(device), "dtype": dtype}
+    options["backend"] = backend
     with opened_output(output) as out:
         write = open_writer(model, given, options)
         if typed:

@@ -1,10 +1,11 @@
 """Options that several commands have, so that they are the same everywhere."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 __all__ = [
+    "BackendName",
     "BatchSize",
     "DType",
     "Device",
@@ -52,6 +53,12 @@ Device = Annotated[
 ]
 DType = Annotated[
     str | None, typer.Option(help='"float32", "bfloat16", "float16". [default: the file\'s]', show_default=False)
+]
+
+
+BackendName = Annotated[
+    Literal["torch", "jax", "tensorflow"],
+    typer.Option("--backend", help="The framework to run in; all write the same."),
 ]
 
 

@@ -19,6 +19,7 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
         return settings, call
     if call.states is None:
         model.encoder.check_inputs(call.input_ids, call.seen, call.token_type_ids, call.inputs_embeds)
+    call = ops.on_host(call)
     decoder = model.decoder.spec
     rows, source = call.source.shape[:2]
     limit = None if call.states is not None else model.encoder.spec.max_length

@@ -10,15 +10,16 @@ __all__ = ["run"]
 
 Array = Any
 # What changes from step to step; the rest stays outside of the loop.
-VARYING = ("ids", "length", "logits", "cache", "at", "lineage", "done")
+VARYING = ("ids", "length", "cache", "at", "lineage", "done")
 
 
 def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], State], state: State) -> list[State]:
     """One state that holds every source, finished.
 
-    The first token is chosen before the loop, so that the model runs once for each further one and not once more.
+    Where a prompt was read, its next token is chosen before the loop, so that the model runs once for each further token
+    and not once more; a start token alone is read by the first step of the loop, so that the model is compiled once.
     """
-    first = choose(state)
+    first = state if state.logits is None else choose(state)
 
     def more(carried: Any) -> Array:
         return ~ops.all_true(joined(first, carried).done)

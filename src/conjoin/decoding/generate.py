@@ -74,23 +74,27 @@ def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
 def prefilled(
     ops: Any, decoder: Any, settings: Settings, call: Call, memory: list[tuple[Array, Array]], memory_mask: Array | None
 ) -> State:
-    """The state after the prompt was read."""
+    """The state after the prompt was read; a start token alone is left to the loop where that is compiled."""
     count, prompt, mask = settings.hypotheses, call.prompt, call.prompt_mask
     batch, length = prompt.shape
-    slots = length + (settings.room - length) * count
+    read = 0 if ops.FIXED_SHAPES and length == 1 and mask is None else length
+    slots = read + (settings.room - read) * count
     cache = decoder.empty_cache(batch, slots, memory[0][0])
-    own = None if ops.is_single(length, mask) else decoder.causal_mask(length, 0, slots, mask, prompt)
-    x, cache = decoder.step(prompt, 0, own, memory, memory_mask, cache, 0)
-    logits = decoder.logits(ops.slot(x, settings.prompt - 1))
+    logits = None
+    if read:
+        own = None if ops.is_single(length, mask) else decoder.causal_mask(length, 0, slots, mask, prompt)
+        x, cache = decoder.step(prompt, 0, own, memory, memory_mask, cache, 0)
+        logits = decoder.logits(ops.slot(x, settings.prompt - 1))
+        logits = ops.broadcast(logits, (batch, count, logits.shape[-1]))
     return State(
         ids=ops.grown(prompt, count, settings.room, fill(settings), settings.prompt),
         length=settings.prompt,
-        logits=ops.broadcast(logits, (batch, count, logits.shape[-1])),
+        logits=logits,
         cache=cache,
-        at=settings.prompt,
+        at=settings.prompt if read else 0,
         memory=memory,
         memory_mask=memory_mask,
-        lineage=ops.lineage(prompt, mask, count, slots),
+        lineage=ops.lineage(prompt[:, :read], mask, count, slots),
         row=ops.arange(batch, prompt),
         done=ops.false(prompt[:, 0]) if call.live is None else ~call.live,
         search=None,

@@ -67,7 +67,7 @@ def grow(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Ru
 
 def first_beams(ops: Any, settings: Settings, state: State) -> State:
     """The state before the first token of a beam search: all beams are equal, so only the first counts."""
-    zeros = ops.zeros(state.ids.shape[:2], ops.wide(state.logits))
+    zeros = ops.number(ops.false(state.ids[..., 0]))
     first = ops.arange(settings.num_beams, state.ids) == 0
     false = ops.false(state.ids[..., 0])
     beams = Beams(

@@ -19,7 +19,7 @@ class State:
 
     ids: Array  # (B, K, L), the prompt first
     length: Any  # how many columns of ids are filled
-    logits: Array  # (B, K, V) of the next token
+    logits: Array | None  # (B, K, V) of the next token; None where the last one was not read yet
     cache: list[tuple[Array, Array]]  # (B, H, slots, D) by layer
     at: Any  # the next free slot
     memory: list[tuple[Array, Array]]  # (B, H, S, D) by layer

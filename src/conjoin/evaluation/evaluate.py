@@ -11,8 +11,8 @@ from conjoin.evaluation.intervals import RESAMPLES, Estimate, mean_estimates
 from conjoin.evaluation.rouge import rouge_scores
 
 if TYPE_CHECKING:
+    from conjoin.model import JoinedModel
     from conjoin.pipelines import Writer
-    from conjoin.torch import EncoderDecoderModel
     from conjoin.training.data import Pairs
 
 __all__ = ["METRICS", "Scores", "evaluate", "lead", "lead_baseline", "score"]
@@ -63,7 +63,7 @@ def score(
 
 
 def evaluate(
-    model: "Writer | EncoderDecoderModel | str",
+    model: "Writer | JoinedModel | str",
     pairs: "Pairs | Sequence[tuple[str, str]]",
     *,
     seed: int = 0,

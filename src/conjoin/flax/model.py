@@ -1,6 +1,6 @@
 """FlaxEncoderDecoderModel: the joined model as a Flax NNX module on JAX."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from flax import nnx
 
@@ -9,7 +9,9 @@ from conjoin.backends.jax import Kept, dropping_with
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.flax.native import BaseEncoderDecoder
 from conjoin.flax.parts import Decoder, Encoder
+from conjoin.generation import GenerationConfig
 from conjoin.model import JoinedModel
+from conjoin.outputs import GenerateOutput
 from conjoin.parts import checked_names
 
 __all__ = ["FlaxEncoderDecoderModel"]
@@ -39,3 +41,16 @@ class FlaxEncoderDecoderModel(JoinedModel, BaseEncoderDecoder):  # type: ignore[
             self.assemble(config, encoder, decoder)
 
     __call__ = checked_names(BaseEncoderDecoder.forward)
+
+    def generate(
+        self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any
+    ) -> GenerateOutput:
+        """As `EncoderDecoderModel.generate`, and always an output with `.sequences` (N, T), as Flax's users expect.
+
+        The whole search is one program, compiled for a few lengths (16, 24, 32, 48...) into which calls are padded. Within
+        a `jax.jit` of yours it becomes part of that, and the sequences keep their full length.
+        """
+        found: GenerateOutput = super().generate(
+            input_ids, generation_config, **{**settings, "return_dict_in_generate": True}
+        )
+        return found

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 __all__ = [
     "all_of",
@@ -63,19 +64,24 @@ CHUNK = 128  # of a long axis, of which the largest are looked for by chunks
 where, tanh = jnp.where, jnp.tanh
 
 
+def library(x: Any) -> Any:
+    """NumPy for what is prepared on the host, where each operation of JAX would be compiled; JAX for all else."""
+    return np if isinstance(x, np.ndarray) else jnp
+
+
 def arange(length: int, like: Array) -> Array:
     """0, 1... length - 1."""
-    return jnp.arange(length, dtype=jnp.int32)
+    return library(like).arange(length, dtype=np.int32)
 
 
 def concat(arrays: Sequence[Array], axis: int) -> Array:
     """One after another along an axis."""
-    return jnp.concatenate(arrays, axis)
+    return library(arrays[0]).concatenate(arrays, axis)
 
 
 def zeros(shape: Sequence[int], like: Array, dtype: Any = None) -> Array:
     """Zeros of like's type, or of `dtype`."""
-    return jnp.zeros(tuple(shape), dtype or like.dtype)
+    return library(like).zeros(tuple(shape), dtype or like.dtype)
 
 
 def full(shape: Sequence[int], value: float, like: Array) -> Array:
@@ -86,7 +92,7 @@ def full(shape: Sequence[int], value: float, like: Array) -> Array:
 def padded(x: Array, axis: int, length: int, value: float) -> Array:
     """x with `value` after its end along an axis, up to a length."""
     ends = [(0, length - x.shape[i] if i == axis else 0) for i in range(x.ndim)]
-    return jnp.pad(x, ends, constant_values=value) if length > x.shape[axis] else x
+    return library(x).pad(x, ends, constant_values=value) if length > x.shape[axis] else x
 
 
 def cumsum(x: Array) -> Array:
@@ -101,7 +107,7 @@ def log_softmax(x: Array) -> Array:
 
 def broadcast(x: Array, shape: Sequence[int]) -> Array:
     """x in another shape."""
-    return jnp.broadcast_to(x, tuple(shape))
+    return library(x).broadcast_to(x, tuple(shape))
 
 
 def wide(x: Array) -> Array:
@@ -293,7 +299,7 @@ def grown(prompt: Array, count: int, length: int, fill: int, filled: Any) -> Arr
 
 def token_column(token: int | Sequence[int], batch: int, like: Array) -> Array:
     """(B, 1): one token for all rows, or one a row."""
-    return jnp.broadcast_to(jnp.asarray(token, jnp.int32).reshape(-1, 1), (batch, 1))
+    return np.broadcast_to(np.asarray(token, np.int32).reshape(-1, 1), (batch, 1))
 
 
 def equal_anywhere(a: Array, b: Array) -> bool:

@@ -6,11 +6,11 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+import jax
+import jax.numpy as jnp
 from conjoin.backends.jax.loss import is_traced
 from conjoin.decoding.call import Call
 from conjoin.decoding.compiled import run as compiled_run
@@ -18,7 +18,7 @@ from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "no_gradients", "noise", "run"]
+__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "no_gradients", "noise", "on_host", "run"]
 
 FIXED_SHAPES = True
 Array = jax.Array
@@ -105,6 +105,11 @@ def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any)
     from conjoin.backends import jax as ops
 
     return compiled_run(ops, choose, advance, state)
+
+
+def on_host(call: Call) -> Call:
+    """The arrays of a call as NumPy's, to be padded without a compiler."""
+    return Call(**{f.name: None if (x := getattr(call, f.name)) is None else np.asarray(x) for f in fields(call)})
 
 
 def all_true(x: Array) -> Array:

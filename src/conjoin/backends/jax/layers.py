@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+import jax
+import jax.numpy as jnp
 from conjoin.errors import ConfigError, nearest
 
 __all__ = [

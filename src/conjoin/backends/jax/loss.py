@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+import jax
+import jax.numpy as jnp
 from conjoin.errors import InputError
 from conjoin.inputs import foreign
 

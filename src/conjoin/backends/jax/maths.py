@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from flax import nnx
+
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 __all__ = [
     "attention",

@@ -6,12 +6,12 @@ Names and layouts are PyTorch's, as everywhere in conjoin: a linear weight is (o
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from flax import nnx
 
+import jax
+import jax.numpy as jnp
 from conjoin.backends.jax.layers import Buffer, FrozenParam, OutputEmbedding
 from conjoin.errors import InputError
 
@@ -20,14 +20,17 @@ __all__ = [
     "Placement",
     "best_device",
     "blank",
+    "chosen_device",
     "copied",
     "detached",
     "dtype_name",
     "evaluating",
     "joined_rows",
     "materialise",
+    "moved",
     "named_arrays",
     "normal",
+    "on_device",
     "parameter_count",
     "place",
     "placement",
@@ -225,3 +228,26 @@ def save_file(tensors: dict[str, NpArray], path: Any, metadata: dict[str, str]) 
 
     assert ml_dtypes  # which teaches NumPy bfloat16
     save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, metadata=metadata)
+
+
+def chosen_device(device: Any) -> Any:
+    """Where a pipeline runs: JAX's own default for None, 0 and "auto"; -1 is the CPU, other numbers count its devices."""
+    if device in (None, 0, "auto"):
+        return None
+    if isinstance(device, int) and not 0 < device < len(jax.devices()):
+        if device == -1:
+            return jax.devices("cpu")[0]
+        raise InputError(f"device is {device}; JAX has {len(jax.devices())} here. -1 is the CPU.")
+    return jax.devices()[device] if isinstance(device, int) else found_device(device)
+
+
+def moved(model: Any, device: Any, dtype: Any) -> None:
+    """Moves a model where `device` and `dtype` say; what is None stays."""
+    where = placement(dtype, chosen_device(device))
+    for name in variables(model):
+        place(model, name, read(model, name), where)
+
+
+def on_device(array: NpArray, model: Any) -> NpArray:
+    """An array as it is: JAX takes it where the parameters are."""
+    return array

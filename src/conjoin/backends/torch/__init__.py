@@ -1,6 +1,7 @@
 """What blocks.py, seq2seq.py and decoding/ need, in PyTorch.
 
 layers.py     leaf layers
+devices.py    where a pipeline runs
 maths.py      attention, heads, vocabulary projection, the cache
 loss.py       labels, and the loss
 arrays.py     array operations
@@ -9,6 +10,7 @@ store.py      a model's parameters by name: to read, to place, to share, to free
 """
 
 from conjoin.backends.torch.arrays import *  # noqa: F403
+from conjoin.backends.torch.devices import *  # noqa: F403
 from conjoin.backends.torch.generating import *  # noqa: F403
 from conjoin.backends.torch.layers import *  # noqa: F403
 from conjoin.backends.torch.loss import *  # noqa: F403

@@ -8,7 +8,6 @@ from conjoin.errors import InputError
 from conjoin.inputs import foreign
 from torch import Tensor
 
-
 __all__ = ["check_range", "cross_entropy", "first_seen", "given", "is_traced", "selected", "shift_right", "size"]
 
 

@@ -1,0 +1,48 @@
+"""Devices in PyTorch: where a pipeline runs, moving a model there, and arrays that go with it."""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+import torch
+from conjoin.backends.torch.store import as_dtype
+from conjoin.errors import InputError
+
+__all__ = ["chosen_device", "moved", "on_device"]
+
+logger = logging.getLogger("conjoin")
+
+
+def chosen_device(device: Any) -> torch.device:
+    """Where to run: None and 0 are the first accelerator, or the CPU where there is none (0 logs it); -1 is the CPU.
+
+    Raises InputError for a device that this machine does not have.
+    """
+    there = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if there is not None else 0
+    if device is None or device == 0:
+        if there is None and device == 0:
+            logger.warning("device=0: there is no accelerator here; the CPU is used.")
+        return torch.device("cpu") if there is None else torch.device(there.type, 0)
+    if isinstance(device, int):
+        if device >= count:
+            raise InputError(f"device is {device}; this machine has {count} accelerators. -1 is the CPU.")
+        return torch.device("cpu") if device < 0 or there is None else torch.device(there.type, device)
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise InputError(f'device is "{device}"; "cpu", "cuda", "cuda:1" or a number was expected.') from None
+    if found.type != "cpu" and (there is None or found.type != there.type or (found.index or 0) >= count):
+        raise InputError(f'device is "{device}", and this machine has no such one; "cpu" always works.')
+    return found
+
+
+def moved(model: Any, device: Any, dtype: Any) -> None:
+    """Moves a model where `device` and `dtype` say; what is None stays."""
+    model.to(device=model.device if device is None else chosen_device(device), dtype=as_dtype(dtype))
+
+
+def on_device(array: np.ndarray[Any, Any], model: Any) -> torch.Tensor:
+    """An array where a model is."""
+    return torch.from_numpy(array).to(model.device)
