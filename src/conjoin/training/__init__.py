@@ -3,6 +3,7 @@
 data.py         pairs of texts from files and data sets
 tokenise.py     texts to ids and labels, once
 batches.py      which examples make which batch
+arrays.py       batches of NumPy arrays, for JAX and TensorFlow
 recipe.py       every setting of a run
 precision.py    bfloat16 or float32
 optimiser.py    AdamW, its groups, the schedule
@@ -19,13 +20,14 @@ loop.py         train
 
 from typing import TYPE_CHECKING, Any
 
+from conjoin.training.arrays import array_batches
 from conjoin.training.data import Pairs, read_pairs
 from conjoin.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from conjoin.training.loop import Result, train
 
-__all__ = ["Pairs", "Recipe", "Result", "read_pairs", "train"]
+__all__ = ["Pairs", "Recipe", "Result", "array_batches", "read_pairs", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,19 @@
 """Which examples make which batch: of like lengths, shuffled by seed and epoch alone, as many for each process."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from conjoin.inputs import bucket
 from conjoin.seq2seq import IGNORED
 from conjoin.training.tokenise import Examples, Ids
 
-__all__ = ["Batches", "Rows", "Share", "collate", "share_of"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Batches", "Rows", "Share", "arrays_of", "collate", "share_of"]
 
 Rows = NDArray[np.int64]  # numbers of examples
 Share = list[Rows | None]  # one process's batches of a step; None where it has none, and only keeps the others company
@@ -80,24 +83,35 @@ def share_of(step: list[Rows], process: int, processes: int) -> Share:
     return mine + [None] * (rounds - len(mine))
 
 
-def collate(examples: Examples, rows: Rows | None, pad: int) -> dict[str, Tensor]:
+def collate(examples: Examples, rows: Rows | None, pad: int) -> dict[str, "Tensor"]:
     """input_ids, attention_mask (B, S) and labels (B, T) of some examples, -100 where a label is padding.
 
     Without rows it is a batch of one example that counts for no loss.
     """
-    real = rows is not None
-    chosen = [0] if rows is None else rows.tolist()
-    sources, labels = [examples.sources[i] for i in chosen], [examples.labels[i] for i in chosen]
+    import torch
+
+    arrays = arrays_of(examples, np.asarray([0]) if rows is None else rows, pad)
+    if rows is None:
+        arrays["labels"][:] = IGNORED
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def arrays_of(examples: Examples, rows: Rows, pad: int, *, few_shapes: bool = False) -> dict[str, NDArray[np.int64]]:
+    """The same as NumPy arrays; with `few_shapes` padded on to one of few lengths, for what compiles for each."""
+    sources, labels = [examples.sources[i] for i in rows], [examples.labels[i] for i in rows]
+    lengths = [max(len(x) for x in side) for side in (sources, labels)]
+    if few_shapes:
+        lengths = [bucket(lengths[0], limit=examples.limits.source), bucket(lengths[1], limit=examples.limits.target)]
     return {
-        "input_ids": torch.from_numpy(padded(sources, pad)),
-        "attention_mask": torch.from_numpy(padded([np.ones_like(x) for x in sources], 0)),
-        "labels": torch.from_numpy(padded(labels if real else [np.full_like(x, IGNORED) for x in labels], IGNORED)),
+        "input_ids": padded(sources, pad, lengths[0]),
+        "attention_mask": padded([np.ones_like(x) for x in sources], 0, lengths[0]),
+        "labels": padded(labels, IGNORED, lengths[1]),
     }
 
 
-def padded(rows: list[Ids], fill: int) -> NDArray[np.int64]:
+def padded(rows: list[Ids], fill: int, length: int) -> NDArray[np.int64]:
     """Rows of different lengths as one array."""
-    out = np.full((len(rows), max(len(row) for row in rows)), fill, np.int64)
+    out = np.full((len(rows), length), fill, np.int64)
     for target, row in zip(out, rows, strict=True):
         target[: len(row)] = row
     return out

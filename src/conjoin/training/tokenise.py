@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conjoin.errors import ConfigError, DataError
+from conjoin.model import JoinedModel
 from conjoin.tokens.pair import TokenizerLike
-from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.data import Pairs
 
 __all__ = ["Examples", "Ids", "Limits", "limits_of", "tokenise", "warn_of_cuts"]
@@ -41,6 +41,7 @@ class Examples:
 
     sources: list[Ids]
     labels: list[Ids]
+    limits: Limits
     cut_sources: int = 0  # how many were longer than the limit
     cut_labels: int = 0
 
@@ -65,7 +66,7 @@ class Examples:
         return digest.hexdigest()
 
 
-def limits_of(model: EncoderDecoderModel, source: int | None, target: int | None) -> Limits:
+def limits_of(model: JoinedModel, source: int | None, target: int | None) -> Limits:
     """The limits asked for, or the model's positions. Raises ConfigError for more than the model has."""
     found = []
     for name, asked, part in (
@@ -79,7 +80,7 @@ def limits_of(model: EncoderDecoderModel, source: int | None, target: int | None
     return Limits(*found)
 
 
-def tokenise(model: EncoderDecoderModel, pairs: Pairs, limits: Limits) -> Examples:
+def tokenise(model: JoinedModel, pairs: Pairs, limits: Limits) -> Examples:
     """The ids of all pairs; texts longer than the limits are cut, and counted.
 
     Raises ConfigError where the model has no tokenizers or no end token, DataError for a source without any token.
@@ -89,7 +90,7 @@ def tokenise(model: EncoderDecoderModel, pairs: Pairs, limits: Limits) -> Exampl
         raise ConfigError("the model has no tokenizers; set model.tokenizers = TokenizerPair(source, target).")
     sources, cut_sources = source_ids(tokenizers.source, pairs, limits.source)
     labels, cut_labels = label_ids(tokenizers.target, pairs, limits.target, model)
-    return Examples(sources, labels, cut_sources, cut_labels)
+    return Examples(sources, labels, limits, cut_sources, cut_labels)
 
 
 def warn_of_cuts(pairs: Pairs, examples: Examples, limits: Limits) -> None:
@@ -100,7 +101,7 @@ def warn_of_cuts(pairs: Pairs, examples: Examples, limits: Limits) -> None:
             logger.warning("%s: %d of %d %ss were cut to %d tokens.", pairs.name, cut, len(pairs), side, limit)
 
 
-def end_token(model: EncoderDecoderModel) -> int:
+def end_token(model: JoinedModel) -> int:
     """The token that ends a target; of several the first. Raises ConfigError where there is none."""
     end = model.config.generation.eos_token_id
     if isinstance(end, list) and end:
@@ -125,7 +126,7 @@ def source_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int) -> tuple[list
     return found, cut
 
 
-def label_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int, model: EncoderDecoderModel) -> tuple[list[Ids], int]:
+def label_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int, model: JoinedModel) -> tuple[list[Ids], int]:
     """Each target's own tokens and the end token, and how many were cut."""
     start, forced, end = model.start_token(), model.config.generation.forced_bos_token_id, end_token(model)
     first = [] if forced is None or forced == start else [forced]

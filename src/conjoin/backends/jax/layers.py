@@ -159,5 +159,13 @@ def vector(size: int, trained: bool) -> nnx.Variable[Any]:
 
 def recomputed(block: nnx.Module, *inputs: Any) -> jax.Array:
     """A block's output, its activations computed again in the backward pass (https://arxiv.org/abs/1604.06174)."""
-    found: jax.Array = nnx.remat(lambda block, *given: block(*given)[0])(block, *inputs)
+    graph, counts, rest = nnx.split(block, nnx.RngState, ...)
+
+    @jax.checkpoint
+    def run(counts: Any, rest: Any, *inputs: Any) -> tuple[jax.Array, Any]:
+        ready = nnx.merge(graph, counts, rest, copy=True)
+        return ready(*inputs)[0], nnx.state(ready, nnx.RngState)
+
+    found, counted = run(counts, rest, *inputs)
+    nnx.update(block, counted)
     return found
