@@ -1,7 +1,6 @@
 """Random numbers for sampling in JAX, and the one compiled program that a call of `generate` runs."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "no_gradients", "noise", "on_host", "run"]
+__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "run"]
 
 FIXED_SHAPES = True
 Array = jax.Array
@@ -59,45 +58,30 @@ def noise(seed: Any, batch: int, count: int) -> Noise:
     return Noise(jax.random.key(np.random.randint(2**31 - 1) if seed is None else seed), seed is not None)
 
 
-@contextlib.contextmanager
-def no_gradients(model: nnx.Module) -> Iterator[nnx.Module]:
-    """Generation drops nothing out."""
-    dropouts = [m for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)]
-    were = [m.deterministic for m in dropouts]
-    for module in dropouts:
-        module.deterministic = True
-    try:
-        yield model
-    finally:
-        for module, was in zip(dropouts, were, strict=True):
-            module.deterministic = was
-
-
 def executed(
     decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
 ) -> tuple[Array, Array | None, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
-    from conjoin.backends import jax as ops
-
-    with no_gradients(model) as ready:
-        if is_traced(call.source):
-            ids, scores, _ = decoded(ops, ready, settings, call, noise)
-            return ids, scores, None
-        graph, state = nnx.split(ready)
+    graph, state = nnx.split(model)
     lengths = {name: getattr(settings, name) for name in LENGTHS}
     fixed = replace(settings, **dict.fromkeys(LENGTHS, 0))
-    ids, scores, longest = program(decoded, graph, fixed, state, lengths, call, noise)
-    return ids, scores, int(longest)
+    run_program = program.__wrapped__ if is_traced(call.source) else program
+    ids, scores, longest = run_program(decoded, graph, fixed, state, lengths, call, noise)
+    return ids, scores, longest if is_traced(longest) else int(longest)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def program(
     decoded: Callable[..., Any], graph: Any, fixed: Settings, state: Any, lengths: Any, call: Call, noise: Noise
 ) -> Any:
-    """Source, prompt and the whole loop, as one program of XLA."""
+    """Source, prompt and the whole loop, as one program of XLA; nothing is dropped out."""
     from conjoin.backends import jax as ops
 
-    return decoded(ops, nnx.merge(graph, state), replace(fixed, **lengths), call, noise)
+    model = nnx.merge(graph, state, copy=True)
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Dropout):
+            module.deterministic = True
+    return decoded(ops, model, replace(fixed, **lengths), call, noise)
 
 
 def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:

@@ -1,0 +1,266 @@
+"""`generate` in JAX and TensorFlow: rules, prompts, sampling, scores, and few compilations; tokens equal to PyTorch's."""
+
+import numpy as np
+import peers
+import pytest
+import torch
+from frameworks import ALL, compiled_frameworks
+from test_frameworks import LENGTH, TINY, every_decoder, loaded, near
+
+import conjoin.decoding.generate as generating
+from conjoin.decoding import rules
+from conjoin.decoding.settings import resolve
+from conjoin.generation import GenerationConfig
+
+TOGETHER = {
+    "rules": {
+        "repetition_penalty": 1.2,
+        "no_repeat_ngram_size": 2,
+        "encoder_repetition_penalty": 1.3,
+        "encoder_no_repeat_ngram_size": 3,
+        "min_length": 5,
+        "suppress_tokens": [12],
+        "eos_token_id": [4, 9],
+        "forced_eos_token_id": 4,
+    },
+    "forced": {"forced_bos_token_id": 8, "begin_suppress_tokens": [6, 7, 9], "min_new_tokens": 4},
+    "beams_never": {"num_beams": 3, "early_stopping": "never", "length_penalty": 2.0, "eos_token_id": [4, 7]},
+    "beams_early": {"num_beams": 4, "early_stopping": True, "length_penalty": 0.5, "num_return_sequences": 3},
+    "beams_rules": {
+        "num_beams": 3,
+        "no_repeat_ngram_size": 2,
+        "repetition_penalty": 1.6,
+        "length_penalty": -1.0,
+        "forced_eos_token_id": 4,
+        "encoder_no_repeat_ngram_size": 2,
+    },
+    "beams_all": {"num_beams": 20, "num_return_sequences": 20, "max_new_tokens": 5},
+    "one_token": {"num_beams": 3, "max_new_tokens": 1},
+}
+
+
+def both(framework, pair, given, **settings):
+    """PyTorch's tokens and the framework's."""
+    asked = {"max_new_tokens": LENGTH, **settings}
+    expected = pair.ours.generate(**given, **asked)
+    found = loaded(framework, pair).generate(**framework.arrays(given), **framework.arrays(asked))
+    return expected.tolist(), framework.tokens(found)
+
+
+@compiled_frameworks
+@pytest.mark.parametrize("settings", TOGETHER.values(), ids=TOGETHER)
+def test_settings_together_give_equal_tokens(peer, framework, settings):
+    pair = peer("bert", "gpt2", **TINY)
+    expected, found = both(framework, pair, peers.source(pair, rows=6), **settings)
+    assert found == expected
+
+
+@compiled_frameworks
+def test_scores_of_beams_equal(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    given = peers.source(pair, rows=6)
+    asked = {"num_beams": 4, "num_return_sequences": 3, "return_dict_in_generate": True, "output_scores": True}
+    expected = pair.ours.generate(**given, **asked, max_new_tokens=LENGTH)
+    found = loaded(framework, pair).generate(**framework.arrays(given), **asked, max_new_tokens=LENGTH)
+    assert framework.tokens(found.sequences) == expected.sequences.tolist()
+    assert near(expected.sequences_scores, found.sequences_scores)
+
+
+def rule_cases():
+    """Each rule as `processors` and `warpers` build it, alone."""
+    alone = {
+        "repetition": {"repetition_penalty": 1.7},
+        "encoder_repetition": {"encoder_repetition_penalty": 2.5},
+        "no_repeat_1": {"no_repeat_ngram_size": 1},
+        "no_repeat_3": {"no_repeat_ngram_size": 3},
+        "encoder_no_repeat_1": {"encoder_no_repeat_ngram_size": 1},
+        "encoder_no_repeat_2": {"encoder_no_repeat_ngram_size": 2},
+        "min_length": {"min_length": 9},
+        "forced_bos": {"forced_bos_token_id": 8},
+        "forced_eos": {"forced_eos_token_id": [9, 4]},
+        "suppress": {"suppress_tokens": [7, 9, 10, 12]},
+        "begin_suppress": {"begin_suppress_tokens": [6, 7, 8]},
+    }
+    warped = {
+        "temperature": {"temperature": 0.4},
+        "top_k": {"top_k": 5},
+        "top_p": {"top_k": 0, "top_p": 0.6},
+        "min_p": {"top_k": 0, "min_p": 0.2},
+        "all": {"temperature": 1.3, "top_k": 9, "top_p": 0.9, "min_p": 0.05},
+    }
+    for beams in (1, 3):
+        yield from ((f"{n}-{beams}", {**s, "num_beams": beams}, False) for n, s in alone.items())
+        yield from ((f"{n}-{beams}", {**s, "num_beams": beams, "do_sample": True}, True) for n, s in warped.items())
+
+
+@compiled_frameworks
+@pytest.mark.parametrize(("settings", "sampling"), [c[1:] for c in rule_cases()], ids=[c[0] for c in rule_cases()])
+def test_a_rule_changes_scores_as_in_pytorch(framework, settings, sampling):
+    draw, vocab = np.random.default_rng(0), 17
+    count = settings["num_beams"]
+    ids = draw.integers(0, 3, (5, count, 12)).astype(np.int32)
+    source = draw.integers(0, 5, (5, 9)).astype(np.int32)
+    config = GenerationConfig().updated({"eos_token_id": 4, "pad_token_id": 0, "max_new_tokens": 11, **settings})
+    resolved = resolve(config, prompt=1, positions=40, vocab=vocab)
+    changed = 0
+    for length in (1, 2, 3, 7, 11):
+        scores = draw.standard_normal((5, count, vocab)).astype(np.float32) * 2
+        outputs = []
+        for one in (ALL["torch"], framework):
+            ops, array = one.model_class.ops, one.array
+            made = (
+                rules.warpers(ops, resolved)
+                if sampling
+                else rules.processors(ops, resolved, array(source.astype(np.int64 if one.name == "torch" else np.int32)))
+            )
+            now = array(scores.copy())
+            for rule in made:
+                now = rule(array(ids.astype(np.int64) if one.name == "torch" else ids), length, now)
+            outputs.append(one.number(now))
+        assert (np.isinf(outputs[0]) == np.isinf(outputs[1])).all()
+        finite = np.isfinite(outputs[0])
+        assert np.abs(outputs[0][finite] - outputs[1][finite]).max(initial=0.0) < 1e-5
+        changed += not np.array_equal(outputs[0], scores)
+    assert changed
+
+
+@compiled_frameworks
+@every_decoder
+@pytest.mark.parametrize("beams", [1, 3])
+def test_prompts_equal_with_and_without_their_start_token_and_padding(peer, framework, decoder, beams):
+    pair = peer("bert", decoder, **TINY)
+    given = peers.source(pair)
+    words = peers.target(pair, length=3)
+    started = torch.cat([torch.full((4, 1), peers.START), words], 1)
+    mask = torch.ones_like(words)
+    mask[1, :2], mask[2, :1] = 0, 0
+    padded = words.masked_fill(mask == 0, pair.pad)
+    for prompt in ({"decoder_input_ids": started}, {"decoder_input_ids": padded, "decoder_attention_mask": mask}):
+        expected, found = both(framework, pair, {**given, **prompt}, num_beams=beams)
+        assert found == expected
+
+
+@compiled_frameworks
+def test_a_start_token_for_each_row_and_ready_sources_equal(peer, framework):
+    pair = peer("roberta", "bart", **TINY)
+    given = peers.source(pair)
+    expected, found = both(framework, pair, given, decoder_start_token_id=[5, 6, 7, 8], num_beams=2)
+    assert found == expected
+    embeddings = pair.ours.encoder.embed.token(given["input_ids"]).detach()
+    ready = {"inputs_embeds": embeddings, "attention_mask": given["attention_mask"]}
+    expected, found = both(framework, pair, ready)
+    assert found == expected
+    model = loaded(framework, pair)
+    mask = framework.arrays({"attention_mask": given["attention_mask"]})
+    outputs = model.encode(**framework.arrays(given))
+    plain = model.generate(**framework.arrays(given), max_new_tokens=LENGTH)
+    again = model.generate(encoder_outputs=outputs, **mask, max_new_tokens=LENGTH)
+    assert framework.tokens(again) == framework.tokens(plain)
+
+
+@compiled_frameworks
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"num_return_sequences": 2, "top_k": 6}], ids=str)
+def test_with_a_seed_a_sample_does_not_depend_on_its_neighbours(peer, framework, settings):
+    pair = peer("bert", "gpt2", **TINY)
+    model, given = loaded(framework, pair), peers.source(pair, rows=5)
+    asked = {**settings, "do_sample": True, "max_new_tokens": LENGTH, "temperature": 1.5}
+
+    def sample(rows, seed):
+        part = {name: x[rows] for name, x in given.items()}
+        return framework.tokens(model.generate(**framework.arrays(part), **asked, seed=seed))
+
+    whole = sample(slice(0, 5), 7)
+    assert sample(slice(0, 5), 7) == whole
+    assert sample(slice(0, 5), 8) != whole
+    each = settings.get("num_return_sequences", 1)
+    for row in (0, 3):
+        alone = sample(slice(row, row + 1), 7)
+        length = len(alone[0])
+        assert [r[:length] for r in whole[row * each : (row + 1) * each]] == alone
+
+
+@compiled_frameworks
+def test_tokens_are_drawn_as_often_as_they_are_likely(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    given, count = peers.source(pair, rows=1), 3000
+    with torch.no_grad():
+        start = torch.full((1, 1), peers.START)
+        chance = pair.ours(**given, decoder_input_ids=start).logits[0, -1].div(2.0).softmax(-1).numpy()
+    made = loaded(framework, pair).generate(
+        **framework.arrays(given),
+        do_sample=True,
+        temperature=2.0,
+        top_k=0,
+        max_new_tokens=1,
+        num_return_sequences=count,
+        seed=1,
+    )
+    drawn = np.bincount(np.asarray(made)[:, 1], minlength=len(chance)) / count
+    assert chance.max() < 0.9
+    assert np.abs(drawn - chance).max() < 4 * np.sqrt(0.25 / count)
+
+
+@compiled_frameworks
+def test_other_lengths_and_batches_need_no_new_program(peer, framework, monkeypatch):
+    pair = peer("bert", "gpt2")
+    model, traced = framework.load(pair.folder), []
+    begun = generating.begun
+    monkeypatch.setattr(generating, "begun", lambda *given: traced.append(1) or begun(*given))
+
+    def tokens(rows, length, new):
+        given = peers.source(pair, rows=rows, length=length)
+        expected, found = (
+            m.generate(**(given if m is pair.ours else framework.arrays(given)), max_new_tokens=new, num_beams=2)
+            for m in (pair.ours, model)
+        )
+        assert framework.tokens(found) == expected.tolist()
+
+    tokens(4, 17, 20)
+    assert len(traced) == 2  # PyTorch's, which is not compiled, and one program
+    for rows, length, new in ((4, 18, 19), (4, 24, 22), (4, 20, 16)):
+        traced.clear()
+        tokens(rows, length, new)
+        assert len(traced) == 1
+    tokens(5, 18, 19)
+    traced.clear()
+    tokens(6, 20, 21)
+    assert len(traced) == 1
+
+
+@compiled_frameworks
+def test_a_changed_weight_or_token_changes_what_is_generated(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model, given = framework.load(pair.folder), framework.arrays(peers.source(pair))
+    before = framework.tokens(model.generate(**given, max_new_tokens=8))
+    model.config.decoder_start_token_id = 9
+    assert framework.tokens(model.generate(**given, max_new_tokens=8))[0][0] == 9
+    model.config.decoder_start_token_id = peers.START
+    model.ops.write_rows(model, "decoder.layers.0.ffn.up.weight", lambda old: old * 3)
+    assert framework.tokens(model.generate(**given, max_new_tokens=8)) != before
+
+
+@compiled_frameworks
+def test_the_longest_output_fills_every_position(peer, framework):
+    pair = peer("bert", "gpt2")
+    expected, found = both(framework, pair, peers.source(pair, rows=2), max_new_tokens=peers.POSITIONS, eos_token_id=None)
+    assert found == expected
+    assert len(found[0]) == peers.POSITIONS + 1
+
+
+@compiled_frameworks
+def test_generate_can_be_part_of_a_program_of_yours(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model, given = loaded(framework, pair), peers.source(pair)
+    expected = pair.ours.generate(**given, max_new_tokens=8)
+    arrays = framework.arrays(given)
+    if framework.name == "jax":
+        import jax
+
+        inner = jax.jit(lambda ids, mask: model.generate(ids, attention_mask=mask, max_new_tokens=8).sequences)
+    else:
+        import tensorflow as tf
+
+        inner = tf.function(lambda ids, mask: model.generate(ids, attention_mask=mask, max_new_tokens=8))
+    found = np.asarray(inner(arrays["input_ids"], arrays["attention_mask"]))
+    assert found[:, : expected.shape[1]].tolist() == expected.tolist()
+    assert found.shape[1] == 9
