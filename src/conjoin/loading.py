@@ -172,5 +172,10 @@ def summary(names: list[str]) -> list[str]:
 def check_kind(role: RoleName, part: object, kind: type) -> None:
     """Raises ConfigError where a ready part is not of its side."""
     if part is not None and not isinstance(part, kind):
-        expected = f"{kind.__module__.rsplit('.', 1)[0]}.{kind.__name__}"
-        raise ConfigError(f"{role} is a {type(part).__name__}; a {expected} was expected.")
+        raise ConfigError(f"{role} is a {public_name(type(part))}; a {public_name(kind)} was expected.")
+
+
+def public_name(kind: type) -> str:
+    """What a class is called; with the package where it is one of ours, since every framework has an Encoder."""
+    ours = kind.__module__.startswith("conjoin.")
+    return f"{kind.__module__.rpartition('.')[0]}.{kind.__name__}" if ours else kind.__name__

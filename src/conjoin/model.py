@@ -1,5 +1,6 @@
 """The joined model as every framework has it: two parts joined, loaded, saved, frozen, and generated from."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -60,6 +61,7 @@ class JoinedModel:
     enc_to_dec_proj: Any
     config: EncoderDecoderConfig
     new_parameters: tuple[str, ...]
+    start_token: Callable[[], int]
 
     def assemble(self, config: EncoderDecoderConfig | None, encoder: Any, decoder: Any) -> None:
         """Joins ready parts, or those that a config describes. Raises ConfigError for what cannot be joined."""

@@ -34,7 +34,7 @@ class DecoderCache:
     cross: list[Cache] | None = None
     memory_mask: Array | None = None
 
-    def get_seq_length(self) -> int:
+    def get_seq_length(self) -> Any:
         """How many tokens it holds."""
         return self.length
 

@@ -1,6 +1,7 @@
 """The settings of one call of `generate`, resolved from transformers' defaults and checked against the model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conjoin.errors import InputError
@@ -47,6 +48,14 @@ class Settings:
     pad: int
     output_scores: bool
     as_dictionary: bool
+
+    def lengths(self) -> dict[str, Any]:
+        """The four of `LENGTHS`."""
+        return {name: getattr(self, name) for name in LENGTHS}
+
+    def with_lengths(self, lengths: Mapping[str, Any]) -> "Settings":
+        """The same settings for other lengths."""
+        return replace(self, **lengths)
 
     @property
     def hypotheses(self) -> int:

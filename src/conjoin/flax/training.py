@@ -19,7 +19,7 @@ from conjoin.flax.model import FlaxEncoderDecoderModel
 
 __all__ = ["loss_function", "place_batch", "place_parameters", "split", "update"]
 
-Array = jax.Array
+Array = Any  # a jax.Array
 Batch = Mapping[str, Any]
 Loss = Callable[..., Array]
 

@@ -57,7 +57,7 @@ __all__ = [
     "zeros",
 ]
 
-Array = jax.Array
+Array = Any  # a jax.Array
 CHUNK = 128  # of a long axis, of which the largest are looked for by chunks
 
 

@@ -1,7 +1,7 @@
 """Random numbers for sampling in JAX, and the one compiled program that a call of `generate` runs."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from conjoin.seq2seq import DecoderCache
 __all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "run"]
 
 FIXED_SHAPES = True
-Array = jax.Array
+Array = Any  # a jax.Array
 
 for _class in (Call, DecoderCache):
     jax.tree_util.register_dataclass(_class, data_fields=[f.name for f in fields(_class)], meta_fields=[])
@@ -63,8 +63,7 @@ def executed(
 ) -> tuple[Array, Array | None, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
     graph, state = nnx.split(model)
-    lengths = {name: getattr(settings, name) for name in LENGTHS}
-    fixed = replace(settings, **dict.fromkeys(LENGTHS, 0))
+    lengths, fixed = settings.lengths(), settings.with_lengths(dict.fromkeys(LENGTHS, 0))
     run_program = program.__wrapped__ if is_traced(call.source) else program
     ids, scores, longest = run_program(decoded, graph, fixed, state, lengths, call, noise)
     return ids, scores, longest if is_traced(longest) else int(longest)
@@ -81,7 +80,7 @@ def program(
     for _, module in nnx.iter_modules(model):
         if isinstance(module, nnx.Dropout):
             module.deterministic = True
-    return decoded(ops, model, replace(fixed, **lengths), call, noise)
+    return decoded(ops, model, fixed.with_lengths(lengths), call, noise)
 
 
 def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:

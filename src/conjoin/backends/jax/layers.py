@@ -33,7 +33,7 @@ __all__ = [
 
 ModuleList = nnx.List
 DROPOUT: contextvars.ContextVar[nnx.Rngs | None] = contextvars.ContextVar("DROPOUT", default=None)
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
     "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
     "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
@@ -143,7 +143,7 @@ class OutputEmbedding(Module):
         self.embedding = nnx.Param(unset(None, (vocab, width), jnp.float32))
 
 
-def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+def activation(name: str) -> Callable[[Any], Any]:
     """The activation of a config's name. Raises ConfigError with the nearest known one."""
     if name not in ACTIVATIONS:
         raise ConfigError(
@@ -157,12 +157,12 @@ def vector(size: int, trained: bool) -> nnx.Variable[Any]:
     return (nnx.Param if trained else Buffer)(unset(None, (size,), jnp.float32))
 
 
-def recomputed(block: nnx.Module, *inputs: Any) -> jax.Array:
+def recomputed(block: nnx.Module, *inputs: Any) -> Any:
     """A block's output, its activations computed again in the backward pass (https://arxiv.org/abs/1604.06174)."""
     graph, counts, rest = nnx.split(block, nnx.RngState, ...)
 
-    @jax.checkpoint
-    def run(counts: Any, rest: Any, *inputs: Any) -> tuple[jax.Array, Any]:
+    @jax.checkpoint  # type: ignore[untyped-decorator]
+    def run(counts: Any, rest: Any, *inputs: Any) -> tuple[Any, Any]:
         ready = nnx.merge(graph, counts, rest, copy=True)
         return ready(*inputs)[0], nnx.state(ready, nnx.RngState)
 

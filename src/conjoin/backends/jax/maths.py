@@ -20,7 +20,7 @@ __all__ = [
     "write",
 ]
 
-Array = jax.Array
+Array = Any  # a jax.Array
 
 
 def split_heads(x: Array, heads: int) -> Array:

@@ -63,7 +63,10 @@ def placement(dtype: Any = None, device: Any = None) -> Placement:
     """From a type's name and a device, its platform ("cpu", "gpu") or a sharding. Raises InputError for what is neither."""
     found = None
     if dtype is not None and dtype != "auto":
-        name = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name
+        try:
+            name = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name
+        except TypeError:
+            name = ""
         name = name.removeprefix("jnp.").removeprefix("jax.numpy.")
         if name not in FLOATS:
             raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16" or "float64" was expected.')
@@ -200,7 +203,8 @@ def set_trained(model: Any, names: Iterable[str], on: bool) -> None:
 
 def normal(like: NpArray, std: float) -> NpArray:
     """Fresh values from a normal, in like's shape and type, of `conjoin.flax`'s seed or NumPy's global random state."""
-    return (np.random.standard_normal(like.shape) * std).astype(like.dtype)
+    fresh: NpArray = np.asarray(np.random.standard_normal(like.shape) * std, dtype=like.dtype)
+    return fresh
 
 
 def detached(x: NpArray) -> NpArray:

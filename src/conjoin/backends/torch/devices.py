@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import torch
-from conjoin.backends.torch.store import as_dtype
+from conjoin.backends.torch.store import as_dtype, found_device
 from conjoin.errors import InputError
 
 __all__ = ["chosen_device", "moved", "on_device"]
@@ -29,13 +29,7 @@ def chosen_device(device: Any) -> torch.device:
         if device >= count:
             raise InputError(f"device is {device}; this machine has {count} accelerators. -1 is the CPU.")
         return torch.device("cpu") if device < 0 or there is None else torch.device(there.type, device)
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise InputError(f'device is "{device}"; "cpu", "cuda", "cuda:1" or a number was expected.') from None
-    if found.type != "cpu" and (there is None or found.type != there.type or (found.index or 0) >= count):
-        raise InputError(f'device is "{device}", and this machine has no such one; "cpu" always works.')
-    return found
+    return found_device(device)
 
 
 def moved(model: Any, device: Any, dtype: Any) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "detached",
     "dtype_name",
     "evaluating",
+    "found_device",
     "joined_rows",
     "materialise",
     "named_arrays",
@@ -47,8 +48,23 @@ class Placement(NamedTuple):
 
 
 def placement(dtype: str | torch.dtype | None = None, device: Any = None) -> Placement:
-    """From the names of a type and of a device. Raises InputError for what is no float type."""
-    return Placement(as_dtype(dtype), torch.device("cpu" if device is None else device))
+    """From the names of a type and of a device. Raises InputError for what is no float type, or not here."""
+    return Placement(as_dtype(dtype), found_device("cpu" if device is None else device))
+
+
+def found_device(device: Any) -> torch.device:
+    """A device from its name or number. Raises InputError for one that this machine does not have."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise InputError(f'device is "{device}"; "cpu", "cuda", "cuda:1" or a number was expected.') from None
+    if found.type in ("cpu", "meta"):
+        return found
+    there = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if there is not None else 0
+    if there is None or found.type != there.type or (found.index or 0) >= count:
+        raise InputError(f'device is "{device}", and this machine has no such one; "cpu" always works.')
+    return found
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:

@@ -1,0 +1,34 @@
+"""What blocks.py, seq2seq.py, decoding/ and the model classes need, in TensorFlow with Keras 3.
+
+layers.py     leaf layers
+maths.py      attention, heads, vocabulary projection, the cache
+loss.py       labels, and the loss
+arrays.py     array operations, and the compiled loop
+generating.py random numbers for sampling; the compiled program that a model generates with
+store.py      a model's parameters by name: to read, to place, to share, to freeze
+
+Importing it sets Keras to TensorFlow, which Keras takes from the environment once, when it is first imported.
+"""
+
+import os
+
+import tensorflow  # noqa: F401 - named first where it is not installed
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras  # noqa: E402
+
+from conjoin.errors import ConfigError  # noqa: E402
+
+if keras.backend.backend() != "tensorflow":
+    raise ConfigError(
+        f'Keras runs on {keras.backend.backend()}; set the environment variable KERAS_BACKEND to "tensorflow" before '
+        f"Python imports keras."
+    )
+
+from conjoin.backends.tensorflow.arrays import *  # noqa: E402, F403
+from conjoin.backends.tensorflow.generating import *  # noqa: E402, F403
+from conjoin.backends.tensorflow.layers import *  # noqa: E402, F403
+from conjoin.backends.tensorflow.loss import *  # noqa: E402, F403
+from conjoin.backends.tensorflow.maths import *  # noqa: E402, F403
+from conjoin.backends.tensorflow.store import *  # noqa: E402, F403

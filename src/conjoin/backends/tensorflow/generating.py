@@ -1,0 +1,113 @@
+"""Random numbers for sampling in TensorFlow, and the one compiled program that a call of `generate` runs."""
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from conjoin.backends.tensorflow.loss import is_traced
+from conjoin.decoding.call import Call
+from conjoin.decoding.compiled import run as compiled_run
+from conjoin.decoding.settings import LENGTHS, Settings
+from conjoin.errors import InputError
+from conjoin.seq2seq import DecoderCache
+
+__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "no_gradients", "noise", "run"]
+
+FIXED_SHAPES = True
+PROGRAMS: "weakref.WeakKeyDictionary[Any, dict[Any, Any]]" = weakref.WeakKeyDictionary()  # of each model, by settings
+
+
+def flattened(cache: DecoderCache) -> tuple[tuple[()], tuple[Any, ...]]:
+    """What tf.nest makes of a cache: it may go into a tf.function and come out of one."""
+    return (), tuple(getattr(cache, f.name) for f in fields(cache))
+
+
+def unflattened(cls: type[DecoderCache], metadata: tuple[()], parts: tuple[Any, ...]) -> DecoderCache:
+    """The cache again."""
+    return cls(*parts)
+
+
+DecoderCache.__tf_flatten__ = flattened  # type: ignore[attr-defined]
+DecoderCache.__tf_unflatten__ = classmethod(unflattened)  # type: ignore[attr-defined]
+
+
+class Noise:
+    """A source of exponential noise for drawing tokens: (row (B,), length, scores) -> noise that broadcasts to scores.
+
+    With a seed the noise of a step is the same for every source, and differs between hypotheses: what a source draws does
+    not depend on its neighbours.
+    """
+
+    def __init__(self, key: tf.Tensor, alike: bool) -> None:
+        self.key, self.alike = key, alike
+
+    def __call__(self, row: tf.Tensor, length: Any, scores: tf.Tensor) -> tf.Tensor:
+        shape = (1 if self.alike else scores.shape[0], *scores.shape[1:])
+        seed = tf.stack([self.key, tf.cast(length, tf.int64)])
+        return -tf.math.log(tf.random.stateless_uniform(shape, seed, minval=np.finfo(np.float32).tiny))
+
+
+def noise(seed: Any, batch: int, count: int) -> Noise:
+    """Noise of a seed, or where there is none of TensorFlow's global random state."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer)):
+        raise InputError(f"seed is {seed!r}; a whole number was expected.")
+    if seed is None:
+        return Noise(tf.random.uniform((), maxval=2**63 - 1, dtype=tf.int64), False)
+    return Noise(tf.constant(int(seed) % 2**63, tf.int64), True)
+
+
+@contextlib.contextmanager
+def no_gradients(model: Any) -> Iterator[Any]:
+    """Generation keeps nothing for a backward pass; it drops nothing out, not being called with training=True."""
+    with tf.init_scope() if tf.executing_eagerly() else contextlib.nullcontext():
+        yield model
+
+
+def executed(
+    decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
+) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
+    """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
+    arrays = {f.name: getattr(call, f.name) for f in fields(call)}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    lengths = {name: tf.constant(getattr(settings, name), tf.int32) for name in LENGTHS}
+    fixed = replace(settings, **dict.fromkeys(LENGTHS, 0))
+    key = (decoded, fixed, noise.alike, tuple(id(variable) for variable in model.variables))
+    programs = PROGRAMS.setdefault(model, {})
+    if key not in programs:
+        programs[key] = program(decoded, weakref.ref(model), fixed, noise.alike)
+    with no_gradients(model):
+        ids, scores, longest = programs[key](arrays, lengths, noise.key)
+    return ids, scores, None if is_traced(ids) else int(longest)
+
+
+def program(decoded: Callable[..., Any], model: Any, fixed: Settings, alike: bool) -> Any:
+    """Source, prompt and the whole loop, as one program of XLA; one trace for each shape."""
+    from conjoin.backends import tensorflow as ops
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(arrays: dict[str, tf.Tensor], lengths: dict[str, tf.Tensor], key: tf.Tensor) -> Any:
+        return decoded(ops, model(), replace(fixed, **lengths), Call(**arrays), Noise(key, alike))
+
+    return run
+
+
+def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
+    """The compiled loop."""
+    from conjoin.backends import tensorflow as ops
+
+    return compiled_run(ops, choose, advance, state)
+
+
+def all_true(x: tf.Tensor) -> tf.Tensor:
+    """Whether a vector is True everywhere."""
+    return tf.reduce_all(x)
+
+
+def as_loop_array(value: Any) -> Any:
+    """What a loop carries, each part an array of a fixed type."""
+    return tf.constant(value, tf.int32) if isinstance(value, int) else value

@@ -1,0 +1,229 @@
+"""Leaf layers in TensorFlow: Keras layers, built as they are made with zeros; `store.py` fills them."""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from conjoin.errors import ConfigError, nearest
+
+__all__ = [
+    "Dropout",
+    "Embedding",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "ModuleList",
+    "OutputEmbedding",
+    "Vector",
+    "activation",
+    "named",
+    "recomputed",
+    "remade",
+    "vector",
+]
+
+ModuleList = list
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "gelu": lambda x: tf.nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
+    "gelu_pytorch_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "gelu_fast": lambda x: tf.nn.gelu(x, approximate=True),
+    "relu": tf.nn.relu,
+    "silu": tf.nn.silu,
+    "swish": tf.nn.silu,
+    "tanh": tf.tanh,
+}
+ALIASES = {"output_embedding": "output"}  # attributes that have another name in conjoin
+
+
+class Module(keras.layers.Layer):
+    """A Keras layer that is called directly: Keras's own call would copy the lists that a trace fills."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.built = True  # each layer within is built as it is made
+
+    @tf.autograph.experimental.do_not_convert
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.forward(*args, **options)
+
+    @property
+    def output(self) -> Any:
+        """A stack's output embedding. Keras has this name for something else, and saves nothing that stands under it."""
+        return self.output_embedding
+
+    @output.setter
+    def output(self, layer: Any) -> None:
+        self.output_embedding = layer
+
+
+class Redrawn:
+    """What dropout layers draw in a pass that is computed twice: the same both times."""
+
+    def __init__(self) -> None:
+        self.training: bool | None = None  # as the first pass found it; the second knows nothing of it
+        self.seed: Any = None
+        self.drawn = 0
+
+    def next(self) -> tf.Tensor:
+        """The next seed."""
+        self.drawn += 1
+        return self.seed + tf.constant([0, self.drawn], self.seed.dtype)
+
+
+REDRAWN: contextvars.ContextVar[Redrawn | None] = contextvars.ContextVar("REDRAWN", default=None)
+
+
+@contextlib.contextmanager
+def redrawing(redrawn: Redrawn, seed: tf.Tensor) -> Iterator[None]:
+    """Dropout layers that are called meanwhile draw from a seed, from its beginning."""
+    redrawn.seed, redrawn.drawn = seed, 0
+    token = REDRAWN.set(redrawn)
+    try:
+        yield
+    finally:
+        REDRAWN.reset(token)
+
+
+class Dropout(keras.layers.Dropout):
+    """Active where the model is called with training=True, as in `fit`."""
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        return super().__call__(inputs, **options) if self.rate else inputs
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Inputs of which some are zero."""
+        redrawn = REDRAWN.get()
+        if redrawn is None:
+            return super().call(inputs, training=training)
+        if redrawn.training is None:
+            redrawn.training = bool(training)
+        if not redrawn.training:
+            return inputs
+        return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed=redrawn.next())
+
+
+class Vector(keras.Variable):
+    """A vector that a module keeps by itself."""
+
+    saved_only: bool  # whether it is a value that is never trained
+    compute_dtype: str
+
+    @classmethod
+    def of(cls, size: int, trained: bool, policy: Any) -> "Vector":
+        """Zeros, in the type of a policy."""
+        found: Vector = cls("zeros", shape=(size,), dtype=policy.variable_dtype, trainable=trained, name="vector")
+        found.saved_only, found.compute_dtype = not trained, policy.compute_dtype
+        return found
+
+
+# Leaf layers.
+
+
+def built(layer: Any, *shape: int | None) -> Any:
+    """A layer with its variables."""
+    layer.build(shape)
+    return layer
+
+
+def Linear(inputs: int, outputs: int, dtype: Any = None) -> keras.layers.Dense:  # noqa: N802
+    """x (..., inputs) -> (..., outputs)."""
+    return built(keras.layers.Dense(outputs, kernel_initializer="zeros", dtype=dtype), None, None, inputs)
+
+
+def Embedding(rows: int, width: int, dtype: Any = None) -> keras.layers.Embedding:  # noqa: N802
+    """ids (...) -> (..., width)."""
+    return built(keras.layers.Embedding(rows, width, embeddings_initializer="zeros", dtype=dtype), None, None)
+
+
+def LayerNorm(width: int, eps: float, dtype: Any = None) -> keras.layers.LayerNormalization:  # noqa: N802
+    """Over the last axis."""
+    return built(
+        keras.layers.LayerNormalization(epsilon=eps, gamma_initializer="zeros", dtype=dtype), None, None, width
+    )
+
+
+class OutputEmbedding(Module):
+    """A vocabulary projection of its own, for a head that is not tied: (V, W)."""
+
+    def __init__(self, width: int, vocab: int, dtype: Any = None) -> None:
+        super().__init__()
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        self.embeddings = keras.Variable(
+            "zeros", shape=(vocab, width), dtype=policy.variable_dtype, name="embeddings"
+        )
+
+
+def remade(layer: Any, dtype: str) -> Any:
+    """A leaf layer as this one, of another type; its values are zeros."""
+    if isinstance(layer, keras.layers.Dense):
+        return Linear(*layer.kernel.shape, dtype=dtype)
+    if isinstance(layer, keras.layers.LayerNormalization):
+        return LayerNorm(layer.gamma.shape[0], layer.epsilon, dtype=dtype)
+    if isinstance(layer, OutputEmbedding):
+        return OutputEmbedding(*reversed(layer.embeddings.shape), dtype=dtype)
+    return Embedding(*layer.embeddings.shape, dtype=dtype)
+
+
+def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The activation of a config's name. Raises ConfigError with the nearest known one."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(
+            f'activation "{name}" is not known{nearest(name, ACTIVATIONS)}; one of {", ".join(ACTIVATIONS)}.'
+        )
+    return ACTIVATIONS[name]
+
+
+def vector(size: int, trained: bool) -> Vector:
+    """A vector of zeros: a parameter, or a value that is not trained."""
+    return Vector.of(size, trained, keras.config.dtype_policy())
+
+
+def recomputed(block: Module, *inputs: Any) -> tf.Tensor:
+    """A block's output, its activations computed again in the backward pass (https://arxiv.org/abs/1604.06174)."""
+    redrawn = Redrawn()
+    dropping = (layer for layer in block._flatten_layers() if isinstance(layer, Dropout) and layer.rate)
+    first = next(dropping, None)
+    seed = tf.zeros((2,), tf.int32) if first is None else tf.bitcast(first.seed_generator.next(), tf.int32)
+
+    def output(seed: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
+        left = iter(tensors)
+        with redrawing(redrawn, seed):
+            return block(*(next(left) if tf.is_tensor(x) else x for x in inputs))[0]
+
+    found: tf.Tensor = tf.recompute_grad(output)(seed, *(x for x in inputs if tf.is_tensor(x)))
+    return found
+
+
+def children(module: Any) -> Iterator[tuple[str, Any]]:
+    """A module's own layers and vectors by the name that conjoin has for them; those of a list by number."""
+    for name, value in list(vars(module).items()):
+        if name.startswith("_"):
+            continue
+        known = ALIASES.get(name, name)
+        if isinstance(value, keras.layers.Layer | keras.Variable):
+            yield known, value
+        elif isinstance(value, list):
+            for i, one in enumerate(value):
+                if isinstance(one, keras.layers.Layer):
+                    yield f"{known}.{i}", one
+
+
+def named(module: Any, path: str = "") -> None:
+    """Names layers and variables after the attributes that hold them: encoder/layers/0/attention/q/kernel."""
+    for name, value in children(module):
+        if isinstance(value, Vector):
+            value._name, value._path = name, path + name
+        elif isinstance(value, Module):
+            value.name = name.replace(".", "_")
+            named(value, f"{path}{name.replace('.', '/')}/")
+        elif isinstance(value, keras.layers.Layer):
+            value.name = name
+            for one in value.variables:
+                one._path = f"{path}{name}/{one.name}"
+        else:
+            value._path = path + value.name
