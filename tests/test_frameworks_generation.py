@@ -111,7 +111,9 @@ def test_a_rule_changes_scores_as_in_pytorch(framework, settings, sampling):
             made = (
                 rules.warpers(ops, resolved)
                 if sampling
-                else rules.processors(ops, resolved, array(source.astype(np.int64 if one.name == "torch" else np.int32)))
+                else rules.processors(
+                    ops, resolved, array(source.astype(np.int64 if one.name == "torch" else np.int32))
+                )
             )
             now = array(scores.copy())
             for rule in made:
@@ -242,7 +244,9 @@ def test_a_changed_weight_or_token_changes_what_is_generated(peer, framework):
 @compiled_frameworks
 def test_the_longest_output_fills_every_position(peer, framework):
     pair = peer("bert", "gpt2")
-    expected, found = both(framework, pair, peers.source(pair, rows=2), max_new_tokens=peers.POSITIONS, eos_token_id=None)
+    expected, found = both(
+        framework, pair, peers.source(pair, rows=2), max_new_tokens=peers.POSITIONS, eos_token_id=None
+    )
     assert found == expected
     assert len(found[0]) == peers.POSITIONS + 1
 

@@ -60,7 +60,9 @@ def folder(pair: Peer, tmp_path: Path) -> Path:
 
 def neutral(text: str) -> str:
     """A sentence without what names a framework: classes, modules."""
-    return re.sub(r"\bconjoin\.(flax|tensorflow)\b", "conjoin.torch", re.sub(r"\b(TF|Flax)(?=EncoderDecoder)", "", text))
+    return re.sub(
+        r"\bconjoin\.(flax|tensorflow)\b", "conjoin.torch", re.sub(r"\b(TF|Flax)(?=EncoderDecoder)", "", text)
+    )
 
 
 def refusal(call, framework: Framework) -> tuple[type, str]:
@@ -262,9 +264,7 @@ def test_an_empty_or_missing_input(pair, framework):
     missing(called("decode", pair)())
     same_refusal(framework, InputError, "input_ids")(generate())
     same_refusal(framework, InputError, "(batch, tokens)")(call(input_ids=target[0], decoder_input_ids=target))
-    same_refusal(framework, InputError, "labels")(
-        call(input_ids=target, decoder_input_ids=target, return_logits=False)
-    )
+    same_refusal(framework, InputError, "labels")(call(input_ids=target, decoder_input_ids=target, return_logits=False))
 
 
 @compiled_frameworks
@@ -460,7 +460,11 @@ def test_a_missing_folder(tmp_path, framework):
         (lambda f: edit(f / "config.json", encoder__hidden_sizes=24), ConfigError, ('is "hidden_size"',)),
         (lambda f: edit(f / "config.json", encoder__hidden_act="gelo"), ConfigError, ("gelo",)),
         (lambda f: edit(f / "config.json", encoder__num_attention_heads=5), ConfigError, ("5 attention heads",)),
-        (lambda f: edit(f / "config.json", encoder__position_embedding_type="relative_key"), ConfigError, ("relative",)),
+        (
+            lambda f: edit(f / "config.json", encoder__position_embedding_type="relative_key"),
+            ConfigError,
+            ("relative",),
+        ),
         (lambda f: edit(f / "config.json", share="some"), ConfigError, ("some",)),
         (lambda f: edit(f / "config.json", encoder=None), ConfigError, ('"encoder"',)),
         (lambda f: edit(f / "generation_config.json", num_beens=4), ConfigError, ('is "num_beams"',)),

@@ -30,14 +30,14 @@ def generate(
     config = config.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
     ops = model.ops
     settings, call = resolved(model, input_ids, config, given)
-    rows = len(call.source)
+    rows = call.source.shape[0]
     settings, call = bucketed(ops, model, settings, call)
-    noise = ops.noise(given.get("seed"), len(call.source), settings.hypotheses)
+    noise = ops.noise(given.get("seed"), call.source.shape[0], settings.hypotheses)
     ids, scores, longest = ops.executed(decoded, model, settings, call, noise)
-    sequences = flattened(ids[:rows], longest)
+    sequences = flattened(ops, ids[:rows], longest)
     if not settings.as_dictionary:
         return sequences
-    scores = scores[:rows].reshape(-1) if scores is not None and settings.output_scores else None
+    scores = ops.merged(scores[:rows]) if scores is not None and settings.output_scores else None
     return GenerateOutput.of(sequences=sequences, sequences_scores=scores)
 
 
@@ -136,6 +136,6 @@ def collected(ops: Any, settings: Settings, states: list[State]) -> tuple[Array,
     return ops.take_rows(ids, order), ops.take_rows(scores, order), ops.longest(lengths)
 
 
-def flattened(ids: Array, longest: Any) -> Array:
+def flattened(ops: Any, ids: Array, longest: Any) -> Array:
     """(B, R, L) -> (B * R, the longest's length); all of L where that is not known yet, within a traced call."""
-    return ids[..., :longest].reshape(-1, longest) if isinstance(longest, int) else ids.reshape(-1, ids.shape[-1])
+    return ops.merged(ids[..., :longest] if isinstance(longest, int) else ids)

@@ -35,6 +35,7 @@ __all__ = [
     "log_softmax",
     "longest",
     "marked",
+    "merged",
     "number",
     "one_of",
     "own_slots",
@@ -160,6 +161,11 @@ def take_last(x: Array, index: Array) -> Array:
 def flat(x: Array) -> Array:
     """(B, K, V) -> (B, K * V)."""
     return x.reshape(x.shape[0], -1)
+
+
+def merged(x: Array) -> Array:
+    """(B, R, ...) -> (B * R, ...)."""
+    return x.reshape(-1, *x.shape[2:])
 
 
 def pick(x: Array, index: Array) -> Array:

@@ -34,6 +34,7 @@ __all__ = [
     "log_softmax",
     "longest",
     "marked",
+    "merged",
     "number",
     "one_of",
     "own_slots",
@@ -130,6 +131,11 @@ def take_last(x: Tensor, index: Tensor) -> Tensor:
 def flat(x: Tensor) -> Tensor:
     """(B, K, V) -> (B, K * V)."""
     return x.flatten(1)
+
+
+def merged(x: Tensor) -> Tensor:
+    """(B, R, ...) -> (B * R, ...)."""
+    return x.reshape(-1, *x.shape[2:])
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:
