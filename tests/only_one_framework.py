@@ -48,6 +48,15 @@ def is_there(name: str) -> bool:
         return False
 
 
+def why_not(module, name: str) -> str:
+    """What importing a name says."""
+    try:
+        getattr(module, name)
+    except ImportError as error:
+        return str(error)
+    return f"{name} is there"
+
+
 def array(framework: str, x):
     if framework == "torch":
         import torch
@@ -71,14 +80,9 @@ def check(framework: str, folder: Path, work: Path) -> dict[str, object]:
     strangers = ["transformers", *(name for names in others.values() for name in names)]
     assert not [name for name in strangers if is_there(name)]
     for other in others:
-        try:
-            getattr(conjoin, CLASSES[other])
-        except ImportError as error:
-            expected = f'is not installed; run: pip install "conjoin[{other}]".'
-            assert str(error).startswith(f"{CLASSES[other]} needs ")
-            assert str(error).endswith(expected), error
-        else:
-            raise AssertionError(f"{CLASSES[other]} is there")
+        refusal = why_not(conjoin, CLASSES[other])
+        assert refusal.startswith(f"{CLASSES[other]} needs ")
+        assert refusal.endswith(f'is not installed; run: pip install "conjoin[{other}]".')
 
     import numpy as np
 

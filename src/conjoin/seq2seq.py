@@ -82,7 +82,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         def source_mask(self, input_ids: Array | None, attention_mask: Array | None) -> Array | None:
             """(B, S) boolean: the mask given, or what is not padding, or None where all is seen."""
             if attention_mask is not None:
-                return attention_mask != 0
+                return nn.flags(attention_mask)
             if input_ids is None or self.config.pad_token_id is None:
                 return None
             return input_ids != self.config.pad_token_id
@@ -150,7 +150,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             mask = (nn.arange(width, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
             if attention_mask is None:
                 return mask
-            return mask & nn.padded(attention_mask != 0, 1, width, False)[:, None, None, :width]
+            return mask & nn.padded(nn.flags(attention_mask), 1, width, False)[:, None, None, :width]
 
         def step(
             self,
@@ -266,7 +266,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                     f"decoder: {batch} rows came and the source has {states.shape[0]}; as many were expected."
                 )
             check_mask(mask, tuple(states.shape[:2]), "encoder_attention_mask")
-            seen = None if mask is None else (mask != 0)[:, None, None, :]
+            seen = None if mask is None else nn.flags(mask)[:, None, None, :]
             return (states if cache is None else self.remember(states)), seen
 
         def extended(self, past: DecoderCache | None, batch: Any, length: Any, like: Array) -> DecoderCache:

@@ -22,6 +22,7 @@ __all__ = [
     "equal_anywhere",
     "false",
     "filled",
+    "flags",
     "flat",
     "full",
     "greatest",
@@ -224,6 +225,11 @@ def any_of(x: Array) -> Array:
     return x.any(1, keepdims=True)
 
 
+def flags(x: Array) -> Array:
+    """A mask of numbers or of booleans as booleans."""
+    return x != 0
+
+
 def false(like: Array) -> Array:
     """False, in like's shape."""
     return jnp.zeros(like.shape, bool)
@@ -287,7 +293,7 @@ def lineage(prompt: Array, mask: Array | None, count: int, slots: int) -> Array 
     if count == 1 and mask is None:
         return None
     batch, length = prompt.shape
-    seen = jnp.ones((batch, length), bool) if mask is None else mask != 0
+    seen = jnp.ones((batch, length), bool) if mask is None else flags(mask)
     return broadcast(padded(seen, 1, slots, 0)[:, None], (batch, count, slots))
 
 

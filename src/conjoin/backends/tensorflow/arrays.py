@@ -24,6 +24,7 @@ __all__ = [
     "equal_anywhere",
     "false",
     "filled",
+    "flags",
     "flat",
     "full",
     "greatest",
@@ -214,6 +215,11 @@ def any_of(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any(x, 1, keepdims=True)
 
 
+def flags(x: tf.Tensor) -> tf.Tensor:
+    """A mask of numbers or of booleans as booleans."""
+    return tf.cast(x, tf.bool)
+
+
 def false(like: tf.Tensor) -> tf.Tensor:
     """False, in like's shape."""
     return tf.zeros(like.shape, tf.bool)
@@ -280,7 +286,7 @@ def lineage(prompt: tf.Tensor, mask: tf.Tensor | None, count: int, slots: int) -
     if count == 1 and mask is None:
         return None
     batch, length = prompt.shape
-    seen = tf.ones((batch, length), tf.bool) if mask is None else mask != 0
+    seen = tf.ones((batch, length), tf.bool) if mask is None else flags(mask)
     return broadcast(padded(seen, 1, slots, False)[:, None], (batch, count, slots))
 
 

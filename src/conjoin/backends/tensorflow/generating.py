@@ -2,8 +2,8 @@
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "no_gradients", "noise", "run"]
+__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "run"]
 
 FIXED_SHAPES = True
 PROGRAMS: "weakref.WeakKeyDictionary[Any, dict[Any, Any]]" = weakref.WeakKeyDictionary()  # of each model, by settings
@@ -61,26 +61,19 @@ def noise(seed: Any, batch: int, count: int) -> Noise:
     return Noise(tf.constant(int(seed) % 2**63, tf.int64), True)
 
 
-@contextlib.contextmanager
-def no_gradients(model: Any) -> Iterator[Any]:
-    """Generation keeps nothing for a backward pass; it drops nothing out, not being called with training=True."""
-    with tf.init_scope() if tf.executing_eagerly() else contextlib.nullcontext():
-        yield model
-
-
 def executed(
     decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
 ) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
     arrays = {f.name: getattr(call, f.name) for f in fields(call)}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    lengths = {name: tf.constant(getattr(settings, name), tf.int32) for name in LENGTHS}
-    fixed = replace(settings, **dict.fromkeys(LENGTHS, 0))
+    lengths = {name: tf.constant(length, tf.int32) for name, length in settings.lengths().items()}
+    fixed = settings.with_lengths(dict.fromkeys(LENGTHS, 0))
     key = (decoded, fixed, noise.alike, tuple(id(variable) for variable in model.variables))
     programs = PROGRAMS.setdefault(model, {})
     if key not in programs:
         programs[key] = program(decoded, weakref.ref(model), fixed, noise.alike)
-    with no_gradients(model):
+    with tf.init_scope() if tf.executing_eagerly() else contextlib.nullcontext():  # where no tape records
         ids, scores, longest = programs[key](arrays, lengths, noise.key)
     return ids, scores, None if is_traced(ids) else int(longest)
 
@@ -91,7 +84,7 @@ def program(decoded: Callable[..., Any], model: Any, fixed: Settings, alike: boo
 
     @tf.function(jit_compile=True, autograph=False)
     def run(arrays: dict[str, tf.Tensor], lengths: dict[str, tf.Tensor], key: tf.Tensor) -> Any:
-        return decoded(ops, model(), replace(fixed, **lengths), Call(**arrays), Noise(key, alike))
+        return decoded(ops, model(), fixed.with_lengths(lengths), Call(**arrays), Noise(key, alike))
 
     return run
 
@@ -101,6 +94,11 @@ def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any)
     from conjoin.backends import tensorflow as ops
 
     return compiled_run(ops, choose, advance, state)
+
+
+def on_host(call: Call) -> Call:
+    """The arrays of a call as they are: TensorFlow pads them without a compiler."""
+    return call
 
 
 def all_true(x: tf.Tensor) -> tf.Tensor:

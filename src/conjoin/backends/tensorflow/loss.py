@@ -36,7 +36,7 @@ def size(x: tf.Tensor, axis: int) -> Any:
 
 
 def given(**arrays: Any) -> list[tf.Tensor | None]:
-    """What a call was given, as tensors; whole numbers as int32. Raises InputError for another framework's tensors."""
+    """What a call was given, as tensors; whole numbers and masks as int32. Raises InputError for another framework's tensors."""
     return [None if x is None else as_array(name, x) for name, x in arrays.items()]
 
 
@@ -52,7 +52,7 @@ def as_array(name: str, x: Any) -> tf.Tensor:
     else:
         values = np.asarray(x)
         found = tf.constant(values, tf.float32 if values.dtype == np.float64 else None)
-    return found if found.dtype.is_bool or found.dtype.is_floating else tf.cast(found, tf.int32)
+    return found if found.dtype.is_floating else tf.cast(found, tf.int32)
 
 
 def check_range(ids: tf.Tensor, vocab: int, side: str) -> None:

@@ -19,14 +19,18 @@ __all__ = [
     "Placement",
     "best_device",
     "blank",
+    "chosen_device",
     "copied",
     "detached",
     "dtype_name",
     "evaluating",
     "joined_rows",
     "materialise",
+    "moved",
     "named_arrays",
+    "named_gradients",
     "normal",
+    "on_device",
     "parameter_count",
     "place",
     "placement",
@@ -62,7 +66,10 @@ def placement(dtype: Any = None, device: Any = None) -> Placement:
     """From a type's name and a device ("cpu", "gpu:0", "/GPU:0"). Raises InputError for what is neither."""
     found = None
     if dtype is not None and dtype != "auto":
-        name = dtype if isinstance(dtype, str) else tf.as_dtype(dtype).name
+        try:
+            name = dtype if isinstance(dtype, str) else tf.as_dtype(dtype).name
+        except TypeError:
+            name = ""
         found = name.removeprefix("tf.")
         if found not in FLOATS:
             raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16" or "float64" was expected.')
@@ -166,21 +173,19 @@ def is_mixed(model: Any, name: str) -> bool:
 
 
 def retype(model: Any, name: str, kind: str) -> None:
-    """Makes the layer of a parameter anew, in another type, with its values."""
-    *path, last = name.split(".")
-    *outer, attribute = path
-    owner = holder(model, path)
-    old = getattr(owner, last, None)
-    if isinstance(old, Vector):
-        new = Vector.of(old.shape[0], not old.saved_only, keras.dtype_policies.get(kind))
-        new.assign(tf.cast(old.value, kind))
-        new.trainable = old.trainable
-        exchange(owner, last, new)
+    """Makes the layer of a parameter anew, in another type, with its values; wherever the model has it."""
+    owner = dict(owners(model)).get(name) or dict(owners(model))[name.rpartition(".")[0]]
+    if isinstance(owner, Vector):
+        new = Vector.of(owner.shape[0], not owner.saved_only, keras.dtype_policies.get(kind))
+        before, after = [owner], [new]
     else:
         new = remade(owner, kind)
-        for was, now in zip(owner.variables, new.variables, strict=True):
-            now.assign(tf.cast(was.value, kind))
-            now.trainable = was.trainable
+        before, after = owner.variables, new.variables
+    for was, now in zip(before, after, strict=True):
+        now.assign(tf.cast(was.value, kind))
+        now.trainable = was.trainable
+    for path in [path for path, one in owners(model) if one is owner]:
+        *outer, attribute = path.split(".")
         exchange(holder(model, outer), attribute, new)
     named(model)
 
@@ -279,3 +284,40 @@ def save_file(tensors: dict[str, NpArray], path: Any, metadata: dict[str, str]) 
 
     assert ml_dtypes  # which teaches NumPy bfloat16
     save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, metadata=metadata)
+
+
+def chosen_device(device: Any) -> str | None:
+    """Where a pipeline runs: TensorFlow's own default for None, 0 and "auto"; -1 is the CPU, other numbers count GPUs."""
+    if device in (None, 0, "auto"):
+        return None
+    if isinstance(device, int):
+        return found_device("cpu" if device == -1 else f"gpu:{device}")
+    return found_device(device)
+
+
+def moved(model: Any, device: Any, dtype: Any) -> None:
+    """Moves a model where `device` and `dtype` say; what is None stays."""
+    where = placement(dtype, chosen_device(device))
+    with tf.device(where.device):
+        for name in variables(model):
+            kind = where.dtype or str(leaf(model, name)[0].dtype)
+            if where.device is not None or kind != leaf(model, name)[0].dtype:
+                retype(model, name, kind)
+    evaluating(model)
+
+
+def on_device(array: NpArray, model: Any) -> NpArray:
+    """An array as it is: TensorFlow takes it where the parameters are."""
+    return array
+
+
+def named_gradients(model: Any, gradients: Iterable[Any]) -> dict[str, NpArray]:
+    """Gradients of `model.trainable_variables` by conjoin's names, in PyTorch's layout; zeros where there is none."""
+    found = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
+    named_: dict[str, NpArray] = {}
+    for name, variable in variables(model).items():
+        if id(variable) in found:
+            gradient = found[id(variable)]
+            values = np.zeros(variable.shape, np.float32) if gradient is None else tf.convert_to_tensor(gradient).numpy()
+            named_[name] = values.T if leaf(model, name)[1] else values
+    return named_

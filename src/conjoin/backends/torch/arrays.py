@@ -20,6 +20,7 @@ __all__ = [
     "equal_anywhere",
     "false",
     "filled",
+    "flags",
     "flat",
     "full",
     "greatest",
@@ -203,6 +204,11 @@ def any_of(x: Tensor) -> Tensor:
     return x.any(1, keepdim=True)
 
 
+def flags(x: Tensor) -> Tensor:
+    """A mask of numbers or of booleans as booleans."""
+    return x != 0
+
+
 def false(like: Tensor) -> Tensor:
     """False, in like's shape."""
     return torch.zeros_like(like, dtype=torch.bool)
@@ -274,7 +280,7 @@ def lineage(prompt: Tensor, mask: Tensor | None, count: int, slots: int) -> Tens
         return None
     batch, length = prompt.shape
     past = torch.zeros(batch, count, slots, dtype=torch.bool, device=prompt.device)
-    past[:, :, :length] = True if mask is None else (mask != 0)[:, None]
+    past[:, :, :length] = True if mask is None else flags(mask)[:, None]
     return past
 
 
