@@ -691,6 +691,24 @@ def test_an_array_of_another_framework_is_named(pair, ours, came):
                 call()
 
 
+def test_generate_in_a_tf_function_of_unknown_shapes_says_what_to_pad_to(pair):
+    import tensorflow as tf
+
+    model = loaded("tensorflow", pair.folder)
+    for shape in ([None, None], [2, None], [None, 4]):
+        written = tf.function(
+            lambda ids: model.generate(ids, max_new_tokens=3), input_signature=[tf.TensorSpec(shape, tf.int64)]
+        )
+        said = re.escape(str(tuple(shape)))
+        with pytest.raises(InputError, match=rf"^generate\(\) .*tf\.function.*{said}; pad to one length"):
+            written(tf.fill([2, 4], tf.constant(7, tf.int64)))
+    whole = tf.function(
+        lambda ids: model.generate(ids, max_new_tokens=3), input_signature=[tf.TensorSpec([2, 4], tf.int64)]
+    )
+    ids = tf.fill([2, 4], tf.constant(7, tf.int64))
+    assert whole(ids).numpy().tolist() == pair.ours.generate(torch.full((2, 4), 7), max_new_tokens=3).tolist()
+
+
 # Saving.
 
 

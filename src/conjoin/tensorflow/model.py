@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import keras
+import optree
 import tensorflow as tf
 
 from conjoin.backends import tensorflow as backend
@@ -14,7 +15,7 @@ from conjoin.composite import EncoderDecoderConfig
 from conjoin.errors import ConjoinError, refuse_unknown
 from conjoin.initial import blank
 from conjoin.model import JoinedModel
-from conjoin.outputs import Seq2SeqLMOutput
+from conjoin.outputs import ModelOutput
 from conjoin.tensorflow.native import BaseEncoderDecoder
 from conjoin.tensorflow.parts import Decoder, Encoder, as_it_is
 
@@ -23,7 +24,21 @@ __all__ = ["TFEncoderDecoderModel"]
 FORWARD = inspect.signature(BaseEncoderDecoder.forward)
 ARGUMENTS = [name for name in FORWARD.parameters if name != "self"]
 ARRAYS = [name for name in ARGUMENTS if name.endswith(("_ids", "_mask", "_embeds", "labels"))]
+OUTPUTS = ModelOutput.__subclasses__()
 ONLY_LOSS: contextvars.ContextVar[bool] = contextvars.ContextVar("ONLY_LOSS", default=False)
+
+for _class in OUTPUTS:  # so that Keras sees the tensors in them: in models made of models, and in `predict`
+    optree.register_pytree_node(
+        _class,
+        lambda output: (tuple(output.values()), tuple(output), tuple(output)),
+        lambda names, values, cls=_class: cls(zip(names, values, strict=True)),
+        namespace="keras",
+    )
+
+
+def checked(name: str, x: Any) -> Any:
+    """An array as TensorFlow's; a symbol of Keras as it is."""
+    return x if isinstance(x, keras.KerasTensor) else backend.as_array(name, x)
 
 
 @keras.saving.register_keras_serializable("conjoin")
@@ -62,23 +77,23 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
         asked = dict(FORWARD.bind(self, *args, **given).arguments)
         del asked["self"]
         for name in ARRAYS:  # before Keras, which would take another framework's tensors for NumPy's
-            if asked.get(name) is not None and not isinstance(asked[name], keras.KerasTensor):
-                asked[name] = backend.as_array(name, asked[name])
-        found = keras.Model.__call__(self, **asked, training=training)
-        return Seq2SeqLMOutput(found) if isinstance(found, dict) else found
+            if asked.get(name) is not None:
+                asked[name] = checked(name, asked[name])
+        if isinstance(outputs := asked.get("encoder_outputs"), tuple) and outputs:
+            asked["encoder_outputs"] = checked("encoder_outputs", outputs[0]), *outputs[1:]
+        return keras.Model.__call__(self, **asked, training=training)
 
     def call(self, *, training: bool | None = None, **given: Any) -> Any:
-        """What Keras's own call comes to: the outputs as a plain dictionary, which Keras knows."""
+        """What Keras's own call comes to."""
         if ONLY_LOSS.get():
             given["return_logits"] = False
         if given.get("use_cache") is None and not tf.executing_eagerly():
             given["use_cache"] = False
         try:
-            found = self.forward(**given)
+            return self.forward(**given)
         except ConjoinError as error:
             error._keras_call_info_injected = True  # type: ignore[attr-defined]  # so that Keras adds no arguments to it
             raise
-        return dict(found) if isinstance(found, dict) else found
 
     call.__signature__ = FORWARD.replace(  # type: ignore[attr-defined]
         parameters=[

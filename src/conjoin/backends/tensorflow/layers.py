@@ -54,7 +54,7 @@ class Module(keras.layers.Layer):
     @property
     def output(self) -> Any:
         """A stack's output embedding. Keras has this name for something else, and saves nothing that stands under it."""
-        return self.output_embedding
+        return self.output_embedding if "output_embedding" in vars(self) else super().output
 
     @output.setter
     def output(self, layer: Any) -> None:
@@ -153,9 +153,7 @@ class OutputEmbedding(Module):
     def __init__(self, width: int, vocab: int, dtype: Any = None) -> None:
         super().__init__()
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        self.embeddings = keras.Variable(
-            "zeros", shape=(vocab, width), dtype=policy.variable_dtype, name="embeddings"
-        )
+        self.embeddings = keras.Variable("zeros", shape=(vocab, width), dtype=policy.variable_dtype, name="embeddings")
 
 
 def remade(layer: Any, dtype: str) -> Any:
@@ -188,14 +186,17 @@ def recomputed(block: Module, *inputs: Any) -> tf.Tensor:
     redrawn = Redrawn()
     dropping = (layer for layer in block._flatten_layers() if isinstance(layer, Dropout) and layer.rate)
     first = next(dropping, None)
-    seed = tf.zeros((2,), tf.int32) if first is None else tf.bitcast(first.seed_generator.next(), tf.int32)
+    seed = None if first is None else first.seed_generator.next()
+    varying = [i for i, x in enumerate(inputs) if tf.is_tensor(x) and x.dtype.is_floating]
 
-    def output(seed: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
-        left = iter(tensors)
+    def output(*tensors: tf.Tensor) -> tf.Tensor:
+        given = list(inputs)
+        for i, tensor in zip(varying, tensors, strict=True):
+            given[i] = tensor
         with redrawing(redrawn, seed):
-            return block(*(next(left) if tf.is_tensor(x) else x for x in inputs))[0]
+            return block(*given)[0]
 
-    found: tf.Tensor = tf.recompute_grad(output)(seed, *(x for x in inputs if tf.is_tensor(x)))
+    found: tf.Tensor = tf.recompute_grad(output)(*(inputs[i] for i in varying))
     return found
 
 

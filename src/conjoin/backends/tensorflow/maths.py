@@ -1,11 +1,12 @@
 """The maths of a stack in TensorFlow: heads, attention, the cache, the vocabulary projection."""
 
+import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from conjoin.backends.tensorflow.loss import size
+from conjoin.backends.tensorflow.loss import is_traced, size
 
 __all__ = [
     "attention",
@@ -20,6 +21,8 @@ __all__ = [
     "window",
     "write",
 ]
+
+FEW = 64  # rows of hidden states that a step of decoding has
 
 
 def split_heads(x: tf.Tensor, heads: int) -> tf.Tensor:
@@ -54,10 +57,16 @@ def unembed(table: Any, x: tf.Tensor, bias: Any) -> tf.Tensor:
     """Hidden states (..., W) -> logits (..., V)."""
     weight = tf.cast(table.embeddings.value, x.dtype)
     lead = [size(x, axis) for axis in range(len(x.shape) - 1)]
-    logits = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), weight, transpose_b=True)
-    if bias is not None:
-        logits += tf.cast(bias.value, logits.dtype)
-    return tf.reshape(logits, (*lead, weight.shape[0]))
+    shift = None if bias is None else tf.cast(bias.value, x.dtype)
+    flat = tf.reshape(x, (-1, x.shape[-1]))
+    if is_traced(x) and None not in x.shape and 1 < math.prod(lead) <= FEW:
+        # A step of decoding: XLA is up to a third faster with the table first. What stands between product and
+        # transpose changes nothing, and keeps XLA from turning the product back.
+        logits = tf.matmul(weight, flat, transpose_b=True)
+        logits = tf.maximum(logits, logits.dtype.min) if shift is None else logits + shift[:, None]
+        return tf.reshape(tf.transpose(logits), (*lead, weight.shape[0]))
+    logits = tf.matmul(flat, weight, transpose_b=True)
+    return tf.reshape(logits if shift is None else logits + shift, (*lead, weight.shape[0]))
 
 
 def scaled(x: tf.Tensor, scale: float) -> tf.Tensor:

@@ -80,13 +80,12 @@ def found_device(device: Any) -> str | None:
     """A device of TensorFlow by its name."""
     if device is None:
         return None
-    kind, _, index = str(device).strip("/").removeprefix("device:").partition(":")
-    kind = "GPU" if kind.lower() == "cuda" else kind.upper()
-    name = f"/device:{kind}:{index or 0}"
-    there = [one.name for one in tf.config.list_logical_devices()]
+    kind, _, index = str(device).lower().strip("/").removeprefix("device:").partition(":")
+    name = f"{'gpu' if kind == 'cuda' else kind}:{index or 0}"
+    there = [one.name.lower().removeprefix("/device:") for one in tf.config.list_logical_devices()]
     if name not in there:
         raise InputError(f'device is "{device}", and TensorFlow has no such one here; it has {", ".join(there)}.')
-    return name
+    return f"/device:{name.upper()}"
 
 
 def blank(make: Callable[[], Any], where: Placement) -> Any:
@@ -318,6 +317,8 @@ def named_gradients(model: Any, gradients: Iterable[Any]) -> dict[str, NpArray]:
     for name, variable in variables(model).items():
         if id(variable) in found:
             gradient = found[id(variable)]
-            values = np.zeros(variable.shape, np.float32) if gradient is None else tf.convert_to_tensor(gradient).numpy()
+            values = (
+                np.zeros(variable.shape, np.float32) if gradient is None else tf.convert_to_tensor(gradient).numpy()
+            )
             named_[name] = values.T if leaf(model, name)[1] else values
     return named_
