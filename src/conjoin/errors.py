@@ -16,6 +16,8 @@ class ConjoinError(ValueError):
     └── DataError         training or test data that cannot be used
     """
 
+    ag_pass_through = True  # TensorFlow's AutoGraph then leaves it as it is, within a tf.function
+
 
 class ConfigError(ConjoinError):
     """A config.json, a field of a config, or an argument has a value that cannot be."""

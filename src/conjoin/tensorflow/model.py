@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import keras
@@ -27,13 +28,19 @@ ARRAYS = [name for name in ARGUMENTS if name.endswith(("_ids", "_mask", "_embeds
 OUTPUTS = ModelOutput.__subclasses__()
 ONLY_LOSS: contextvars.ContextVar[bool] = contextvars.ContextVar("ONLY_LOSS", default=False)
 
+
+def parted(output: Any) -> tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]:
+    """An output's values, and their names as what it is made of and as paths."""
+    return tuple(output.values()), tuple(output), tuple(output)
+
+
+def whole(kind: type[ModelOutput], names: Any, values: Any) -> ModelOutput:
+    """An output of its names and values."""
+    return kind(zip(names, values, strict=True))
+
+
 for _class in OUTPUTS:  # so that Keras sees the tensors in them: in models made of models, and in `predict`
-    optree.register_pytree_node(
-        _class,
-        lambda output: (tuple(output.values()), tuple(output), tuple(output)),
-        lambda names, values, cls=_class: cls(zip(names, values, strict=True)),
-        namespace="keras",
-    )
+    optree.register_pytree_node(_class, parted, partial(whole, _class), namespace="keras")
 
 
 def checked(name: str, x: Any) -> Any:
@@ -68,8 +75,9 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
         self.assemble(config, encoder, decoder)
         backend.named(self)
 
-    @as_it_is
+    @as_it_is  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, training: bool | None = None, **given: Any) -> Any:
+        """The outputs of one pass, as the PyTorch class's."""
         if args and isinstance(args[0], Mapping):
             args, given = args[1:], {**args[0], **given}
         if not set(ARGUMENTS).issuperset(given):

@@ -16,9 +16,9 @@ import tensorflow  # noqa: F401 - named first where it is not installed
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-import keras  # noqa: E402
+import keras
 
-from conjoin.errors import ConfigError  # noqa: E402
+from conjoin.errors import ConfigError
 
 if keras.backend.backend() != "tensorflow":
     raise ConfigError(
@@ -26,9 +26,9 @@ if keras.backend.backend() != "tensorflow":
         f"Python imports keras."
     )
 
-from conjoin.backends.tensorflow.arrays import *  # noqa: E402, F403
-from conjoin.backends.tensorflow.generating import *  # noqa: E402, F403
-from conjoin.backends.tensorflow.layers import *  # noqa: E402, F403
-from conjoin.backends.tensorflow.loss import *  # noqa: E402, F403
-from conjoin.backends.tensorflow.maths import *  # noqa: E402, F403
-from conjoin.backends.tensorflow.store import *  # noqa: E402, F403
+from conjoin.backends.tensorflow.arrays import *  # noqa: F403
+from conjoin.backends.tensorflow.generating import *  # noqa: F403
+from conjoin.backends.tensorflow.layers import *  # noqa: F403
+from conjoin.backends.tensorflow.loss import *  # noqa: F403
+from conjoin.backends.tensorflow.maths import *  # noqa: F403
+from conjoin.backends.tensorflow.store import *  # noqa: F403

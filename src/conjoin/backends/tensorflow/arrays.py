@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+import tensorflow as tf
 from conjoin.backends.tensorflow.loss import is_traced
 from conjoin.errors import InputError
 

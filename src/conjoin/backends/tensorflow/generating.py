@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+import tensorflow as tf
 from conjoin.backends.tensorflow.loss import is_traced
 from conjoin.decoding.call import Call
 from conjoin.decoding.compiled import run as compiled_run
@@ -82,7 +82,7 @@ def program(decoded: Callable[..., Any], model: Any, fixed: Settings, alike: boo
     """Source, prompt and the whole loop, as one program of XLA; one trace for each shape."""
     from conjoin.backends import tensorflow as ops
 
-    @tf.function(jit_compile=True, autograph=False)
+    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def run(arrays: dict[str, tf.Tensor], lengths: dict[str, tf.Tensor], key: tf.Tensor) -> Any:
         return decoded(ops, model(), fixed.with_lengths(lengths), Call(**arrays), Noise(key, alike))
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+import tensorflow as tf
 from conjoin.errors import ConfigError, nearest
 
 __all__ = [
@@ -47,8 +47,9 @@ class Module(keras.layers.Layer):
         super().__init__()
         self.built = True  # each layer within is built as it is made
 
-    @tf.autograph.experimental.do_not_convert
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """What `forward` makes."""
         return self.forward(*args, **options)
 
     @property
@@ -93,6 +94,7 @@ class Dropout(keras.layers.Dropout):
     """Active where the model is called with training=True, as in `fit`."""
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
+        """As Keras's, and nothing at all at a rate of zero."""
         return super().__call__(inputs, **options) if self.rate else inputs
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -159,12 +161,12 @@ class OutputEmbedding(Module):
 def remade(layer: Any, dtype: str) -> Any:
     """A leaf layer as this one, of another type; its values are zeros."""
     if isinstance(layer, keras.layers.Dense):
-        return Linear(*layer.kernel.shape, dtype=dtype)
+        inputs, outputs = layer.kernel.shape
+        return Linear(inputs, outputs, dtype)
     if isinstance(layer, keras.layers.LayerNormalization):
-        return LayerNorm(layer.gamma.shape[0], layer.epsilon, dtype=dtype)
-    if isinstance(layer, OutputEmbedding):
-        return OutputEmbedding(*reversed(layer.embeddings.shape), dtype=dtype)
-    return Embedding(*layer.embeddings.shape, dtype=dtype)
+        return LayerNorm(layer.gamma.shape[0], layer.epsilon, dtype)
+    rows, width = layer.embeddings.shape
+    return OutputEmbedding(width, rows, dtype) if isinstance(layer, OutputEmbedding) else Embedding(rows, width, dtype)
 
 
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:

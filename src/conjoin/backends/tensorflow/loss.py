@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+import tensorflow as tf
 from conjoin.errors import InputError
 from conjoin.inputs import foreign
 

@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+import tensorflow as tf
 from conjoin.backends.tensorflow.loss import is_traced, size
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import keras
 import ml_dtypes
 import numpy as np
-import tensorflow as tf
 
+import tensorflow as tf
 from conjoin.backends.tensorflow.layers import Module, OutputEmbedding, Vector, children, named, remade
 from conjoin.errors import InputError
 
@@ -255,7 +255,8 @@ def set_trained(model: Any, names: Iterable[str], on: bool) -> None:
 
 def normal(like: NpArray, std: float) -> NpArray:
     """Fresh values from a normal, in like's shape and type, of TensorFlow's global random state."""
-    return tf.random.normal(like.shape, stddev=std).numpy().astype(like.dtype)
+    fresh: NpArray = tf.random.normal(like.shape, stddev=std).numpy().astype(like.dtype)
+    return fresh
 
 
 def detached(x: NpArray) -> NpArray:
