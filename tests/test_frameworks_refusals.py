@@ -687,7 +687,7 @@ def test_an_array_of_another_framework_is_named(pair, ours, came):
     }
     for name, refused in calls.items():
         for call in refused:
-            with pytest.raises(InputError, match=rf"^{name} is {CALLED[came]} .* was expected.*np\.asarray"):
+            with pytest.raises(InputError, match=rf"^{name} is {CALLED[came]}; .* was expected: .*np\.asarray"):
                 call()
 
 

@@ -93,7 +93,7 @@ def test_a_class_works_in_an_environment_with_only_its_extra(tmp_path, framework
     executable = tmp_path / "env" / "bin" / "python"
     extra = f".[{framework}]"
     command = [executable, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", extra]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     done = python(SCRIPT, framework, FOLDER, executable=executable)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -9,16 +9,18 @@ FRAMEWORKS = {
     "jaxlib": "a JAX array",
     "jax": "a JAX array",
     "tensorflow": "a TensorFlow tensor",
+    "keras": "a Keras tensor",
+    "numpy": "a NumPy array",
 }
-FRAMEWORKS |= {"keras": "a Keras tensor", "numpy": "a NumPy array"}
 
 
 def foreign(name: str, came: Any, expected: str) -> str:
-    """The sentence for an array of another framework, which is named."""
+    """The sentence for an array of another framework, which is named, or for what is no array at all."""
     kind = type(came)
-    what = FRAMEWORKS.get(kind.__module__.split(".")[0], f"a {kind.__name__}")
-    hint = "" if what.startswith("a ") and what not in FRAMEWORKS.values() else "; convert it with np.asarray(...)"
-    return f"{name} is {what} ({kind.__module__.split('.')[0]}.{kind.__name__}); {expected} was expected{hint}."
+    root = kind.__module__.partition(".")[0]
+    if root not in FRAMEWORKS:
+        return f"{name} is a {kind.__name__}; {expected} was expected."
+    return f"{name} is {FRAMEWORKS[root]}; {expected} was expected: make one of np.asarray({name})."
 
 
 def bucket(length: int, limit: int | None = None, least: int = 16) -> int:
