@@ -5,7 +5,9 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+import gc
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def seeded() -> None:
     """The same random numbers for every test, whichever ran before."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_given_back() -> Iterator[None]:
+    """Frees what JAX and TensorFlow compiled for a module's tests, which are gigabytes over the whole run."""
+    yield
+    if "test_frameworks" in sys.modules:
+        sys.modules["test_frameworks"].models.clear()
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

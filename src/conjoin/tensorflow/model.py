@@ -4,7 +4,6 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, ClassVar, Self
 
 import keras
@@ -25,7 +24,6 @@ __all__ = ["TFEncoderDecoderModel"]
 FORWARD = inspect.signature(BaseEncoderDecoder.forward)
 ARGUMENTS = [name for name in FORWARD.parameters if name != "self"]
 ARRAYS = [name for name in ARGUMENTS if name.endswith(("_ids", "_mask", "_embeds", "labels"))]
-OUTPUTS = ModelOutput.__subclasses__()
 ONLY_LOSS: contextvars.ContextVar[bool] = contextvars.ContextVar("ONLY_LOSS", default=False)
 
 
@@ -39,8 +37,18 @@ def whole(kind: type[ModelOutput], names: Any, values: Any) -> ModelOutput:
     return kind(zip(names, values, strict=True))
 
 
-for _class in OUTPUTS:  # so that Keras sees the tensors in them: in models made of models, and in `predict`
-    optree.register_pytree_node(_class, parted, partial(whole, _class), namespace="keras")
+def known_to_keras(kind: type[ModelOutput]) -> None:
+    """Lets Keras see the tensors in an output: for models made of models, and for `predict`."""
+    optree.register_pytree_node(
+        kind,
+        lambda output: (tuple(output.values()), tuple(output), tuple(output)),  # type: ignore[attr-defined, call-overload]
+        lambda names, values: kind(zip(names, values, strict=True)),  # type: ignore[call-overload]
+        namespace="keras",
+    )
+
+
+for _kind in ModelOutput.__subclasses__():
+    known_to_keras(_kind)
 
 
 def checked(name: str, x: Any) -> Any:

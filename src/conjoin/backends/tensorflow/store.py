@@ -314,12 +314,12 @@ def on_device(array: NpArray, model: Any) -> NpArray:
 def named_gradients(model: Any, gradients: Iterable[Any]) -> dict[str, NpArray]:
     """Gradients of `model.trainable_variables` by conjoin's names, in PyTorch's layout; zeros where there is none."""
     found = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
-    named_: dict[str, NpArray] = {}
+    by_name: dict[str, NpArray] = {}
     for name, variable in variables(model).items():
         if id(variable) in found:
             gradient = found[id(variable)]
             values = (
                 np.zeros(variable.shape, np.float32) if gradient is None else tf.convert_to_tensor(gradient).numpy()
             )
-            named_[name] = values.T if leaf(model, name)[1] else values
-    return named_
+            by_name[name] = values.T if leaf(model, name)[1] else values
+    return by_name
