@@ -56,13 +56,20 @@ def tensorflow_losses(folder: str, batch: dict[str, np.ndarray]) -> dict[str, An
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     import keras
 
-    from conjoin import TFEncoderDecoderModel
+    from conjoin import EncoderDecoderConfig, TFEncoderDecoderModel
 
+    config = EncoderDecoderConfig.from_pretrained(folder)
+    for part, names in (
+        (config.encoder, ("hidden_dropout_prob", "attention_probs_dropout_prob")),
+        (config.decoder, ("resid_pdrop", "embd_pdrop", "attn_pdrop")),
+    ):
+        for name in names:  # each replica would draw its own
+            setattr(part, name, 0.0)
     found: dict[str, Any] = {"devices": len(tf.config.list_logical_devices("CPU"))}
     for name, devices in (("one", ["CPU:0"]), ("copies", ["CPU:0", "CPU:1"])):
         strategy = tf.distribute.MirroredStrategy(devices)
         with strategy.scope():
-            model = TFEncoderDecoderModel.from_pretrained(folder)
+            model = TFEncoderDecoderModel.from_pretrained(folder, config=config)
             model.compile(optimizer=keras.optimizers.AdamW(1e-2))
         rows = tf.data.Dataset.from_tensor_slices(batch).batch(len(batch["labels"])).repeat(STEPS)
         history = model.fit(rows, steps_per_epoch=1, epochs=STEPS, verbose=0, shuffle=False)

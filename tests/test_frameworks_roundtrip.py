@@ -383,8 +383,9 @@ def test_a_model_of_a_config_starts_at_random_as_the_config_says(framework):
             residual = name.startswith("decoder.") and name.endswith(
                 ("attention.o.weight", "cross.o.weight", "down.weight")
             )
-            assert x.std() == pytest.approx(side / (2 if residual else 1), rel=0.15), name
-            assert abs(x.mean()) < 0.2 * side, name
+            few = x.size < 500  # of which a deviation says little
+            assert x.std() == pytest.approx(side / (2 if residual else 1), rel=0.5 if few else 0.15), name
+            assert abs(x.mean()) < (0.7 if few else 0.2) * side, name
     assert model.new_parameters == PROJECTION
     again = framework.model_class(config=config)
     assert not np.array_equal(
