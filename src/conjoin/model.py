@@ -134,7 +134,7 @@ class JoinedModel:
         encoder_options, decoder_options, generation = split_options(options)
         if cross_attention_init == "zero_gate":
             decoder_options["cross_attention_gate"] = True
-        where = cls.ops.placement(dtype, device)
+        where = cls.ops.placement(dtype, cls.ops.best_device() if device == "auto" else device)
         encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, cls.encoder_class)
         decoder = open_side("decoder", decoder_pretrained_model_name_or_path, decoder_options, cls.decoder_class)
         config = EncoderDecoderConfig(

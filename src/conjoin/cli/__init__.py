@@ -85,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     threads_that_yield()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's errors, not what it has to say of itself
     try:
         code = typer.main.get_command(app).main(given, prog_name="conjoin", standalone_mode=False)
         sys.stdout.flush()

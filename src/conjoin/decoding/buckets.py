@@ -30,7 +30,8 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
         source=bucket(source, limit),
         prompt=prompt if prompt == 1 else bucket(prompt, decoder.max_length, least=4),
     )
-    room = max(bucket(settings.max_length, decoder.max_length + 1), shape.prompt + 1)
+    new = settings.max_length - prompt
+    room = shape.prompt + bucket(new, decoder.max_length + 1 - prompt)
     return replace(settings, room=room), shape.of(call, model.encoder.config.pad_token_id or 0)
 
 
