@@ -266,7 +266,7 @@ def test_ready_parts_join_by_value_or_by_name(peer, framework):
     assert copied.encoder is not model.encoder
     for one in (joined, copied):
         assert near(logits(TORCH, pair.ours, pair), logits(framework, one, pair))
-    model.ops.write_rows(copied, "encoder.layers.0.ffn.up.weight", lambda old: old * 0)
+    model.ops.rewrite(copied, "encoder.layers.0.ffn.up.weight", lambda old: old * 0)
     assert framework.named(model)["encoder.layers.0.ffn.up.weight"].any()
     assert not framework.named(copied)["encoder.layers.0.ffn.up.weight"].any()
 
@@ -354,7 +354,7 @@ def test_new_cross_attention_is_named_and_born_as_asked(peer, tmp_path, framewor
         alone = plain(input_ids=peers.target(pair)).logits.numpy()
     assert near(alone, logits(framework, gated, pair))
     assert not near(alone, logits(framework, random, pair), 1e-2)
-    gated.ops.write_rows(gated, "decoder.layers.0.gate", lambda old: old * 0 + 0.5)
+    gated.ops.rewrite(gated, "decoder.layers.0.gate", lambda old: old * 0 + 0.5)
     gated.save_pretrained(tmp_path / "gated")
     assert near(logits(TORCH, TORCH.load(tmp_path / "gated"), pair), logits(framework, gated, pair))
     same(framework.named(gated), framework.named(framework.load(tmp_path / "gated")))
@@ -433,7 +433,7 @@ def test_what_is_shared_is_stored_once_counted_once_and_comes_back_shared(tmp_pa
     again.save_pretrained(tmp_path / "again")
     same(names, tensors(tmp_path / "again"))
     for name in ("embed.token.weight", *(["layers.1.ffn.up.weight"] if share == "all" else [])):
-        again.ops.write_rows(again.decoder, name, lambda old: old * 2)
+        again.ops.rewrite(again.decoder, name, lambda old: old * 2)
         one, other = (again.ops.read(part, name) for part in (again.encoder, again.decoder))
         assert np.array_equal(np.asarray(one), np.asarray(other))
     assert not near(expected, run(framework, again), 1e-2)

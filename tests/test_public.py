@@ -157,6 +157,12 @@ def test_outputs_are_dictionaries_with_attributes():
     assert far(copy.deepcopy(out.to_tuple()[1].detach()), out.logits) == 0
 
 
+def test_a_model_can_be_built_without_storage():
+    with torch.device("meta"):
+        model = made()
+    assert all(p.is_meta for p in model.parameters())
+
+
 def test_counts_and_accessors(peer):
     pair = peer("bert", "gpt2")
     ours, theirs = pair.ours, pair.theirs

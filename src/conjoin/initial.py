@@ -8,7 +8,7 @@ from typing import Any
 
 from conjoin.spec import StackSpec
 
-__all__ = ["building_blank", "copy_self_attention", "initialise", "is_blank"]
+__all__ = ["blank", "copy_self_attention", "initialise", "is_blank"]
 
 RESIDUAL = ("attention.o.weight", "cross.o.weight", "ffn.down.weight")
 BLANK: contextvars.ContextVar[bool] = contextvars.ContextVar("BLANK", default=False)
@@ -24,9 +24,9 @@ def building_blank() -> Iterator[None]:
         BLANK.reset(token)
 
 
-def is_blank() -> bool:
-    """Whether a model is being built whose values come later."""
-    return BLANK.get()
+def is_blank(ops: Any) -> bool:
+    """Whether a model is being built whose values come later, or which the framework was told to build without any."""
+    return BLANK.get() or bool(ops.without_storage())
 
 
 def blank(ops: Any, make: Callable[[], Any], where: Any) -> Any:
@@ -43,13 +43,13 @@ def initialise(ops: Any, model: Any, names: Iterable[str], spec: StackSpec) -> N
     """
     for name in names:
         if name.endswith(("bias", "gate")):
-            ops.write_rows(model, name, lambda old: old * 0)
+            ops.rewrite(model, name, lambda old: ops.constant(old, 0.0))
         elif name.rsplit(".", 2)[-2].endswith("norm"):
-            ops.write_rows(model, name, lambda old: old * 0 + 1)
+            ops.rewrite(model, name, lambda old: ops.constant(old, 1.0))
         else:
             scaled = spec.scaled_residual_init and name.endswith(RESIDUAL)
             std = spec.initializer_range / (math.sqrt(2 * spec.layers) if scaled else 1.0)
-            ops.write_rows(model, name, lambda old, std=std: ops.normal(old, std))
+            ops.rewrite(model, name, lambda old, std=std: ops.normal(old, std))
 
 
 def copy_self_attention(ops: Any, decoder: Any, names: Iterable[str]) -> None:
@@ -57,4 +57,4 @@ def copy_self_attention(ops: Any, decoder: Any, names: Iterable[str]) -> None:
     for name in names:
         if ".cross" in name:
             own = ops.read(decoder, name.replace(".cross", ".attention"))
-            ops.write_rows(decoder, name, lambda old, own=own: own)
+            ops.rewrite(decoder, name, lambda old, own=own: own)

@@ -83,7 +83,7 @@ class JoinedModel:
         # One config for each part, whoever brought it: what is set on either is set on both.
         config.encoder, config.decoder = self.encoder.config, self.decoder.config
         self.new_parameters = tuple(f"{role}.{name}" for role in ROLES for name in self.part(role).new_parameters)
-        if not is_blank():
+        if not is_blank(self.ops):
             if self.enc_to_dec_proj is not None:
                 self.ops.materialise(self, PROJECTION, self.ops.placement())
                 initialise_projection(self.ops, self)
@@ -134,7 +134,7 @@ class JoinedModel:
         encoder_options, decoder_options, generation = split_options(options)
         if cross_attention_init == "zero_gate":
             decoder_options["cross_attention_gate"] = True
-        where = cls.ops.placement(dtype, cls.ops.best_device() if device == "auto" else device)
+        where = placed(cls.ops, dtype, device)
         encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, cls.encoder_class)
         decoder = open_side("decoder", decoder_pretrained_model_name_or_path, decoder_options, cls.decoder_class)
         config = EncoderDecoderConfig(
@@ -187,9 +187,7 @@ class JoinedModel:
         config = EncoderDecoderConfig.from_folder(folder) if config is None else config.copy()
         config.generation = config.generation.updated(generation)
         check_share(config)
-        where = cls.ops.placement(
-            dtype, cls.ops.best_device() if (device or device_map) == "auto" else device or device_map
-        )
+        where = placed(cls.ops, dtype, device_map if device is None else device)
         model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
         load_folder(cls.ops, model, folder, where)
         pair = find_pair(folder)
@@ -312,3 +310,9 @@ class JoinedModel:
         Raises TypeError for an unknown setting, InputError for a value that cannot be.
         """
         return generate(self, input_ids, generation_config, settings)
+
+
+def placed(ops: Any, dtype: Any, device: Any) -> Any:
+    """The type and the place that a model is loaded into; "auto" is the framework's best device."""
+    auto = isinstance(device, str) and device == "auto"
+    return ops.placement(dtype, ops.best_device() if auto else device)

@@ -52,7 +52,7 @@ class Part:
         """What every part starts with; first values too, unless they come from a checkpoint."""
         self.tokenizer, self.shared_with_partner = None, None
         self.new_parameters = ()
-        if not is_blank():
+        if not is_blank(self.ops):
             names = list(self.ops.shapes(self))
             self.ops.materialise(self, names, self.ops.placement())
             initialise(self.ops, self, names, self.spec)

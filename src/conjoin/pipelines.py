@@ -13,6 +13,7 @@ from conjoin.frameworks import Backend, model_class
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.joining import check_vocabulary
 from conjoin.model import JoinedModel
+from conjoin.outputs import GenerateOutput
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair, as_tokenizer
 from conjoin.tokens.tokenizer import Tokenizer
 
@@ -109,9 +110,10 @@ class Writer:
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         for start in range(0, len(order), size):
             index = order[start : start + size]
-            ids, mask = self.padded([rows[i] for i in index])
-            made = self.model.generate(ids, attention_mask=mask, **asked)
-            written = self.tokenizers.target.batch_decode(np.asarray(made), skip_special_tokens=True)
+            source, mask = self.padded([rows[i] for i in index])
+            made = self.model.generate(source, attention_mask=mask, **asked)
+            ids = made["sequences"] if isinstance(made, GenerateOutput) else made
+            written = self.tokenizers.target.batch_decode(self.model.ops.id_lists(ids), skip_special_tokens=True)
             each = len(written) // len(index)
             yield index, [written[i * each : (i + 1) * each] for i in range(len(index))]
 

@@ -21,10 +21,12 @@ __all__ = [
     "best_device",
     "blank",
     "chosen_device",
+    "constant",
     "copied",
     "detached",
     "dtype_name",
     "evaluating",
+    "id_lists",
     "joined_rows",
     "materialise",
     "moved",
@@ -35,13 +37,14 @@ __all__ = [
     "place",
     "placement",
     "read",
+    "rewrite",
     "save_file",
     "set_trained",
     "shapes",
     "share",
     "trainable_names",
     "unified",
-    "write_rows",
+    "without_storage",
 ]
 
 FILES = "np"
@@ -146,7 +149,7 @@ def materialise(model: Any, names: Iterable[str], where: Placement) -> None:
             place(model, name, zeros.T if turned else zeros, where)
 
 
-def write_rows(model: Any, name: str, change: Callable[[NpArray], NpArray]) -> None:
+def rewrite(model: Any, name: str, change: Callable[[NpArray], NpArray]) -> None:
     """Replaces a parameter's values by a function of them, in its own type and place."""
     module, attribute, _ = leaf(model, name)
     value = getattr(module, attribute)[...]
@@ -207,6 +210,16 @@ def normal(like: NpArray, std: float) -> NpArray:
     return fresh
 
 
+def constant(like: NpArray, value: float) -> NpArray:
+    """One value everywhere, in like's shape and type."""
+    return np.full_like(like, value)
+
+
+def without_storage() -> bool:
+    """Whether models are built without storage by the user's wish: no such wish can be told here."""
+    return False
+
+
 def detached(x: NpArray) -> NpArray:
     """Values alone."""
     return x
@@ -255,3 +268,9 @@ def moved(model: Any, device: Any, dtype: Any) -> None:
 def on_device(array: NpArray, model: Any) -> NpArray:
     """An array as it is: JAX takes it where the parameters are."""
     return array
+
+
+def id_lists(ids: Any) -> list[list[int]]:
+    """Ids as lists, from whichever device."""
+    found: list[list[int]] = np.asarray(ids).tolist()
+    return found

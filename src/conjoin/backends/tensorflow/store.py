@@ -20,10 +20,12 @@ __all__ = [
     "best_device",
     "blank",
     "chosen_device",
+    "constant",
     "copied",
     "detached",
     "dtype_name",
     "evaluating",
+    "id_lists",
     "joined_rows",
     "materialise",
     "moved",
@@ -35,13 +37,14 @@ __all__ = [
     "place",
     "placement",
     "read",
+    "rewrite",
     "save_file",
     "set_trained",
     "shapes",
     "share",
     "trainable_names",
     "unified",
-    "write_rows",
+    "without_storage",
 ]
 
 FILES = "np"
@@ -205,7 +208,7 @@ def materialise(model: Any, names: Iterable[str], where: Placement) -> None:
             retype(model, name, kind)
 
 
-def write_rows(model: Any, name: str, change: Callable[[NpArray], NpArray]) -> None:
+def rewrite(model: Any, name: str, change: Callable[[NpArray], NpArray]) -> None:
     """Replaces a parameter's values by a function of them, in its own type and place."""
     place(model, name, change(read(model, name)), Placement(leaf(model, name)[0].dtype, None))
 
@@ -257,6 +260,16 @@ def normal(like: NpArray, std: float) -> NpArray:
     """Fresh values from a normal, in like's shape and type, of TensorFlow's global random state."""
     fresh: NpArray = tf.random.normal(like.shape, stddev=std).numpy().astype(like.dtype)
     return fresh
+
+
+def constant(like: NpArray, value: float) -> NpArray:
+    """One value everywhere, in like's shape and type."""
+    return np.full_like(like, value)
+
+
+def without_storage() -> bool:
+    """Whether models are built without storage by the user's wish: no such wish can be told here."""
+    return False
 
 
 def detached(x: NpArray) -> NpArray:
@@ -323,3 +336,9 @@ def named_gradients(model: Any, gradients: Iterable[Any]) -> dict[str, NpArray]:
             )
             by_name[name] = values.T if leaf(model, name)[1] else values
     return by_name
+
+
+def id_lists(ids: Any) -> list[list[int]]:
+    """Ids as lists, from whichever device."""
+    found: list[list[int]] = np.asarray(ids).tolist()
+    return found

@@ -9,7 +9,7 @@ import torch
 from conjoin.backends.torch.store import as_dtype, found_device
 from conjoin.errors import InputError
 
-__all__ = ["chosen_device", "moved", "on_device"]
+__all__ = ["chosen_device", "id_lists", "moved", "on_device"]
 
 logger = logging.getLogger("conjoin")
 
@@ -40,3 +40,9 @@ def moved(model: Any, device: Any, dtype: Any) -> None:
 def on_device(array: np.ndarray[Any, Any], model: Any) -> torch.Tensor:
     """An array where a model is."""
     return torch.from_numpy(array).to(model.device)
+
+
+def id_lists(ids: torch.Tensor) -> list[list[int]]:
+    """Ids as lists, from whichever device."""
+    found: list[list[int]] = ids.tolist()
+    return found

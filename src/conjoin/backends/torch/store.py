@@ -14,6 +14,7 @@ __all__ = [
     "as_dtype",
     "best_device",
     "blank",
+    "constant",
     "copied",
     "detached",
     "dtype_name",
@@ -27,13 +28,14 @@ __all__ = [
     "place",
     "placement",
     "read",
+    "rewrite",
     "save_file",
     "set_trained",
     "shapes",
     "share",
     "trainable_names",
     "unified",
-    "write_rows",
+    "without_storage",
 ]
 
 FILES = "pt"
@@ -141,7 +143,7 @@ def materialise(model: torch.nn.Module, names: Iterable[str], where: Placement) 
 
 
 @torch.no_grad()
-def write_rows(model: torch.nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> None:
+def rewrite(model: torch.nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> None:
     """Replaces a tensor's values by a function of them, in place."""
     tensor = read(model, name)
     tensor.copy_(change(tensor))
@@ -188,6 +190,16 @@ def set_trained(model: torch.nn.Module, names: Iterable[str], on: bool) -> None:
 def normal(like: Tensor, std: float) -> Tensor:
     """Fresh values from a normal, in like's shape, type and place."""
     return torch.empty_like(like).normal_(0.0, std)
+
+
+def constant(like: Tensor, value: float) -> Tensor:
+    """One value everywhere, in like's shape and type."""
+    return torch.full_like(like, value)
+
+
+def without_storage() -> bool:
+    """Whether the user asked for models on the meta device."""
+    return torch.get_default_device().type == "meta"
 
 
 def detached(x: Tensor) -> Tensor:
