@@ -6,6 +6,7 @@ import pytest
 import torch
 from frameworks import ALL, compiled_frameworks
 from test_frameworks import LENGTH, TINY, loaded, near
+from test_generation_parity import GREEDY
 
 import conjoin.decoding.generate as generating
 from conjoin.decoding import rules
@@ -13,16 +14,7 @@ from conjoin.decoding.settings import resolve
 from conjoin.generation import GenerationConfig
 
 TOGETHER = {
-    "rules": {
-        "repetition_penalty": 1.2,
-        "no_repeat_ngram_size": 2,
-        "encoder_repetition_penalty": 1.3,
-        "encoder_no_repeat_ngram_size": 3,
-        "min_length": 5,
-        "suppress_tokens": [12],
-        "eos_token_id": [4, 9],
-        "forced_eos_token_id": 4,
-    },
+    "rules": GREEDY["everything"],
     "forced": {"forced_bos_token_id": 8, "begin_suppress_tokens": [6, 7, 9], "min_new_tokens": 4},
     "beams_never": {"num_beams": 3, "early_stopping": "never", "length_penalty": 2.0, "eos_token_id": [4, 7]},
     "beams_early": {"num_beams": 4, "early_stopping": True, "length_penalty": 0.5, "num_return_sequences": 3},

@@ -157,6 +157,32 @@ def test_jax_computes_in_bfloat16_and_keeps_float32_gradients(peer):
     assert {x.dtype.name for x in jax.tree.leaves(gradients)} == {"float32"}
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_keras_trains_in_mixed_bfloat16_with_float32_variables(peer):
+    import keras
+    import tensorflow as tf
+
+    pair = peer("bert", "gpt2")
+    batch = {**peers.source(pair), "labels": peers.labels(pair)}
+    rows = {name: x.numpy().astype(np.int32) for name, x in batch.items()}
+    losses = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.mixed_precision.set_global_policy(policy)
+        try:
+            model = ALL["tensorflow"].load(pair.folder)
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
+        assert {v.dtype for v in model.trainable_variables} == {"float32"}
+        exact = model(**ALL["tensorflow"].arrays(batch)).loss
+        assert exact.dtype == tf.float32
+        losses[policy] = float(exact)
+        model.compile(optimizer=keras.optimizers.AdamW(1e-2))
+        history = model.fit(tf.data.Dataset.from_tensors(rows).repeat(8), epochs=1, verbose=0, shuffle=False)
+        assert float(model(**ALL["tensorflow"].arrays(batch)).loss) < losses[policy] - 1
+        assert np.isfinite(history.history["loss"]).all()
+    assert 1e-5 < abs(losses["float32"] - losses["mixed_bfloat16"]) < 0.05
+
+
 def test_dropout_in_jax_is_drawn_from_the_key(peer):
     import jax
 

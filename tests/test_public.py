@@ -15,7 +15,7 @@ import transformers
 from peers import far, near
 
 import conjoin
-from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel
+from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, InputError
 from conjoin.outputs import ModelOutput
 from conjoin.torch import Encoder
 
@@ -161,6 +161,12 @@ def test_a_model_can_be_built_without_storage():
     with torch.device("meta"):
         model = made()
     assert all(p.is_meta for p in model.parameters())
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="device 0 is there")
+def test_device_0_is_not_taken_for_no_device(peer):
+    with pytest.raises(InputError, match='device is "0"'):
+        EncoderDecoderModel.from_pretrained(peer("bert", "gpt2").folder, device=0)
 
 
 def test_counts_and_accessors(peer):
