@@ -184,7 +184,13 @@ def gradients(model: EncoderDecoderModel) -> dict[str, Tensor]:
     for role in ("encoder", "decoder"):
         part = model.part(role)
         ours = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in part.named_parameters()}
-        renamed = to_file(role_of(part.config.model_type, role), ours, layers=range(part.spec.layers), concat=torch.cat)
+        renamed = to_file(
+            role_of(part.config.model_type, role),
+            ours,
+            layers=range(part.spec.layers),
+            heads=part.spec.heads,
+            concat=torch.cat,
+        )
         found |= {f"{role}.{name}": gradient for name, gradient in renamed.items()}
     if model.enc_to_dec_proj is not None:
         found |= {f"enc_to_dec_proj.{n}": p.grad for n, p in model.enc_to_dec_proj.named_parameters()}

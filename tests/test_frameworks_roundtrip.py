@@ -354,7 +354,7 @@ def test_new_cross_attention_is_named_and_born_as_asked(peer, tmp_path, framewor
         alone = plain(input_ids=peers.target(pair)).logits.numpy()
     assert near(alone, logits(framework, gated, pair))
     assert not near(alone, logits(framework, random, pair), 1e-2)
-    gated.ops.rewrite(gated, "decoder.layers.0.gate", lambda old: old * 0 + 0.5)
+    gated.ops.rewrite(gated, "decoder.layers.0.cross_gate", lambda old: old * 0 + 0.5)
     gated.save_pretrained(tmp_path / "gated")
     assert near(logits(TORCH, TORCH.load(tmp_path / "gated"), pair), logits(framework, gated, pair))
     same(framework.named(gated), framework.named(framework.load(tmp_path / "gated")))

@@ -225,7 +225,7 @@ def test_new_cross_attention_is_named_and_born_as_asked(peer, tmp_path, decoder)
         alone = plain(input_ids=peers.target(pair)).logits
         assert near(alone, computed(gated, pair), 1e-5)
         assert far(alone, computed(joined("random"), pair)) > 1e-2
-    gated.decoder.layers[0].gate.data.fill_(0.5)
+    gated.decoder.layers[0].cross_gate.data.fill_(0.5)
     gated.save_pretrained(tmp_path / "gated")
     assert far(computed(gated, pair), computed(EncoderDecoderModel.from_pretrained(tmp_path / "gated"), pair)) == 0
 

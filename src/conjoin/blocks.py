@@ -1,19 +1,20 @@
 """The transformer, written once: `define(nn)` makes native modules of a framework out of a backend's leaf layers.
 
-Shapes: B batch, T tokens in, S tokens attended to, W width, H heads, D = W / H, V vocabulary. Masks are boolean, True
-where a token may be seen, and broadcast to (B, H, T, S); None hides nothing.
+Shapes: B batch, T tokens in, S tokens attended to, W width, H heads, D a head's width, V vocabulary. Masks are boolean,
+True where a token may be seen, and broadcast to (B, H, T, S); None hides nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from conjoin.positions import distance_buckets, sinusoids, slopes
 from conjoin.spec import StackSpec
 
-__all__ = ["Trace", "define"]
+__all__ = ["Inputs", "Place", "Sight", "Trace", "define"]
 
 Array = Any
-Cache = tuple[Array, Array]  # keys and values, (B, H, slots, D) each
+Cache = tuple[Array, Array]  # keys and values, (B, heads of keys, slots, D) each
 
 
 @dataclass
@@ -32,13 +33,30 @@ class Trace:
         return cls([] if attentions else None, [] if attentions else None, [] if hidden_states else None)
 
 
+class Place(NamedTuple):
+    """Where tokens stand; each (1 or B, T)."""
+
+    rows: Array | None  # of the position table
+    positions: Array  # as rotary positions count
+    order: tuple[Array, Array] | None  # the tokens' places, and those of what they attend to (1, S)
+
+
+class Sight(NamedTuple):
+    """What a layer's attention may see, and how it tells places apart."""
+
+    mask: Array | None
+    bias: Array | None = None  # (1, H, T, S), added to the scores
+    turn: tuple[Array, Array] | None = None  # cosines and sines (1 or B, 1, T, pairs) for queries and keys
+
+
 @dataclass
 class Inputs:
     """What a stack reads, already in its own terms."""
 
     embeddings: Array  # (B, T, W)
+    place: Place
     mask: Array | None = None
-    memory: Array | Sequence[Cache] | None = None  # (B, S, W), or what each layer made of it
+    memory: Array | Sequence[Cache] | None = None  # (B, S, W), or what each layer with cross-attention made of it
     memory_mask: Array | None = None
     cache: Sequence[Cache] | None = None
     at: Any = 0  # the cache slot of the first new token
@@ -48,34 +66,61 @@ class Inputs:
 def define(nn: Any) -> Mapping[str, Any]:
     """The classes Attention, FeedForward, Block, Embed, Head and Stack, native to the framework of the backend `nn`."""
 
+    def norm_of(spec: StackSpec, width: int) -> Any:
+        if spec.norm == "rms":
+            return nn.RMSNorm(width, spec.norm_eps, spec.norm_offset)
+        return nn.LayerNorm(width, spec.norm_eps, spec.norm_bias)
+
+    def linear(spec: StackSpec, name: str, inputs: int, outputs: int) -> Any:
+        return nn.Linear(inputs, outputs, name in spec.biases)
+
     class Attention(nn.Module):
         """Multi-head attention over its own input, or over `memory` where that is given."""
 
-        def __init__(self, spec: StackSpec, scale: float) -> None:
+        def __init__(self, spec: StackSpec, scale: float, read: int) -> None:
             super().__init__()
-            self.heads, self.scale = spec.heads, scale
-            self.q = nn.Linear(spec.width, spec.width)
-            self.k = nn.Linear(spec.width, spec.width)
-            self.v = nn.Linear(spec.width, spec.width)
-            self.o = nn.Linear(spec.width, spec.width)
+            self.heads, self.key_heads, self.scale, self.cap = spec.heads, spec.key_heads, scale, spec.score_cap
+            self.interleaved = any(one is not None and one.interleaved for one in spec.rotary)
+            queries, keys = spec.heads * spec.head_dim, spec.key_heads * spec.head_dim
+            self.q = linear(spec, "q", spec.width, queries)
+            self.k = linear(spec, "k", read, keys)
+            self.v = linear(spec, "v", read, keys)
+            self.o = linear(spec, "o", queries, spec.width)
+            normed = spec.query_key_norm
+            self.q_norm = nn.RMSNorm(spec.head_dim, spec.norm_eps, spec.norm_offset) if normed else None
+            self.k_norm = nn.RMSNorm(spec.head_dim, spec.norm_eps, spec.norm_offset) if normed else None
             self.dropout = nn.Dropout(spec.attention_dropout)
             self.fused: Any = None  # one product for q, k and v, which an engine may put here
 
-        def queries_keys_values(self, x: Array) -> tuple[Array, Array, Array]:
-            """x (B, T, W) -> three of (B, H, T, D)."""
+        def products(self, x: Array) -> tuple[Array, Array, Array]:
+            """x (B, T, W) -> queries, keys and values, (B, T, heads * D) each."""
             if self.fused is None:
-                return (nn.split_heads(self.q(x), self.heads), *self.keys_values(x))
-            q, k, v = nn.split_joined_heads(self.fused(x), self.heads)
+                return self.q(x), self.k(x), self.v(x)
+            q, k, v = self.fused(x)
             return q, k, v
 
+        def queries(self, q: Array) -> Array:
+            """(B, T, H * D) -> (B, H, T, D)."""
+            q = nn.split_heads(q, self.heads)
+            return q if self.q_norm is None else self.q_norm(q)
+
+        def keys(self, k: Array) -> Array:
+            """(B, S, heads * D) -> (B, heads, S, D)."""
+            k = nn.split_heads(k, self.key_heads)
+            return k if self.k_norm is None else self.k_norm(k)
+
         def keys_values(self, memory: Array) -> Cache:
-            """(B, S, W) -> keys and values (B, H, S, D)."""
-            return nn.split_heads(self.k(memory), self.heads), nn.split_heads(self.v(memory), self.heads)
+            """(B, S, W) -> keys and values (B, heads, S, D)."""
+            return self.keys(self.k(memory)), nn.split_heads(self.v(memory), self.key_heads)
+
+        def turned(self, x: Array, turn: tuple[Array, Array] | None) -> Array:
+            """Queries or keys with rotary positions."""
+            return x if turn is None else nn.turned(x, turn[0], turn[1], self.interleaved)
 
         def forward(
             self,
             x: Array,
-            mask: Array | None,
+            sight: Sight,
             memory: Array | Cache | None = None,
             cache: Cache | None = None,
             at: Any = 0,
@@ -86,63 +131,109 @@ def define(nn: Any) -> Mapping[str, Any]:
             `weights` is a list to which the attention weights (B, H, T, S) are added.
             """
             if memory is None:
-                q, k, v = self.queries_keys_values(x)
+                q, k, v = self.products(x)
+                q, k = self.turned(self.queries(q), sight.turn), self.turned(self.keys(k), sight.turn)
+                v = nn.split_heads(v, self.key_heads)
             else:
-                q = nn.split_heads(self.q(x), self.heads)
+                q = self.queries(self.q(x))
                 k, v = memory if isinstance(memory, tuple) else self.keys_values(memory)
             if cache is not None:
                 cache = nn.write(cache[0], k, at), nn.write(cache[1], v, at)
                 k, v = nn.visible(cache[0], at, k), nn.visible(cache[1], at, v)
-            y, seen = nn.attention(q, k, v, mask, self.scale, self.dropout, weights is not None)
+            y, seen = self.attend(q, k, v, sight, weights is not None)
             if weights is not None:
                 weights.append(seen)
             return self.o(nn.merge_heads(y)), cache
 
+        def attend(self, q: Array, k: Array, v: Array, sight: Sight, want: bool) -> tuple[Array, Array | None]:
+            """Attention of queries (B, H, T, D); those that share a head of keys stand side by side as further tokens."""
+            mask, bias, groups = sight.mask, sight.bias, self.heads // self.key_heads
+            if groups > 1:
+                q = nn.regrouped(q, self.key_heads)
+                mask = mask if mask is None else nn.tiled(mask, groups)
+                bias = bias if bias is None else nn.regrouped(bias, self.key_heads)
+            y, seen = nn.attention(q, k, v, mask, self.scale, self.dropout, want, bias, self.cap)
+            if groups > 1:
+                y, seen = nn.regrouped(y, self.heads), seen if seen is None else nn.regrouped(seen, self.heads)
+            return y, seen
+
     class FeedForward(nn.Module):
-        """Up, activation, down."""
+        """Up, activation, down; with a gate, the activated product multiplies another (https://arxiv.org/abs/2002.05202)."""
 
         def __init__(self, spec: StackSpec) -> None:
             super().__init__()
             self.activation = nn.activation(spec.activation)
-            self.up = nn.Linear(spec.width, spec.ffn)
-            self.down = nn.Linear(spec.ffn, spec.width)
+            self.gate = linear(spec, "gate", spec.width, spec.ffn) if spec.gated else None
+            self.up = linear(spec, "up", spec.width, spec.ffn)
+            self.down = linear(spec, "down", spec.ffn, spec.width)
             self.dropout = nn.Dropout(spec.activation_dropout)
 
         def forward(self, x: Array) -> Array:
-            return self.down(self.dropout(self.activation(self.up(x))))
+            y = self.activation(self.up(x)) if self.gate is None else self.activation(self.gate(x)) * self.up(x)
+            return self.down(self.dropout(y))
 
     class Block(nn.Module):
-        """Self-attention, cross-attention where the spec asks for it, feed-forward; each with its residual and norm."""
+        """Self-attention, cross-attention where the spec asks for it, feed-forward; each with its residual and norms."""
 
         def __init__(self, spec: StackSpec, number: int) -> None:
             super().__init__()
-            scale = (spec.width // spec.heads) ** -0.5 if spec.scale_scores else 1.0
+            scale = spec.head_dim**-0.5 if spec.score_scale is None else spec.score_scale
             if spec.scale_scores_by_layer:
                 scale /= number + 1
-            self.norm_first, self.has_cross = spec.norm_first, spec.cross
-            self.attention = Attention(spec, scale)
-            self.attention_norm = nn.LayerNorm(spec.width, spec.norm_eps)
-            if spec.cross:
-                self.cross = Attention(spec, scale)
-                self.cross_norm = nn.LayerNorm(spec.width, spec.norm_eps)
-            self.gate = nn.vector(1, trained=True) if spec.cross_gate else None
+            sandwich = spec.norms == "sandwich"
+            self.post, self.parallel, self.residual_scale = spec.norms == "post", spec.parallel, spec.residual_scale
+            self.has_cross, self.cross_place = spec.has_cross(number), spec.cross_place
+            self.attention = Attention(spec, scale, spec.width)
+            self.attention_norm = norm_of(spec, spec.width) if number or spec.first_norm else None
+            self.attention_out_norm = norm_of(spec, spec.width) if sandwich else None
+            if self.has_cross:
+                self.cross = Attention(spec, scale, spec.memory_width or spec.width)
+                self.cross_norm = norm_of(spec, spec.width)
+                self.cross_out_norm = norm_of(spec, spec.width) if sandwich else None
+                self.cross_gate = nn.vector(1, trained=True) if spec.cross_gate else None
             self.ffn = FeedForward(spec)
-            self.ffn_norm = nn.LayerNorm(spec.width, spec.norm_eps)
+            self.ffn_norm = norm_of(spec, spec.width) if spec.parallel != "one_norm" else None
+            self.ffn_out_norm = norm_of(spec, spec.width) if sandwich else None
             self.dropout = nn.Dropout(spec.dropout)
 
         def before(self, norm: Any, x: Array) -> Array:
             """What a sublayer reads."""
-            return norm(x) if self.norm_first else x
+            return x if self.post or norm is None else norm(x)
 
-        def after(self, norm: Any, x: Array, y: Array) -> Array:
-            """The residual, and the norm where it comes last."""
-            x = x + self.dropout(y)
-            return x if self.norm_first else norm(x)
+        def added(self, y: Array, out_norm: Any) -> Array:
+            """What a sublayer adds to the residual."""
+            return nn.scaled(self.dropout(y if out_norm is None else out_norm(y)), self.residual_scale)
+
+        def after(self, norm: Any, x: Array) -> Array:
+            """The residual, normed where norms come last."""
+            return norm(x) if self.post else x
+
+        def attended(self, x: Array, sight: Sight, cache: Cache | None, at: Any, trace: Trace | None) -> Any:
+            """What self-attention adds, and the new cache."""
+            weights = None if trace is None else trace.attentions
+            y, cache = self.attention(self.before(self.attention_norm, x), sight, None, cache, at, weights)
+            return self.added(y, self.attention_out_norm), cache
+
+        def fed(self, x: Array) -> Array:
+            """What the feed-forward adds."""
+            norm = self.attention_norm if self.parallel == "one_norm" else self.ffn_norm
+            return self.added(self.ffn(self.before(norm, x)), self.ffn_out_norm)
+
+        def crossed(
+            self, x: Array, place: str, memory: Array | Cache | None, mask: Array | None, trace: Trace | None
+        ) -> Array:
+            """x after cross-attention, where the block has it in this place and there is something to read."""
+            if not self.has_cross or memory is None or place != self.cross_place:
+                return x
+            weights = None if trace is None else trace.cross_attentions
+            y, _ = self.cross(self.before(self.cross_norm, x), Sight(mask), memory, weights=weights)
+            crossed = self.after(self.cross_norm, x + self.added(y, self.cross_out_norm))
+            return crossed if self.cross_gate is None else x + nn.tanh(self.cross_gate) * (crossed - x)
 
         def forward(
             self,
             x: Array,
-            mask: Array | None,
+            sight: Sight,
             memory: Array | Cache | None = None,
             memory_mask: Array | None = None,
             cache: Cache | None = None,
@@ -150,16 +241,15 @@ def define(nn: Any) -> Mapping[str, Any]:
             trace: Trace | None = None,
         ) -> tuple[Array, Cache | None]:
             """x (B, T, W) -> (B, T, W) and the new cache."""
-            own = None if trace is None else trace.attentions
-            cross = None if trace is None else trace.cross_attentions
-            y, cache = self.attention(self.before(self.attention_norm, x), mask, cache=cache, at=at, weights=own)
-            x = self.after(self.attention_norm, x, y)
-            if self.has_cross and memory is not None:
-                y, _ = self.cross(self.before(self.cross_norm, x), memory_mask, memory=memory, weights=cross)
-                crossed = self.after(self.cross_norm, x, y)
-                x = crossed if self.gate is None else x + nn.tanh(self.gate) * (crossed - x)
-            y = self.ffn(self.before(self.ffn_norm, x))
-            return self.after(self.ffn_norm, x, y), cache
+            x = self.crossed(x, "before_self_attention", memory, memory_mask, trace)
+            y, cache = self.attended(x, sight, cache, at, trace)
+            if self.parallel:
+                x = self.crossed(x, "after_self_attention", memory, memory_mask, trace) + y + self.fed(x)
+            else:
+                x = self.after(self.attention_norm, x + y)
+                x = self.crossed(x, "after_self_attention", memory, memory_mask, trace)
+                x = self.after(self.ffn_norm, x + self.fed(x))
+            return self.crossed(x, "after_feed_forward", memory, memory_mask, trace), cache
 
     class Embed(nn.Module):
         """Token, position and type embeddings, summed."""
@@ -172,42 +262,45 @@ def define(nn: Any) -> Mapping[str, Any]:
                 spec.position_pad,
                 spec.types,
             )
-            self.token = nn.Embedding(spec.vocab, spec.width)
-            self.position = nn.Embedding(spec.positions, spec.width)
+            self.token = nn.Embedding(spec.vocab, spec.token_width)
+            self.position = nn.Embedding(spec.positions, spec.token_width) if has_table(spec) else None
+            self.table = nn.Constant(sinusoids(spec)) if spec.sinusoidal else None
             if spec.types:
-                self.segment = nn.Embedding(spec.types, spec.width)
-            self.norm = nn.LayerNorm(spec.width, spec.norm_eps) if spec.embed_norm else None
+                self.segment = nn.Embedding(spec.types, spec.token_width)
+            self.norm = norm_of(spec, spec.token_width) if spec.embed_norm else None
+            self.project = linear(spec, "embed", spec.token_width, spec.width) if spec.embed_width else None
             self.dropout = nn.Dropout(spec.embed_dropout)
 
-        def rows(self, ids: Array | None, length: int, start: Any, like: Array) -> Array:
+        def rows(self, ids: Array | None, length: int, start: Any, like: Array) -> Array | None:
             """The rows of the position table for `length` tokens of which `start` came before: (1, T) or (B, T)."""
+            if self.position is None and self.table is None:
+                return None
             if ids is None or self.pad is None:
                 return nn.arange(length, like)[None] + (start + self.offset)
             real = ids != self.pad
             return nn.where(real, nn.cumsum(real) + start + (self.offset - 1), self.pad)
 
+        def given_rows(self, positions: Array) -> Array:
+            """The rows of positions that a caller counts as the family does."""
+            return positions if self.pad is not None else positions + self.offset
+
         def forward(
             self,
             ids: Array | None,
-            start: Any = 0,
-            positions: Array | None = None,
+            rows: Array | None,
             types: Array | None = None,
             embeddings: Array | None = None,
-            rows: Array | None = None,
         ) -> Array:
-            """ids (B, T), or ready token embeddings (B, T, W) -> (B, T, W).
-
-            `positions` counts as the family does; `rows` is of the table itself, as `rows()` gives it.
-            """
+            """ids (B, T), or ready token embeddings (B, T, W) -> (B, T, W); `rows` are of the position table."""
             x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
-            if positions is not None:
-                rows = positions if self.pad is not None else positions + self.offset
-            elif rows is None:
-                rows = self.rows(ids, nn.size(x, 1), start, x if ids is None else ids)
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
-            x = x + self.position(rows)
-            return self.dropout(x if self.norm is None else self.norm(x))
+            if self.position is not None:
+                x = x + self.position(rows)
+            if self.table is not None:
+                x = x + nn.looked_up(self.table, rows, x)
+            x = self.dropout(x if self.norm is None else self.norm(x))
+            return x if self.project is None else self.project(x)
 
     class Head(nn.Module):
         """What stands between the last hidden state and the output embedding, and the bias after it."""
@@ -216,9 +309,9 @@ def define(nn: Any) -> Mapping[str, Any]:
             super().__init__()
             self.transforms = spec.head == "transform"
             if self.transforms:
-                self.dense = nn.Linear(spec.width, spec.width)
+                self.dense = linear(spec, "head", spec.width, spec.output_width)
                 self.activation = nn.activation(spec.head_activation or spec.activation)
-                self.norm = nn.LayerNorm(spec.width, spec.norm_eps)
+                self.norm = norm_of(spec, spec.output_width)
             self.bias = nn.vector(spec.vocab, trained=spec.head_bias == "trained") if spec.head_bias != "none" else None
 
         def forward(self, x: Array) -> Array:
@@ -232,24 +325,66 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.spec = spec
             self.recompute = False  # gradient checkpointing
             self.embed = Embed(spec)
-            self.layers = nn.ModuleList([Block(spec, i) for i in range(spec.layers)])
-            self.norm = nn.LayerNorm(spec.width, spec.norm_eps) if spec.final_norm else None
+            blocks = max(spec.blocks) + 1 if spec.blocks else spec.layers
+            self.layers = nn.ModuleList([Block(spec, i) for i in range(blocks)])
+            self.relative = nn.ModuleList(relative_tables(spec))
+            self.norm = norm_of(spec, spec.width) if spec.final_norm else None
             self.head = Head(spec) if spec.head == "transform" or spec.head_bias != "none" else None
-            self.output = nn.OutputEmbedding(spec.width, spec.vocab) if spec.head != "none" and not spec.tied else None
+            untied = spec.head != "none" and not spec.tied
+            self.output = nn.OutputEmbedding(spec.output_width, spec.vocab) if untied else None
+
+        def blocks(self) -> list[Any]:
+            """The block of each layer."""
+            return [self.layers[i] for i in self.spec.blocks] if self.spec.blocks else list(self.layers)
+
+        def sights(self, given: Inputs) -> list[Sight]:
+            """What each layer's self-attention sees; what several have in common is computed once."""
+            spec, place, like = self.spec, given.place, given.embeddings
+            masks: dict[Any, Array | None] = {}
+            turns: dict[Any, Any] = {id(None): None}
+            for reach in set(spec.reaches or (None,)):
+                masks[reach] = within(given.mask, place.order, reach, spec.causal)
+            for rotary in {id(one): one for one in spec.rotary if one is not None}.values():
+                turns[id(rotary)] = nn.turns(place.positions, rotary.frequencies, rotary.scale, like)
+            biases = self.biases(place, like)
+            return [
+                Sight(
+                    masks[spec.reaches[i] if spec.reaches else None],
+                    biases[i % len(biases)],
+                    turns[id(spec.rotary[i] if spec.rotary else None)],
+                )
+                for i in range(spec.layers)
+            ]
+
+        def biases(self, place: Place, like: Array) -> list[Array | None]:
+            """What distance adds to attention scores (1, H, T, S): one for all layers, or one a layer."""
+            if place.order is None:
+                return [None]
+            if self.spec.alibi:
+                return [nn.sloped(slopes(self.spec.heads), place.order[1], like)]
+            if self.spec.relative is None:
+                return [None]
+            farthest = self.spec.relative.farthest
+            far = nn.clipped(distances(place.order), -farthest, farthest) + farthest
+            buckets = nn.looked_up(nn.Constant(distance_buckets(self.spec.relative, self.spec.causal)), far, far)
+            return [nn.heads_first(table(buckets)) for table in self.relative]
 
         def hidden(self, given: Inputs) -> tuple[Array, list[Cache] | None]:
             """The last hidden states (B, T, W), and the new cache where one was given."""
             x, written, trace = given.embeddings, [], given.trace
             keep = None if trace is None else trace.hidden_states
-            for i, block in enumerate(self.layers):
+            sights, read = self.sights(given), 0
+            for i, block in enumerate(self.blocks()):
                 if keep is not None:
                     keep.append(x)
-                memory = given.memory[i] if isinstance(given.memory, list) else given.memory
+                memory = given.memory
+                if isinstance(memory, list):
+                    memory, read = memory[read] if block.has_cross else None, read + block.has_cross
                 if self.recompute and given.cache is None and trace is None:
-                    x = nn.recomputed(block, x, given.mask, memory, given.memory_mask)
+                    x = nn.recomputed(block, x, sights[i], memory, given.memory_mask)
                     continue
                 cache = None if given.cache is None else given.cache[i]
-                x, cache = block(x, given.mask, memory, given.memory_mask, cache, given.at, trace)
+                x, cache = block(x, sights[i], memory, given.memory_mask, cache, given.at, trace)
                 written.append(cache)
             if self.norm is not None:
                 x = self.norm(x)
@@ -258,14 +393,43 @@ def define(nn: Any) -> Mapping[str, Any]:
             return x, None if given.cache is None else written
 
         def remember(self, memory: Array) -> list[Cache]:
-            """Each layer's cross-attention keys and values of memory (B, S, W): computed once per source."""
-            return [block.cross.keys_values(memory) for block in self.layers]
+            """Each cross-attention's keys and values of memory (B, S, W): computed once per source."""
+            return [block.cross.keys_values(memory) for block in self.blocks() if block.has_cross]
 
         def logits(self, x: Array) -> Array:
             """Hidden states (..., W) -> logits (..., V)."""
             bias = None
             if self.head is not None:
                 x, bias = self.head(x), self.head.bias
-            return nn.unembed(self.embed.token if self.output is None else self.output, x, bias)
+            x = nn.scaled(x, self.spec.logit_scale)
+            logits = nn.unembed(self.embed.token if self.output is None else self.output, x, bias)
+            return nn.capped(logits, self.spec.logit_cap) if self.spec.logit_cap else logits
+
+    def relative_tables(spec: StackSpec) -> list[Any]:
+        if spec.relative is None:
+            return []
+        return [
+            nn.Embedding(spec.relative.buckets, spec.heads)
+            for _ in range(spec.layers if spec.relative.each_layer else 1)
+        ]
+
+    def within(mask: Array | None, order: tuple[Array, Array] | None, reach: int | None, causal: bool) -> Array | None:
+        """A mask that hides, too, what is more than `reach` tokens away."""
+        if reach is None or order is None:
+            return mask
+        away = -distances(order) if causal else nn.absolute(distances(order))
+        near = (away <= reach)[:, None]
+        return near if mask is None else mask & near
 
     return {c.__name__: c for c in (Attention, FeedForward, Block, Embed, Head, Stack)}
+
+
+def has_table(spec: StackSpec) -> bool:
+    """Whether positions are looked up in a table that was learned."""
+    return spec.positions > 0 and not spec.sinusoidal
+
+
+def distances(order: tuple[Array, Array]) -> Array:
+    """How many tokens each key (1, S) is after each query (1, T): (1, T, S)."""
+    queries, keys = order
+    return keys[:, None, :] - queries[:, :, None]

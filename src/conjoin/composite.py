@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from conjoin.config import BASE_IRRELEVANT, CONFIG_FILE, ModelConfig, read_json
 from conjoin.errors import ConfigError, InputError, nearest, refuse_unknown
-from conjoin.families import FAMILIES, family_of, role_of
+from conjoin.families import FAMILIES, family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS, GenerationConfig
 from conjoin.spec import RoleName, StackSpec
 
@@ -139,7 +139,7 @@ class EncoderDecoderConfig:
 
     def spec(self, role: RoleName) -> StackSpec:
         """What the encoder's, or the decoder's, stack is."""
-        return role_of(self.part(role).model_type, role).read(self.part(role))
+        return spec_of(self.part(role), role)
 
     def part(self, role: RoleName) -> ModelConfig:
         """The encoder's, or the decoder's, config."""

@@ -5,14 +5,15 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
 from conjoin.errors import CheckpointError, ConfigError, nearest, refuse_unknown
-from conjoin.spec import RoleName
+from conjoin.spec import CrossPlace, RoleName
 
 __all__ = ["CONFIG_FILE", "ModelConfig", "config_class", "read_json"]
 
 CONFIG_FILE = "config.json"
+OURS_ALONE = ("cross_attention_gate", "cross_attention_layers", "cross_attention_place")
 T = TypeVar("T")
 
 # Keys that transformers' base class writes, or once wrote, and that say nothing about the computation of a join.
@@ -71,6 +72,8 @@ class ModelConfig:
     is_decoder: bool = False
     add_cross_attention: bool = False
     cross_attention_gate: bool = False
+    cross_attention_layers: str | list[int] | None = None  # "all" (None), "every_2", or their numbers
+    cross_attention_place: str | None = None  # None: where the family has it
     is_encoder_decoder: bool = False
     tie_word_embeddings: bool = True
     pad_token_id: int | None = None
@@ -113,6 +116,10 @@ class ModelConfig:
                 raise ConfigError(
                     f'{type(self).__name__}: "{field.name}" is {value!r}; a number from 0 on was expected.'
                 )
+            if field.name == "cross_attention_place" and value not in (None, *get_args(CrossPlace)):
+                raise ConfigError(
+                    f'{type(self).__name__}: "{field.name}" is {value!r}; one of {", ".join(get_args(CrossPlace))} was expected.'
+                )
             if field.type is bool and type(value) is not bool:
                 raise ConfigError(f'{type(self).__name__}: "{field.name}" is {value!r}; true or false was expected.')
 
@@ -150,8 +157,9 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """What goes into a config.json: every field, and the model type."""
         found = {name: copy.deepcopy(getattr(self, name)) for name in self.names()}
-        if not self.cross_attention_gate:  # transformers does not know it
-            del found["cross_attention_gate"]
+        for name in OURS_ALONE:  # transformers does not know them
+            if not found[name]:
+                del found[name]
         return {**found, "model_type": self.model_type}
 
     def to_json_string(self) -> str:

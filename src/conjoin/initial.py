@@ -45,7 +45,7 @@ def initialise(ops: Any, model: Any, names: Iterable[str], spec: StackSpec) -> N
         if name.endswith(("bias", "gate")):
             ops.rewrite(model, name, lambda old: ops.constant(old, 0.0))
         elif name.rsplit(".", 2)[-2].endswith("norm"):
-            ops.rewrite(model, name, lambda old: ops.constant(old, 1.0))
+            ops.rewrite(model, name, lambda old: ops.constant(old, 1.0 - spec.norm_offset))
         else:
             scaled = spec.scaled_residual_init and name.endswith(RESIDUAL)
             std = spec.initializer_range / (math.sqrt(2 * spec.layers) if scaled else 1.0)
@@ -53,8 +53,13 @@ def initialise(ops: Any, model: Any, names: Iterable[str], spec: StackSpec) -> N
 
 
 def copy_self_attention(ops: Any, decoder: Any, names: Iterable[str]) -> None:
-    """Starts new cross-attention as a copy of its layer's self-attention, norm included (T5Gemma, 2504.06225)."""
+    """Starts new cross-attention as a copy of its layer's self-attention, norm included (T5Gemma, 2504.06225).
+
+    What self-attention has nothing like (a gate, a norm that it goes without) stays as it was initialised.
+    """
+    shapes = ops.shapes(decoder)
     for name in names:
-        if ".cross" in name:
-            own = ops.read(decoder, name.replace(".cross", ".attention"))
+        like = name.replace(".cross", ".attention")
+        if ".cross" in name and shapes.get(like) == shapes[name]:
+            own = ops.read(decoder, like)
             ops.rewrite(decoder, name, lambda old, own=own: own)

@@ -9,10 +9,9 @@ from conjoin.checkpoint import BIN_FILES, SAFE_FILES, Framework, TensorFolder
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
 from conjoin.config import CONFIG_FILE, ModelConfig, read_json
 from conjoin.errors import ConfigError, refuse_unknown
-from conjoin.families import family_of, role_of
+from conjoin.families import family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS
 from conjoin.hub import resolve
-from conjoin.seq2seq import spec_of
 from conjoin.spec import RoleName
 from conjoin.tokens.finding import TOKENIZER_FILES
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair
@@ -59,6 +58,7 @@ class OpenPart:
             wanted,
             available,
             layers=self.layers,
+            heads=spec_of(self.config, self.role).heads,
             file_layers=spec_of(self.saved, self.role).layers,
         )
 
@@ -179,6 +179,8 @@ def check_share(config: EncoderDecoderConfig) -> None:
         "causal": False,
         "cross": False,
         "cross_gate": False,
+        "cross_layers": None,
+        "cross_place": "after_self_attention",
         "head": "none",
         "head_bias": "none",
     }

@@ -30,7 +30,7 @@ __all__ = [
 logger = logging.getLogger("conjoin")
 ROLES: tuple[RoleName, ...] = ("encoder", "decoder")
 PROJECTION = ("enc_to_dec_proj.weight", "enc_to_dec_proj.bias")
-NEW_IN_A_JOIN = (".cross", ".gate", "head.")
+NEW_IN_A_JOIN = (".cross", "head.")
 
 
 def load_part(ops: Any, part: Any, opened: OpenPart, where: Any, skip: Iterable[str] = ()) -> tuple[str, ...]:
@@ -112,7 +112,9 @@ def load_folder(ops: Any, model: Any, path: Path, where: Any) -> None:
             wanted = {name: shape for name, shape in ops.shapes(part).items() if name not in gone}
             family = family_of(part.config.model_type)
             side = role_of(part.config.model_type, role)
-            plans[role] = planned = plan(family, side, wanted, available, layers=range(part.spec.layers))
+            plans[role] = planned = plan(
+                family, side, wanted, available, layers=range(part.spec.layers), heads=part.spec.heads
+            )
             report.missing |= {own + ours: own + theirs for ours, theirs in planned.report.missing.items()}
             report.mismatched += [own + one for one in planned.report.mismatched]
             if not gone:

@@ -21,7 +21,7 @@ def belongs(name: str, part: str, new: Sequence[str]) -> bool:
     if part == "token_embeddings":
         return name.endswith(".embed.token.weight")
     if part == "cross_attention":
-        return ".cross" in name or name.endswith(".gate")
+        return ".cross" in name
     if part == "projection":
         return name.startswith("enc_to_dec_proj.")
     if part == "head":

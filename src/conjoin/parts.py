@@ -120,7 +120,7 @@ def file_tensors(ops: Any, part: Any, role: RoleName, skip: Iterable[str] = ()) 
     gone = set(skip)
     arrays = {name: array for name, array in ops.named_arrays(part).items() if name not in gone}
     side = role_of(part.config.model_type, role)
-    return to_file(side, arrays, layers=range(part.spec.layers), concat=ops.joined_rows)
+    return to_file(side, arrays, layers=range(part.spec.layers), heads=part.spec.heads, concat=ops.joined_rows)
 
 
 def save_tensors(ops: Any, folder: Path, tensors: dict[str, Any], max_shard_size: int | str) -> None:

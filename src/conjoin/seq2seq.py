@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conjoin.blocks import Cache, Inputs, Trace
+from conjoin.blocks import Cache, Inputs, Place, Trace
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.config import ModelConfig
-from conjoin.errors import ConfigError, InputError
-from conjoin.families import role_of
+from conjoin.errors import InputError
+from conjoin.families import spec_of
 from conjoin.outputs import BaseModelOutput, CausalLMOutput, ModelOutput, Seq2SeqLMOutput
-from conjoin.spec import RoleName, StackSpec
+from conjoin.spec import StackSpec
 
-__all__ = ["IGNORED", "DecoderCache", "define", "spec_of"]
+__all__ = ["IGNORED", "DecoderCache", "define"]
 
 Array = Any
 IGNORED = -100  # the label of a token that counts for no loss
@@ -39,14 +39,6 @@ class DecoderCache:
         return self.length
 
 
-def spec_of(config: ModelConfig, role: RoleName) -> StackSpec:
-    """The stack that a part's config describes on its side. Raises ConfigError for sizes that do not fit together."""
-    spec = role_of(config.model_type, role).read(config)
-    if spec.width % spec.heads:
-        raise ConfigError(f"{role}: width {spec.width} is not a multiple of its {spec.heads} attention heads.")
-    return spec
-
-
 def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
     """The classes Encoder, Decoder and EncoderDecoder, native to the framework of the backend `nn`."""
     stack: Any = blocks["Stack"]
@@ -67,6 +59,18 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             )
         if given is not None:
             nn.check_range(given, spec.vocab, side)
+
+    def placed(part: Any, ids: Array | None, positions: Array | None, like: Array, start: Any, seen: Any) -> Place:
+        """Where tokens stand that come one after another, `start` of them before; `seen` tokens are attended to."""
+        length, embed = nn.size(like, 1), part.embed
+        plain = nn.arange(length, like)[None] + start
+        rows = embed.given_rows(positions) if positions is not None else embed.rows(ids, length, start, like)
+        order = (plain, nn.arange(seen, like)[None]) if part.spec.ordered else None
+        return Place(rows, plain if positions is None else positions, order)
+
+    def causal_mask(length: Any, past: Any, seen: Any, like: Array) -> Array:
+        """(1, 1, T, seen): each of `length` tokens sees itself and what came before."""
+        return (nn.arange(seen, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
 
     def check_mask(mask: Array | None, shape: tuple[Any, ...], name: str) -> None:
         if mask is not None and not fits(tuple(mask.shape), shape):
@@ -123,8 +127,15 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
             seen = self.source_mask(input_ids, attention_mask)
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
-            x = self.embed(input_ids, 0, position_ids, token_type_ids, inputs_embeds)
-            x, _ = self.hidden(Inputs(x, None if seen is None else seen[:, None, None, :], trace=trace))
+            came: Any = input_ids if inputs_embeds is None else inputs_embeds
+            length = nn.size(came, 1)
+            place = placed(self, input_ids, position_ids, came, 0, length)
+            x = self.embed(input_ids, place.rows, token_type_ids, inputs_embeds)
+            mask = None if seen is None else seen[:, None, None, :]
+            if self.spec.causal:
+                past = causal_mask(length, 0, length, came)
+                mask = past if mask is None else mask & past
+            x, _ = self.hidden(Inputs(x, place, mask, trace=trace))
             out = BaseModelOutput.of(
                 last_hidden_state=x,
                 hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
@@ -141,13 +152,13 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
 
         def empty_cache(self, batch: Any, slots: Any, like: Array) -> list[Cache]:
             """Keys and values (B, H, slots, D) of zeros, for each layer."""
-            shape = (batch, self.spec.heads, slots, self.spec.width // self.spec.heads)
+            shape = (batch, self.spec.key_heads, slots, self.spec.head_dim)
             return [(nn.zeros(shape, like), nn.zeros(shape, like)) for _ in self.layers]
 
         def causal_mask(self, length: Any, past: Any, slots: Any, attention_mask: Array | None, like: Array) -> Array:
             """(1 or B, 1, T, slots in sight): what each of `length` new tokens may see."""
             width = nn.window(past + length, slots)
-            mask = (nn.arange(width, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
+            mask = causal_mask(length, past, width, like)
             if attention_mask is None:
                 return mask
             return mask & nn.padded(nn.flags(attention_mask), 1, width, False)[:, None, None, :width]
@@ -155,22 +166,30 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         def step(
             self,
             ids: Array,
-            start: Any,
+            place: Place,
             mask: Array | None,
             memory: list[Cache],
             memory_mask: Array | None,
             cache: list[Cache],
             at: Any,
-            rows: Array | None = None,
         ) -> tuple[Array, list[Cache]]:
-            """One step of decoding: ids (B, T) -> hidden states (B, T, W) and the cache, written from slot `at` on.
-
-            `start` is how many tokens came before; hypotheses of a source stand side by side along T, and `rows` of the
-            position table (1 or B, T) are then given.
-            """
-            x = self.embed(ids, start, rows=rows)
-            hidden, cache = self.hidden(Inputs(x, mask, memory, memory_mask, cache, at))
+            """One step of decoding: ids (B, T) -> hidden states (B, T, W) and the cache, written from slot `at` on."""
+            x = self.embed(ids, place.rows)
+            hidden, cache = self.hidden(Inputs(x, place, mask, memory, memory_mask, cache, at))
             return hidden, cache
+
+        def prompted(self, ids: Array, slots: Any) -> Place:
+            """Where the tokens of a prompt (B, T) stand, which is read into a cache of so many slots."""
+            return placed(self, ids, None, ids, 0, nn.window(nn.size(ids, 1), slots))
+
+        def abreast(self, ids: Array, start: Any, order: Array | None) -> Place:
+            """Where the next tokens of several hypotheses stand, ids (B, K) side by side: all at `start`.
+
+            `order` (1, S) is where each slot's token stands, for decoders to which distance matters.
+            """
+            rows = self.embed.rows(ids[..., None], 1, start, ids)
+            here = nn.arange(1, ids)[None] + start
+            return Place(None if rows is None else nn.last_axis(rows), here, None if order is None else (here, order))
 
         def forward(
             self,
@@ -221,16 +240,17 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             if past_key_values is None or not nn.FIXED_SHAPES:
                 check_mask(attention_mask, (batch, past + length), "decoder_attention_mask")
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
-            x = self.embed(input_ids, past, position_ids, token_type_ids, inputs_embeds)
             cached = use_cache or past_key_values is not None
-            cache = self.extended(past_key_values, batch, past + length, x) if cached else None
+            slots = self.slots_for(past_key_values, past + length) if cached else length
+            place = placed(self, input_ids, position_ids, came, past, nn.window(past + length, slots))
+            x = self.embed(input_ids, place.rows, token_type_ids, inputs_embeds)
+            cache = self.extended(past_key_values, batch, slots, x) if cached else None
             memory, memory_mask = self.memory_of(
                 encoder_hidden_states, encoder_attention_mask, past_key_values, cache, batch
             )
-            slots = length if cache is None else cache.own[0][0].shape[2]
             mask = self.causal_mask(length, past, slots, attention_mask, x)
             own = None if cache is None else cache.own
-            x, own = self.hidden(Inputs(x, mask, memory, memory_mask, own, past, trace))
+            x, own = self.hidden(Inputs(x, place, mask, memory, memory_mask, own, past, trace))
             if cache is not None:
                 cache = DecoderCache(own, past + length, memory if isinstance(memory, list) else None, memory_mask)
             out = CausalLMOutput.of(
@@ -257,9 +277,10 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 return past.cross, past.memory_mask
             if states is None:
                 return None, None
-            if tuple(states.shape[2:]) != (self.spec.width,):
+            width = self.spec.memory_width or self.spec.width
+            if tuple(states.shape[2:]) != (width,):
                 raise InputError(
-                    f"encoder_hidden_states has shape {tuple(states.shape)}; (batch, tokens, {self.spec.width}) was expected."
+                    f"encoder_hidden_states has shape {tuple(states.shape)}; (batch, tokens, {width}) was expected."
                 )
             if not fits((states.shape[0],), (batch,)):
                 raise InputError(
@@ -269,14 +290,21 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             seen = None if mask is None else nn.flags(mask)[:, None, None, :]
             return (states if cache is None else self.remember(states)), seen
 
-        def extended(self, past: DecoderCache | None, batch: Any, length: Any, like: Array) -> DecoderCache:
-            """A cache with room for `length` tokens."""
+        def slots_for(self, past: DecoderCache | None, length: Any) -> Any:
+            """How many slots a cache must have for `length` tokens: what it has, or at least twice that."""
+            slots = 0 if past is None else past.own[0][0].shape[2]
             if past is None:
-                return DecoderCache(self.empty_cache(batch, length, like), 0)
-            slots = past.own[0][0].shape[2]
-            if not is_more(0, length, slots):
+                return length
+            return max(length, 2 * slots) if is_more(0, length, slots) else slots
+
+        def extended(self, past: DecoderCache | None, batch: Any, slots: Any, like: Array) -> DecoderCache:
+            """A cache of so many slots."""
+            if past is None:
+                return DecoderCache(self.empty_cache(batch, slots, like), 0)
+            there = past.own[0][0].shape[2]
+            if there == slots:
                 return past
-            more = self.empty_cache(batch, max(length, 2 * slots) - slots, like)
+            more = self.empty_cache(batch, slots - there, like)
             own = [
                 (nn.concat([k, k2], 2), nn.concat([v, v2], 2)) for (k, v), (k2, v2) in zip(past.own, more, strict=True)
             ]
@@ -289,7 +317,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             """Takes the parts in; called once, by the constructor."""
             self.config = config
             self.encoder, self.decoder = encoder, decoder
-            wide, narrow = encoder.spec.width, decoder.spec.width
+            wide, narrow = encoder.spec.width, decoder.spec.memory_width or decoder.spec.width
             self.enc_to_dec_proj = nn.Linear(wide, narrow) if wide != narrow else None
 
         def memory(self, encoder_states: Array) -> Array:

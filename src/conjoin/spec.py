@@ -9,9 +9,45 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-__all__ = ["Family", "Role", "RoleName", "Row", "StackSpec", "linear", "norm", "rooted", "row"]
+__all__ = [
+    "BIASES",
+    "NO_LIMIT",
+    "CrossPlace",
+    "Family",
+    "Relative",
+    "Role",
+    "RoleName",
+    "Rotary",
+    "Row",
+    "StackSpec",
+    "linear",
+    "norm",
+    "rooted",
+    "row",
+]
 
 RoleName = Literal["encoder", "decoder"]
+CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
+BIASES = frozenset("q k v o up gate down embed head".split())
+NO_LIMIT = 1 << 30  # tokens
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary positions (https://arxiv.org/abs/2104.09864): what turns, how fast, and which numbers are a pair."""
+
+    frequencies: tuple[float, ...]  # radians a position, of each pair; twice as many numbers of each head turn
+    interleaved: bool = False  # neighbours are a pair, rather than a number and that half the width on
+    scale: float = 1.0  # of sines and cosines (YaRN's attention factor)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A learned bias of attention scores by bucketed distance (T5, https://arxiv.org/abs/1910.10683)."""
+
+    buckets: int
+    farthest: int  # where the last bucket begins
+    each_layer: bool = False  # a table of its own in every layer, rather than the first one's in all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,36 +59,97 @@ class StackSpec:
     layers: int
     heads: int
     ffn: int
-    positions: int  # rows of the position table
+    # Embeddings.
+    positions: int = 0  # rows of the position table, 0 for none
     position_offset: int = 0  # the row of the first position
     position_pad: int | None = None  # RoBERTa: only tokens unlike this one are counted; it stands in its own row
+    sinusoidal: Literal["", "halves", "fairseq"] = ""  # a computed position table: sines then cosines (Marian, XGLM)
+    limit: int = 0  # the longest sequence of a stack without a position table, 0 for any
     types: int = 0  # token-type embeddings, 0 for none
-    activation: str
-    norm_eps: float
-    norm_first: bool = False  # pre-norm (GPT-2) rather than post-norm (BERT)
+    embed_width: int = 0  # of the embeddings where it is not the stack's: a projection follows
     embed_norm: bool = False
-    final_norm: bool = False
     embed_scale: float = 1.0
-    causal: bool = False
-    cross: bool = False
-    cross_gate: bool = False  # cross-attention behind a learned gate that starts at zero
-    scale_scores: bool = True  # attention scores divided by sqrt(D)
-    scale_scores_by_layer: bool = False  # and by the layer's number, counted from 1
-    dropout: float = 0.0
     embed_dropout: float = 0.0
+    # Attention.
+    kv_heads: int = 0  # of keys and values where they are fewer (grouped-query attention)
+    head_size: int = 0  # D where it is not W / H
+    score_scale: float | None = None  # what scores are multiplied by where it is not 1 / sqrt(D)
+    scale_scores_by_layer: bool = False  # and divided by the layer's number, counted from 1
+    score_cap: float = 0.0  # scores are squeezed by tanh to lie within it (Gemma 2), 0 for not
+    query_key_norm: bool = False  # an RMS norm over each head's queries and keys
+    reaches: tuple[int | None, ...] = ()  # by layer, how many tokens away one is still seen; () and None for any
+    rotary: tuple[Rotary | None, ...] = ()  # by layer
+    relative: Relative | None = None
+    alibi: bool = False  # scores fall with distance, by a slope a head (https://arxiv.org/abs/2108.12409)
     attention_dropout: float = 0.0
+    causal: bool = False
+    # Cross-attention.
+    cross: bool = False
+    cross_layers: tuple[int, ...] | None = None  # which layers have it, None for all
+    cross_place: CrossPlace = "after_self_attention"
+    cross_gate: bool = False  # behind a learned gate that starts at zero
+    memory_width: int = 0  # of what it reads, where it is not W
+    # The block.
+    activation: str
+    gated: bool = False  # a second product, by which the activated one is multiplied
+    norm: Literal["layer", "rms"] = "layer"
+    norm_eps: float
+    norm_bias: bool = True
+    norm_offset: float = 0.0  # Gemma: norm weights are kept less this
+    norms: Literal["post", "pre", "sandwich"] = "post"  # BERT; GPT-2; before and after each sublayer (Gemma 2)
+    first_norm: bool = True  # whether the first layer's attention has a norm (ModernBERT: none)
+    parallel: Literal["", "two_norms", "one_norm"] = ""  # attention and feed-forward read the same (GPT-NeoX; Phi)
+    biases: frozenset[str] = BIASES  # of the linear layers, by their names
+    residual_scale: float = 1.0  # of what a sublayer adds (Granite)
+    dropout: float = 0.0
     activation_dropout: float = 0.0
-    head_activation: str = ""  # where it is not the activation of the stack
+    blocks: tuple[int, ...] = ()  # by layer, the number of the block that it is, where layers share one (ALBERT)
+    final_norm: bool = False
+    # The head.
     head: Literal["none", "plain", "transform"] = "none"  # transform: BERT's dense, activation and norm before it
+    head_activation: str = ""  # where it is not the activation of the stack
     head_bias: Literal["none", "trained", "fixed"] = "none"  # fixed: BART's final_logits_bias, a buffer
+    head_width: int = 0  # of the output embedding where it is not W
+    logit_scale: float = 1.0
+    logit_cap: float = 0.0  # logits are squeezed by tanh to lie within it, 0 for not
     tied: bool = True  # the output embedding is the token embedding
+    # First values.
     initializer_range: float = 0.02
     scaled_residual_init: bool = False  # GPT-2: what writes into the residual starts smaller by sqrt(2 layers)
 
     @property
     def max_length(self) -> int:
-        """The longest sequence that has a position for each token."""
-        return self.positions - self.position_offset
+        """The longest sequence that it takes."""
+        return self.positions - self.position_offset if self.positions else self.limit or NO_LIMIT
+
+    @property
+    def key_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.kv_heads or self.heads
+
+    @property
+    def head_dim(self) -> int:
+        """D, the width of a head."""
+        return self.head_size or self.width // self.heads
+
+    @property
+    def token_width(self) -> int:
+        """Of the token embeddings."""
+        return self.embed_width or self.width
+
+    @property
+    def output_width(self) -> int:
+        """Of the output embedding."""
+        return self.head_width or self.width
+
+    @property
+    def ordered(self) -> bool:
+        """Whether attention scores or masks depend on how far two tokens are apart."""
+        return self.relative is not None or self.alibi or any(reach is not None for reach in self.reaches)
+
+    def has_cross(self, layer: int) -> bool:
+        """Whether a layer has cross-attention."""
+        return self.cross and (self.cross_layers is None or layer in self.cross_layers)
 
 
 @dataclass(frozen=True)
@@ -67,6 +164,7 @@ class Row:
     untied: str = ""  # the full name that counts, and is written too, where the output embedding is a tensor of its own
     optional: bool = False  # zero where the file has none, and written only if not zero
     row_vector: bool = False  # stored (1, V), as BART's final_logits_bias is
+    by_head: bool = False  # several, joined head by head rather than one after another (GPT-NeoX, BLOOM)
 
 
 @dataclass(frozen=True, kw_only=True)

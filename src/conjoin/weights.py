@@ -23,6 +23,7 @@ class Read:
     row: Row
     ours: tuple[str, ...]
     shapes: tuple[Shape, ...]
+    heads: int
 
 
 @dataclass
@@ -104,12 +105,13 @@ def plan(
     available: Mapping[str, Shape],
     *,
     layers: Sequence[int],
+    heads: int,
     file_layers: int = 0,
 ) -> Plan:
     """How to read a stack with the parameters `wanted` (our names) out of the tensors `available` (the file's names).
 
     `layers` has the file's number of each layer of ours; `file_layers` is how many the file has, where some are left out
-    on purpose.
+    on purpose; `heads` is how many attention heads there are, for rows that are joined by head.
     """
     names = canonical(list(available), family.old_names)
     prefix = choose_prefix(role, layers, names)
@@ -131,7 +133,7 @@ def plan(
         if tuple(available[found]) != expected:
             report.mismatched.append(f"{found} is {list(available[found])}, {list(expected)} was expected")
         else:
-            reads.append(Read(found, one, ours, shapes))
+            reads.append(Read(found, one, ours, shapes, heads))
     left_out = {
         prefix + theirs.format(i)
         for one in role.rows
@@ -158,6 +160,11 @@ def from_file(read: Read, array: Array) -> Iterator[tuple[str, Array]]:
         array = array[0]
     if read.row.flip:
         array = array.T
+    if read.row.by_head:
+        by_head = array.reshape(read.heads, len(read.ours), -1, *array.shape[1:])
+        for i, (name, shape) in enumerate(zip(read.ours, read.shapes, strict=True)):
+            yield name, by_head[:, i].reshape(shape)
+        return
     start = 0
     for name, shape in zip(read.ours, read.shapes, strict=True):
         yield name, array[start : start + shape[0]]
@@ -165,14 +172,23 @@ def from_file(read: Read, array: Array) -> Iterator[tuple[str, Array]]:
 
 
 def to_file(
-    role: Role, arrays: Mapping[str, Array], *, layers: Sequence[int], concat: Callable[[list[Array]], Array]
+    role: Role,
+    arrays: Mapping[str, Array],
+    *,
+    layers: Sequence[int],
+    heads: int,
+    concat: Callable[[list[Array]], Array],
 ) -> dict[str, Array]:
     """Our arrays under the file's names and in its layout; of those that are optional, only what is not zero."""
     found = {}
     for one, ours, theirs, _ in instances(role, layers):
         if ours[0] not in arrays:
             continue
-        array = arrays[ours[0]] if len(ours) == 1 else concat([arrays[n] for n in ours])
+        own = [arrays[n] for n in ours]
+        if one.by_head:
+            rows = len(own[0]) // heads
+            own = [array[h * rows : (h + 1) * rows] for h in range(heads) for array in own]
+        array = own[0] if len(own) == 1 else concat(own)
         if one.optional and not bool((array != 0).any()):
             continue
         if one.flip:

@@ -14,12 +14,12 @@ from conjoin.checkpoint import TensorFolder
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
 from conjoin.config import CONFIG_FILE, ModelConfig, read_json
 from conjoin.errors import CheckpointError, ConfigError
-from conjoin.families import family_of, role_of
+from conjoin.families import family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FILE, SPECIAL_TOKENS
 from conjoin.hub import resolve
 from conjoin.joining import shared_names
 from conjoin.parameters import PartName, members
-from conjoin.seq2seq import spec_of
+from conjoin.shapes import parameter_shapes
 from conjoin.spec import RoleName, StackSpec
 from conjoin.tokens.finding import TOKENIZER_FILES, find_pair
 from conjoin.tokens.pair import TokenizerLike
@@ -133,57 +133,28 @@ def sizes(model_type: str, spec: StackSpec) -> dict[str, Any]:
 
 
 def parameter_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, Shape]) -> dict[str, int]:
-    """How many numbers each of our parameters has, out of the shapes of a part's file."""
+    """How many numbers each of our parameters has, of those that a part's file holds."""
     family, side, spec = family_of(config.model_type), role_of(config.model_type, role), spec_of(config, role)
     names = canonical(list(shapes), family.old_names)
-    prefix = choose_prefix(side, range(spec.layers), names)
+    prefix, ours_shapes = choose_prefix(side, range(spec.layers), names), parameter_shapes(spec)
     counts: dict[str, int] = {}
     for row, ours, theirs, also in instances(side, range(spec.layers)):
-        if not wanted(ours[0], spec):
-            continue
         candidates = (theirs if row.rooted else prefix + theirs, *also)
-        found = next((names[c] for c in candidates if c in names), None)
-        if found is not None:
-            counts |= dict.fromkeys(ours, prod(shapes[found]) // len(ours))
+        if ours[0] in ours_shapes and any(c in names for c in candidates):
+            counts |= {name: prod(ours_shapes[name]) for name in ours}
     return counts
-
-
-def wanted(name: str, spec: StackSpec) -> bool:
-    """Whether a stack has a parameter of this name, of those that not every stack of a family has."""
-    if name == "output.weight":
-        return spec.head != "none" and not spec.tied
-    if name == "head.bias":
-        return spec.head_bias == "trained"  # a fixed one is no parameter
-    if name.startswith("head."):
-        return spec.head == "transform"
-    if name == "embed.segment.weight":
-        return spec.types > 0
-    return not name.endswith(".gate") or spec.cross_gate
 
 
 def new_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, Shape]) -> dict[str, int]:
     """How many numbers a join would have to make up for a part, by kind: cross-attention, head."""
-    spec = spec_of(config, role)
     there = parameter_counts(config, role, shapes)
-    every = [n for _, ours, _, _ in instances(role_of(config.model_type, role), range(spec.layers)) for n in ours]
-    missing = [n for n in every if n not in there and wanted(n, spec)]
     new: Counter[str] = Counter()
-    for name in missing:
-        if ".cross" in name:
-            new["cross_attention"] += new_size(name, spec)
-        elif name.startswith(("head.", "output.")):
-            new["head"] += new_size(name, spec)
+    for name, shape in parameter_shapes(spec_of(config, role)).items():
+        if name not in there and ".cross" in name:
+            new["cross_attention"] += prod(shape)
+        elif name not in there and name.startswith(("head.", "output.")):
+            new["head"] += prod(shape)
     return dict(new)
-
-
-def new_size(name: str, spec: StackSpec) -> int:
-    """How many numbers a parameter has that a join makes: square projections, norms, and a head."""
-    if name == "output.weight":
-        return spec.vocab * spec.width
-    if name == "head.bias":
-        return spec.vocab
-    square = name.endswith(".weight") and "norm" not in name
-    return spec.width**2 if square else spec.width
 
 
 def special_tokens(config: EncoderDecoderConfig, folder: Path) -> dict[str, Any]:

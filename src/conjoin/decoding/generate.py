@@ -83,7 +83,7 @@ def prefilled(
     logits = None
     if read:
         own = None if ops.is_single(length, mask) else decoder.causal_mask(length, 0, slots, mask, prompt)
-        x, cache = decoder.step(prompt, 0, own, memory, memory_mask, cache, 0)
+        x, cache = decoder.step(prompt, decoder.prompted(prompt, slots), own, memory, memory_mask, cache, 0)
         logits = decoder.logits(ops.slot(x, settings.prompt - 1))
         logits = ops.broadcast(logits, (batch, count, logits.shape[-1]))
     return State(
@@ -95,6 +95,7 @@ def prefilled(
         memory=memory,
         memory_mask=memory_mask,
         lineage=ops.lineage(prompt[:, :read], mask, count, slots),
+        read=settings.prompt if read else 0,
         row=ops.arange(batch, prompt),
         done=ops.false(prompt[:, 0]) if call.live is None else ~call.live,
         search=None,

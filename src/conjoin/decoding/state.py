@@ -25,6 +25,7 @@ class State:
     memory: list[tuple[Array, Array]]  # (B, H, S, D) by layer
     memory_mask: Array | None  # (B, 1, 1, S)
     lineage: Array | None  # (B, K, slots) True where a slot is a hypothesis's past; None for one hypothesis, unpadded
+    read: Any  # how many slots the prompt fills
     row: Array  # (B,) which source of the call each row is
     done: Array  # (B,) sources that need no further step
     search: Any  # what the search keeps for itself
@@ -40,6 +41,13 @@ def advance(ops: Any, model: Any, state: State) -> State:
         lineage = ops.own_slots(lineage, state.at)
         mask = lineage[:, None, :, : ops.window(state.at + count, lineage.shape[-1])]
     start = state.length - 1
-    rows = ops.last_axis(decoder.embed.rows(last[..., None], 1, start, last))
-    x, cache = decoder.step(last, start, mask, state.memory, state.memory_mask, state.cache, state.at, rows=rows)
+    order = slot_order(ops, state, count, last) if decoder.spec.ordered else None
+    place = decoder.abreast(last, start, order)
+    x, cache = decoder.step(last, place, mask, state.memory, state.memory_mask, state.cache, state.at)
     return replace(state, logits=decoder.logits(x), cache=cache, at=state.at + count, lineage=lineage)
+
+
+def slot_order(ops: Any, state: State, count: int, like: Array) -> Array:
+    """Where the token of each slot in sight stands (1, S): the prompt's first, then one of each hypothesis a step."""
+    slot = ops.arange(ops.window(state.at + count, state.cache[0][0].shape[2]), like)
+    return ops.where(slot < state.read, slot, state.read + ops.divided(slot - state.read, count)[0])[None]

@@ -30,13 +30,28 @@ class PackedLinear(torch.nn.Module):
         weights: list[Tensor] = [layer.weight for layer in layers]
         weight = torch.cat(weights) if len(layers) > 1 else weights[0]
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
-        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
-        self.bias_vector = torch.cat(biases).detach() if biases else None
+        biased = any(layer.bias is not None for layer in layers)
+        self.bias_vector = torch.cat([bias_of(layer) for layer in layers]).detach() if biased else None
+        self.sizes = [len(weight) for weight in weights]
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias_vector, "none", [], "")
         return out
+
+
+class PackedProducts(PackedLinear):
+    """Several linear layers over one input."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """x (..., in) -> (..., out) of each."""
+        return super().forward(x).split(self.sizes, -1)
+
+
+def bias_of(layer: torch.nn.Linear) -> Tensor:
+    """A layer's bias, zeros where it has none."""
+    bias: Tensor | None = layer.bias
+    return layer.weight.new_zeros(len(layer.weight)) if bias is None else bias
 
 
 class PackedEmbedding(VocabularyProjection):
@@ -77,8 +92,9 @@ def can_pack(stack: Any) -> bool:
 def expected_layers(stack: Any) -> int:
     """How many linear layers a stack has when nobody replaced one (by an adapter, or a quantised layer)."""
     spec = stack.spec
-    each = 4 + (4 if spec.cross else 0) + 2
-    return int(spec.layers * each + (1 if spec.head == "transform" else 0))
+    each = 4 + 2 + (1 if spec.gated else 0)
+    crossed = sum(4 for block in stack.layers if block.has_cross)
+    return len(stack.layers) * each + crossed + (spec.head == "transform") + bool(spec.embed_width)
 
 
 def signature(stack: Any) -> tuple[object, ...]:
@@ -96,12 +112,17 @@ def packed_copy(stack: Any) -> Any:
     shared = {id(t): t for t in (*stack.parameters(), *stack.buffers(), stack.config, stack.tokenizer)}
     twin = copy.deepcopy(stack, shared)
     for block in twin.layers:
-        block.attention.fused = PackedLinear([block.attention.q, block.attention.k, block.attention.v])
-        block.attention.q = block.attention.k = block.attention.v = None
-        block.attention.o = PackedLinear([block.attention.o])
+        attention, ffn = block.attention, block.ffn
+        attention.fused = PackedProducts([attention.q, attention.k, attention.v])
+        attention.q = attention.k = attention.v = None
+        attention.o = PackedLinear([attention.o])
         for name in ("q", "k", "v", "o") if block.has_cross else ():
             setattr(block.cross, name, PackedLinear([getattr(block.cross, name)]))
-        block.ffn.up, block.ffn.down = PackedLinear([block.ffn.up]), PackedLinear([block.ffn.down])
+        if ffn.gate is not None:
+            ffn.gate = PackedLinear([ffn.gate])
+        ffn.up, ffn.down = PackedLinear([ffn.up]), PackedLinear([ffn.down])
+    if twin.embed.project is not None:
+        twin.embed.project = PackedLinear([twin.embed.project])
     if twin.head is not None and twin.head.transforms:
         twin.head.dense = PackedLinear([twin.head.dense])
     if stack.spec.head != "none":

@@ -1,10 +1,13 @@
 """The architectures conjoin knows, by the `model_type` of their config.json; one small file each."""
 
+from dataclasses import replace
+from typing import Any
+
 from conjoin.errors import ConfigError, nearest
 from conjoin.families import bart, bert, gpt2, roberta
-from conjoin.spec import Family, Role, RoleName
+from conjoin.spec import Family, Role, RoleName, StackSpec
 
-__all__ = ["FAMILIES", "family_of", "role_of"]
+__all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family for family in (bart.BART, bert.BERT, gpt2.GPT2, roberta.ROBERTA)
@@ -29,3 +32,34 @@ def role_of(model_type: object, role: RoleName) -> Role:
         able = sorted(n for n, f in FAMILIES.items() if (f.encoder if role == "encoder" else f.decoder))
         raise ConfigError(f'model_type "{model_type}" cannot be the {role} of a join; these can: {", ".join(able)}.')
     return found
+
+
+def spec_of(config: Any, role: RoleName) -> StackSpec:
+    """The stack that a part's config describes on its side. Raises ConfigError for what cannot be."""
+    spec = role_of(config.model_type, role).read(config)
+    if role == "decoder":
+        place = config.cross_attention_place or spec.cross_place
+        layers = crossed_layers(config.cross_attention_layers, spec.layers)
+        gate = config.cross_attention_gate
+        spec = replace(
+            spec, causal=True, cross=config.add_cross_attention, cross_gate=gate, cross_place=place, cross_layers=layers
+        )
+    if not spec.head_size and spec.width % spec.heads:
+        raise ConfigError(f"{role}: width {spec.width} is not a multiple of its {spec.heads} attention heads.")
+    return spec
+
+
+def crossed_layers(given: Any, layers: int) -> tuple[int, ...] | None:
+    """The layers with cross-attention; None for all. Raises ConfigError for what names none of them."""
+    if given in (None, "all"):
+        return None
+    if isinstance(given, str) and given.startswith("every_") and given.removeprefix("every_").isdecimal():
+        step = int(given.removeprefix("every_"))
+        if 1 <= step <= layers:
+            return tuple(range(step - 1, layers, step))
+    elif isinstance(given, list | tuple) and given and all(type(i) is int and 0 <= i < layers for i in given):
+        return tuple(sorted(set(given)))
+    raise ConfigError(
+        f'cross_attention_layers is {given!r}; "all", "every_2", or a list of some of the layers 0 to {layers - 1} was '
+        f"expected."
+    )

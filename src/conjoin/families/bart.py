@@ -73,9 +73,6 @@ def read(config: BartConfig, role: RoleName) -> StackSpec:
         norm_eps=1e-5,
         embed_norm=True,
         embed_scale=config.d_model**0.5 if config.scale_embedding else 1.0,
-        causal=decoder,
-        cross=decoder,
-        cross_gate=config.cross_attention_gate,
         dropout=config.dropout,
         embed_dropout=config.dropout,
         attention_dropout=config.attention_dropout,
@@ -108,7 +105,7 @@ CROSS = (
     *linear("layers.{}.cross.v", L + "encoder_attn.v_proj"),
     *linear("layers.{}.cross.o", L + "encoder_attn.out_proj"),
     *norm("layers.{}.cross_norm", L + "encoder_attn_layer_norm"),
-    row("layers.{}.gate", L + "encoder_attn.gate"),
+    row("layers.{}.cross_gate", L + "encoder_attn.gate"),
 )
 HEAD = (
     row("output.weight", "lm_head.weight", rooted=True, also=SHARED),

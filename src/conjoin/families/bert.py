@@ -49,9 +49,6 @@ def read(config: BertConfig) -> StackSpec:
         activation=config.hidden_act,
         norm_eps=config.layer_norm_eps,
         embed_norm=True,
-        causal=config.is_decoder,
-        cross=config.add_cross_attention,
-        cross_gate=config.cross_attention_gate,
         dropout=config.hidden_dropout_prob,
         embed_dropout=config.hidden_dropout_prob,
         attention_dropout=config.attention_probs_dropout_prob,
@@ -83,7 +80,7 @@ CROSS = (
     *linear("layers.{}.cross.v", L + "crossattention.self.value"),
     *linear("layers.{}.cross.o", L + "crossattention.output.dense"),
     *norm("layers.{}.cross_norm", L + "crossattention.output.LayerNorm"),
-    row("layers.{}.gate", L + "crossattention.gate"),
+    row("layers.{}.cross_gate", L + "crossattention.gate"),
 )
 HEAD = rooted(
     (

@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 
 __all__ = [
+    "absolute",
     "all_of",
     "all_seen",
     "any_of",
     "arange",
     "argmax",
     "broadcast",
+    "clipped",
     "column",
     "concat",
     "cumsum",
@@ -63,7 +65,12 @@ Array = Any  # a jax.Array
 CHUNK = 128  # of a long axis, of which the largest are looked for by chunks
 
 
-where, tanh = jnp.where, jnp.tanh
+where, tanh, absolute = jnp.where, jnp.tanh, jnp.abs
+
+
+def clipped(x: Array, low: int, high: int) -> Array:
+    """Within low and high."""
+    return jnp.clip(x, low, high)
 
 
 def library(x: Any) -> Any:

@@ -16,6 +16,7 @@ from conjoin.errors import ConfigError, nearest
 __all__ = [
     "Box",
     "Buffer",
+    "Constant",
     "Dropout",
     "Embedding",
     "FrozenParam",
@@ -25,6 +26,7 @@ __all__ = [
     "Module",
     "ModuleList",
     "OutputEmbedding",
+    "RMSNorm",
     "activation",
     "dropping_with",
     "recomputed",
@@ -73,6 +75,10 @@ class Kept:
         setattr(module, self.slot, Box(value))
 
 
+class Constant(Box):
+    """A table that no one trains and no file holds."""
+
+
 class Module(nnx.Module):
     """An NNX module whose `forward` is its call."""
 
@@ -107,9 +113,16 @@ def unset(key: None, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]
 # Leaf layers.
 
 
-def Linear(inputs: int, outputs: int) -> nnx.Linear:  # noqa: N802
+def Linear(inputs: int, outputs: int, bias: bool = True) -> nnx.Linear:  # noqa: N802
     """x (..., inputs) -> (..., outputs)."""
-    return nnx.Linear(inputs, outputs, kernel_init=unset, bias_init=unset, rngs=NoRandomness())  # type: ignore[arg-type]
+    return nnx.Linear(
+        inputs,
+        outputs,
+        use_bias=bias,
+        kernel_init=unset,
+        bias_init=unset,
+        rngs=NoRandomness(),  # type: ignore[arg-type]
+    )
 
 
 def Embedding(rows: int, width: int) -> nnx.Embed:  # noqa: N802
@@ -119,12 +132,13 @@ def Embedding(rows: int, width: int) -> nnx.Embed:  # noqa: N802
     return layer
 
 
-def LayerNorm(width: int, eps: float) -> nnx.LayerNorm:  # noqa: N802
+def LayerNorm(width: int, eps: float, bias: bool = True) -> nnx.LayerNorm:  # noqa: N802
     """Over the last axis; the fast variance of Flax would be off by more than 1e-5."""
     return nnx.LayerNorm(
         width,
         epsilon=eps,
         use_fast_variance=False,
+        use_bias=bias,
         scale_init=unset,
         bias_init=unset,
         rngs=NoRandomness(),  # type: ignore[arg-type]
@@ -134,6 +148,21 @@ def LayerNorm(width: int, eps: float) -> nnx.LayerNorm:  # noqa: N802
 def Dropout(rate: float) -> nnx.Dropout:  # noqa: N802
     """Active after `model.train()`."""
     return nnx.Dropout(rate, deterministic=True, rngs=DROPOUT.get() if rate else None)
+
+
+class RMSNorm(Module):
+    """x over the root of its mean square, in float32, times weight + offset (https://arxiv.org/abs/1910.07467)."""
+
+    def __init__(self, width: int, eps: float, offset: float = 0.0) -> None:
+        self.eps, self.offset = eps, offset
+        self.scale = nnx.Param(unset(None, (width,), jnp.float32))
+
+    def forward(self, x: Any) -> Any:
+        """(..., W) -> (..., W)."""
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        normed = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.eps)
+        scale = self.scale[...] + self.offset if self.offset else self.scale[...]
+        return scale * normed.astype(x.dtype)
 
 
 class OutputEmbedding(Module):

@@ -1,19 +1,29 @@
 """The maths of a stack in JAX: heads, attention, the cache, the vocabulary projection."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from flax import nnx
 
 import jax
 import jax.numpy as jnp
+from conjoin.backends.jax.layers import Constant
 
 __all__ = [
     "attention",
+    "capped",
     "first_row",
+    "heads_first",
+    "looked_up",
     "merge_heads",
+    "regrouped",
     "scaled",
+    "sloped",
     "split_heads",
-    "split_joined_heads",
+    "tiled",
+    "turned",
+    "turns",
     "unembed",
     "visible",
     "window",
@@ -28,10 +38,14 @@ def split_heads(x: Array, heads: int) -> Array:
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).swapaxes(1, 2)
 
 
-def split_joined_heads(x: Array, heads: int) -> tuple[Array, Array, Array]:
-    """(B, T, 3 W), q, k and v side by side -> three of (B, H, T, D)."""
-    q, k, v = jnp.split(x, 3, -1)
-    return split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
+def regrouped(x: Array, heads: int) -> Array:
+    """(B, H, T, D) -> (B, heads, T * H / heads, D), or back."""
+    return x.reshape(x.shape[0], heads, -1, x.shape[-1])
+
+
+def tiled(mask: Array, times: int) -> Array:
+    """A mask (B, 1, T, S), its queries several times over."""
+    return jnp.tile(mask, (1, 1, times, 1))
 
 
 def merge_heads(x: Array) -> Array:
@@ -41,11 +55,24 @@ def merge_heads(x: Array) -> Array:
 
 
 def attention(
-    q: Array, k: Array, v: Array, mask: Array | None, scale: float, dropout: nnx.Dropout, want_weights: bool
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None,
+    scale: float,
+    dropout: nnx.Dropout,
+    want_weights: bool,
+    bias: Array | None = None,
+    cap: float = 0.0,
 ) -> tuple[Array, Array | None]:
-    """Scaled dot-product attention, with its weights (B, H, T, S)."""
+    """Scaled dot-product attention, with its weights (B, H, T, S).
+
+    `bias` is added to the scores, and `cap` squeezes them by tanh.
+    """
     k, v = k.astype(q.dtype), v.astype(q.dtype)
     scores = jnp.einsum("bhtd,bhsd->bhts", q * scale, k)
+    scores = scores if bias is None else scores + bias
+    scores = capped(scores, cap) if cap else scores
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     weights = jax.nn.softmax(scores)
@@ -57,6 +84,45 @@ def unembed(table: Any, x: Array, bias: Any) -> Array:
     weight = table.embedding[...].astype(x.dtype)
     logits = jax.lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
     return logits if bias is None else logits + bias[...].astype(logits.dtype)
+
+
+def capped(x: Array, cap: float) -> Array:
+    """Squeezed by tanh to lie within -cap and cap."""
+    return cap * jnp.tanh(x / cap)
+
+
+def turns(positions: Array, frequencies: Sequence[float], scale: float, like: Array) -> tuple[Array, Array]:
+    """Cosines and sines (1 or B, 1, T, pairs) of rotary positions (1 or B, T), in like's type."""
+    angles = positions[:, None, :, None].astype(jnp.float32) * jnp.asarray(frequencies, jnp.float32)
+    return (jnp.cos(angles) * scale).astype(like.dtype), (jnp.sin(angles) * scale).astype(like.dtype)
+
+
+def turned(x: Array, cosines: Array, sines: Array, interleaved: bool) -> Array:
+    """x (B, H, T, D) with the first numbers of each head turned in pairs, the rest as they are."""
+    pairs = cosines.shape[-1]
+    turning, rest = x[..., : 2 * pairs], x[..., 2 * pairs :]
+    if interleaved:
+        a, b = turning[..., ::2], turning[..., 1::2]
+        both = jnp.stack([a * cosines - b * sines, b * cosines + a * sines], -1).reshape(turning.shape)
+    else:
+        a, b = turning[..., :pairs], turning[..., pairs:]
+        both = jnp.concatenate([a * cosines - b * sines, b * cosines + a * sines], -1)
+    return jnp.concatenate([both, rest], -1) if rest.shape[-1] else both
+
+
+def sloped(slopes: np.ndarray[Any, Any], keys: Array, like: Array) -> Array:
+    """(H,) slopes times the places of keys (1, S) -> (1, H, 1, S), in like's type."""
+    return (slopes[None, :, None, None] * keys[:, None, None, :].astype(jnp.float32)).astype(like.dtype)
+
+
+def looked_up(table: Constant, rows: Array, like: Array) -> Array:
+    """Rows (...) of a constant table, in like's type."""
+    return jnp.asarray(table.value)[rows].astype(like.dtype)
+
+
+def heads_first(x: Array) -> Array:
+    """(1, T, S, H) -> (1, H, T, S)."""
+    return x.transpose(0, 3, 1, 2)
 
 
 def scaled(x: Array, scale: float) -> Array:

@@ -12,7 +12,7 @@ from flax import nnx
 
 import jax
 import jax.numpy as jnp
-from conjoin.backends.jax.layers import Buffer, FrozenParam, OutputEmbedding
+from conjoin.backends.jax.layers import Buffer, FrozenParam, OutputEmbedding, RMSNorm
 from conjoin.errors import InputError
 
 __all__ = [
@@ -49,7 +49,13 @@ __all__ = [
 
 FILES = "np"
 FLOATS = ("float32", "bfloat16", "float16", "float64")
-WEIGHT = {nnx.Linear: "kernel", nnx.Embed: "embedding", OutputEmbedding: "embedding", nnx.LayerNorm: "scale"}
+WEIGHT: dict[type, str] = {
+    nnx.Linear: "kernel",
+    nnx.Embed: "embedding",
+    OutputEmbedding: "embedding",
+    nnx.LayerNorm: "scale",
+    RMSNorm: "scale",
+}
 THEIR_NAMES = {"kernel": "weight", "embedding": "weight", "scale": "weight"}
 KINDS = (nnx.Param, FrozenParam, Buffer)
 NpArray = np.ndarray[Any, Any]

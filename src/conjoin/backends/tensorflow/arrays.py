@@ -11,12 +11,14 @@ from conjoin.backends.tensorflow.loss import is_traced
 from conjoin.errors import InputError
 
 __all__ = [
+    "absolute",
     "all_of",
     "all_seen",
     "any_of",
     "arange",
     "argmax",
     "broadcast",
+    "clipped",
     "column",
     "concat",
     "cumsum",
@@ -59,6 +61,14 @@ __all__ = [
     "wide",
     "zeros",
 ]
+
+
+absolute = tf.abs
+
+
+def clipped(x: tf.Tensor, low: int, high: int) -> tf.Tensor:
+    """Within low and high."""
+    return tf.clip_by_value(x, low, high)
 
 
 def where(condition: tf.Tensor, x: Any, y: Any) -> tf.Tensor:

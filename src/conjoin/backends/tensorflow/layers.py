@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 import tensorflow as tf
 from conjoin.errors import ConfigError, nearest
 
 __all__ = [
+    "Constant",
     "Dropout",
     "Embedding",
     "LayerNorm",
@@ -18,6 +20,7 @@ __all__ = [
     "Module",
     "ModuleList",
     "OutputEmbedding",
+    "RMSNorm",
     "Vector",
     "activation",
     "named",
@@ -109,6 +112,13 @@ class Dropout(keras.layers.Dropout):
         return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed=redrawn.next())
 
 
+class Constant:
+    """A table that no one trains and no file holds."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self.values = values
+
+
 class Vector(keras.Variable):
     """A vector that a module keeps by itself."""
 
@@ -132,9 +142,11 @@ def built(layer: Any, *shape: int | None) -> Any:
     return layer
 
 
-def Linear(inputs: int, outputs: int, dtype: Any = None) -> keras.layers.Dense:  # noqa: N802
+def Linear(inputs: int, outputs: int, bias: bool = True, dtype: Any = None) -> keras.layers.Dense:  # noqa: N802
     """x (..., inputs) -> (..., outputs)."""
-    return built(keras.layers.Dense(outputs, kernel_initializer="zeros", dtype=dtype), None, None, inputs)
+    return built(
+        keras.layers.Dense(outputs, use_bias=bias, kernel_initializer="zeros", dtype=dtype), None, None, inputs
+    )
 
 
 def Embedding(rows: int, width: int, dtype: Any = None) -> keras.layers.Embedding:  # noqa: N802
@@ -142,11 +154,29 @@ def Embedding(rows: int, width: int, dtype: Any = None) -> keras.layers.Embeddin
     return built(keras.layers.Embedding(rows, width, embeddings_initializer="zeros", dtype=dtype), None, None)
 
 
-def LayerNorm(width: int, eps: float, dtype: Any = None) -> keras.layers.LayerNormalization:  # noqa: N802
+def LayerNorm(  # noqa: N802
+    width: int, eps: float, bias: bool = True, dtype: Any = None
+) -> keras.layers.LayerNormalization:
     """Over the last axis."""
-    return built(
-        keras.layers.LayerNormalization(epsilon=eps, gamma_initializer="zeros", dtype=dtype), None, None, width
-    )
+    layer = keras.layers.LayerNormalization(epsilon=eps, center=bias, gamma_initializer="zeros", dtype=dtype)
+    return built(layer, None, None, width)
+
+
+class RMSNorm(Module):
+    """x over the root of its mean square, in float32, times weight + offset (https://arxiv.org/abs/1910.07467)."""
+
+    def __init__(self, width: int, eps: float, offset: float = 0.0, dtype: Any = None) -> None:
+        super().__init__()
+        self.eps, self.offset = eps, offset
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        self.scale = keras.Variable("zeros", shape=(width,), dtype=policy.variable_dtype, name="scale")
+
+    def forward(self, x: tf.Tensor) -> tf.Tensor:
+        """(..., W) -> (..., W)."""
+        wide = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+        normed = wide * tf.math.rsqrt(tf.reduce_mean(tf.square(wide), -1, keepdims=True) + self.eps)
+        scale = tf.cast(self.scale.value, x.dtype)
+        return (scale + self.offset if self.offset else scale) * tf.cast(normed, x.dtype)
 
 
 class OutputEmbedding(Module):
@@ -162,9 +192,11 @@ def remade(layer: Any, dtype: str) -> Any:
     """A leaf layer as this one, of another type; its values are zeros."""
     if isinstance(layer, keras.layers.Dense):
         inputs, outputs = layer.kernel.shape
-        return Linear(inputs, outputs, dtype)
+        return Linear(inputs, outputs, layer.use_bias, dtype)
     if isinstance(layer, keras.layers.LayerNormalization):
-        return LayerNorm(layer.gamma.shape[0], layer.epsilon, dtype)
+        return LayerNorm(layer.gamma.shape[0], layer.epsilon, layer.center, dtype)
+    if isinstance(layer, RMSNorm):
+        return RMSNorm(layer.scale.shape[0], layer.eps, layer.offset, dtype)
     rows, width = layer.embeddings.shape
     return OutputEmbedding(width, rows, dtype) if isinstance(layer, OutputEmbedding) else Embedding(rows, width, dtype)
 
@@ -189,16 +221,17 @@ def recomputed(block: Module, *inputs: Any) -> tf.Tensor:
     dropping = (layer for layer in block._flatten_layers() if isinstance(layer, Dropout) and layer.rate)
     first = next(dropping, None)
     seed = None if first is None else first.seed_generator.next()
-    varying = [i for i, x in enumerate(inputs) if tf.is_tensor(x) and x.dtype.is_floating]
+    flat = tf.nest.flatten(inputs)
+    varying = [i for i, x in enumerate(flat) if tf.is_tensor(x) and x.dtype.is_floating]
 
     def output(*tensors: tf.Tensor) -> tf.Tensor:
-        given = list(inputs)
+        given = list(flat)
         for i, tensor in zip(varying, tensors, strict=True):
             given[i] = tensor
         with redrawing(redrawn, seed):
-            return block(*given)[0]
+            return block(*tf.nest.pack_sequence_as(inputs, given))[0]
 
-    found: tf.Tensor = tf.recompute_grad(output)(*(inputs[i] for i in varying))
+    found: tf.Tensor = tf.recompute_grad(output)(*(flat[i] for i in varying))
     return found
 
 

@@ -1,21 +1,31 @@
 """The maths of a stack in TensorFlow: heads, attention, the cache, the vocabulary projection."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 import tensorflow as tf
+from conjoin.backends.tensorflow.layers import Constant
 from conjoin.backends.tensorflow.loss import is_traced, size
 
 __all__ = [
     "attention",
+    "capped",
     "first_row",
+    "heads_first",
+    "looked_up",
     "merge_heads",
+    "regrouped",
     "scaled",
+    "sloped",
     "split_heads",
-    "split_joined_heads",
     "tanh",
+    "tiled",
+    "turned",
+    "turns",
     "unembed",
     "visible",
     "window",
@@ -30,10 +40,15 @@ def split_heads(x: tf.Tensor, heads: int) -> tf.Tensor:
     return tf.transpose(tf.reshape(x, (size(x, 0), size(x, 1), heads, x.shape[-1] // heads)), (0, 2, 1, 3))
 
 
-def split_joined_heads(x: tf.Tensor, heads: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(B, T, 3 W), q, k and v side by side -> three of (B, H, T, D)."""
-    q, k, v = tf.split(x, 3, -1)
-    return split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
+def regrouped(x: tf.Tensor, heads: int) -> tf.Tensor:
+    """(B, H, T, D) -> (B, heads, T * H / heads, D), or back."""
+    tokens = size(x, 2) * x.shape[1] // heads
+    return tf.reshape(x, (size(x, 0), heads, tokens, size(x, 3)))
+
+
+def tiled(mask: tf.Tensor, times: int) -> tf.Tensor:
+    """A mask (B, 1, T, S), its queries several times over."""
+    return tf.tile(mask, (1, 1, times, 1))
 
 
 def merge_heads(x: tf.Tensor) -> tf.Tensor:
@@ -42,11 +57,24 @@ def merge_heads(x: tf.Tensor) -> tf.Tensor:
 
 
 def attention(
-    q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: tf.Tensor | None, scale: float, dropout: Any, want_weights: bool
+    q: tf.Tensor,
+    k: tf.Tensor,
+    v: tf.Tensor,
+    mask: tf.Tensor | None,
+    scale: float,
+    dropout: Any,
+    want_weights: bool,
+    bias: tf.Tensor | None = None,
+    cap: float = 0.0,
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Scaled dot-product attention, with its weights (B, H, T, S)."""
+    """Scaled dot-product attention, with its weights (B, H, T, S).
+
+    `bias` is added to the scores, and `cap` squeezes them by tanh.
+    """
     k, v = tf.cast(k, q.dtype), tf.cast(v, q.dtype)
     scores = tf.matmul(q * tf.cast(scale, q.dtype), k, transpose_b=True)
+    scores = scores if bias is None else scores + bias
+    scores = capped(scores, cap) if cap else scores
     if mask is not None:
         scores = tf.where(mask, scores, scores.dtype.min)
     weights = tf.nn.softmax(scores)
@@ -67,6 +95,45 @@ def unembed(table: Any, x: tf.Tensor, bias: Any) -> tf.Tensor:
         return tf.reshape(tf.transpose(logits), (*lead, weight.shape[0]))
     logits = tf.matmul(flat, weight, transpose_b=True)
     return tf.reshape(logits if shift is None else logits + shift, (*lead, weight.shape[0]))
+
+
+def capped(x: tf.Tensor, cap: float) -> tf.Tensor:
+    """Squeezed by tanh to lie within -cap and cap."""
+    return cap * tf.tanh(x / cap)
+
+
+def turns(positions: tf.Tensor, frequencies: Sequence[float], scale: float, like: tf.Tensor) -> tuple[Any, Any]:
+    """Cosines and sines (1 or B, 1, T, pairs) of rotary positions (1 or B, T), in like's type."""
+    angles = tf.cast(positions, tf.float32)[:, None, :, None] * tf.constant(frequencies, tf.float32)
+    return tf.cast(tf.cos(angles) * scale, like.dtype), tf.cast(tf.sin(angles) * scale, like.dtype)
+
+
+def turned(x: tf.Tensor, cosines: tf.Tensor, sines: tf.Tensor, interleaved: bool) -> tf.Tensor:
+    """x (B, H, T, D) with the first numbers of each head turned in pairs, the rest as they are."""
+    pairs = cosines.shape[-1]
+    turning, rest = x[..., : 2 * pairs], x[..., 2 * pairs :]
+    if interleaved:
+        a, b = turning[..., ::2], turning[..., 1::2]
+        both = tf.reshape(tf.stack([a * cosines - b * sines, b * cosines + a * sines], -1), tf.shape(turning))
+    else:
+        a, b = turning[..., :pairs], turning[..., pairs:]
+        both = tf.concat([a * cosines - b * sines, b * cosines + a * sines], -1)
+    return tf.concat([both, rest], -1) if rest.shape[-1] else both
+
+
+def sloped(slopes: np.ndarray[Any, Any], keys: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """(H,) slopes times the places of keys (1, S) -> (1, H, 1, S), in like's type."""
+    return tf.cast(slopes[None, :, None, None] * tf.cast(keys, tf.float32)[:, None, None, :], like.dtype)
+
+
+def looked_up(table: Constant, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Rows (...) of a constant table, in like's type."""
+    return tf.cast(tf.gather(tf.constant(table.values), rows), like.dtype)
+
+
+def heads_first(x: tf.Tensor) -> tf.Tensor:
+    """(1, T, S, H) -> (1, H, T, S)."""
+    return tf.transpose(x, (0, 3, 1, 2))
 
 
 def scaled(x: tf.Tensor, scale: float) -> tf.Tensor:

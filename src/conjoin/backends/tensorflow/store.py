@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 import tensorflow as tf
-from conjoin.backends.tensorflow.layers import Module, OutputEmbedding, Vector, children, named, remade
+from conjoin.backends.tensorflow.layers import Module, OutputEmbedding, RMSNorm, Vector, children, named, remade
 from conjoin.errors import InputError
 
 __all__ = [
@@ -54,6 +54,7 @@ OURS: dict[type, dict[str, str]] = {  # the name that a variable has with us, an
     keras.layers.Embedding: {"weight": "embeddings"},
     OutputEmbedding: {"weight": "embeddings"},
     keras.layers.LayerNormalization: {"weight": "gamma", "bias": "beta"},
+    RMSNorm: {"weight": "scale"},
 }
 NpArray = np.ndarray[Any, Any]
 
@@ -106,7 +107,7 @@ def blank(make: Callable[[], Any], where: Placement) -> Any:
 def owners(module: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf layer and vector by name, under each name that it has."""
     for name, value in children(module):
-        if isinstance(value, Module) and not isinstance(value, OutputEmbedding):
+        if isinstance(value, Module) and not isinstance(value, OutputEmbedding | RMSNorm):
             yield from owners(value, f"{path}{name}.")
         else:
             yield path + name, value
@@ -120,6 +121,8 @@ def variables(model: Any) -> dict[str, Any]:
             found.setdefault(id(owner), (name, owner))
         for ours, theirs in OURS.get(type(owner), {}).items():
             variable = getattr(owner, theirs)
+            if variable is None:  # a layer without a bias
+                continue
             found.setdefault(id(variable), (f"{name}.{ours}", variable))
     return dict(found.values())
 

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "absolute",
     "all_of",
     "all_seen",
     "any_of",
     "arange",
     "argmax",
     "broadcast",
+    "clipped",
     "column",
     "concat",
     "cumsum",
@@ -59,7 +61,12 @@ __all__ = [
 ]
 
 
-where, concat, tanh = torch.where, torch.cat, torch.tanh
+where, concat, tanh, absolute = torch.where, torch.cat, torch.tanh, torch.abs
+
+
+def clipped(x: Tensor, low: int, high: int) -> Tensor:
+    """Within low and high."""
+    return x.clamp(low, high)
 
 
 def arange(length: int, like: Tensor) -> Tensor:

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import torch
 from conjoin.errors import ConfigError, nearest
 from torch import Tensor
-from torch.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList
+from torch.nn import Dropout, Embedding, Linear, Module, ModuleList
 
 __all__ = [
+    "Constant",
     "Dropout",
     "Embedding",
     "LayerNorm",
@@ -16,6 +19,7 @@ __all__ = [
     "Module",
     "ModuleList",
     "OutputEmbedding",
+    "RMSNorm",
     "VocabularyProjection",
     "activation",
     "recomputed",
@@ -46,6 +50,29 @@ def activation(name: str) -> Module:
     return ACTIVATIONS[name]()
 
 
+def LayerNorm(width: int, eps: float, bias: bool = True) -> torch.nn.LayerNorm:  # noqa: N802
+    """Over the last axis."""
+    return torch.nn.LayerNorm(width, eps, bias=bias)
+
+
+class RMSNorm(Module):
+    """x over the root of its mean square, in float32, times weight + offset (https://arxiv.org/abs/1910.07467)."""
+
+    def __init__(self, width: int, eps: float, offset: float = 0.0) -> None:
+        super().__init__()
+        self.eps, self.offset = eps, offset
+        self.weight = torch.nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., W) -> (..., W)."""
+        weight = self.weight + self.offset if self.offset else self.weight
+        if x.dtype == torch.float32 and weight.dtype == torch.float32:
+            return torch.nn.functional.rms_norm(x, (x.shape[-1],), weight, self.eps)
+        wide = x.float()
+        normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        return weight * normed.to(x.dtype)
+
+
 class OutputEmbedding(Module):
     """A vocabulary projection of its own, for a head that is not tied: weight (V, W)."""
 
@@ -60,6 +87,19 @@ class VocabularyProjection(Module):
     def unembed(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """x (..., W) -> logits (..., V)."""
         raise NotImplementedError
+
+
+class Constant:
+    """A table that no one trains and no file holds."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self.values = torch.from_numpy(values)
+
+    def on(self, device: torch.device) -> Tensor:
+        """The table on a device, where it stays."""
+        if self.values.device != device:
+            self.values = self.values.to(device)
+        return self.values
 
 
 def vector(size: int, trained: bool) -> Tensor:

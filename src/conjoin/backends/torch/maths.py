@@ -1,22 +1,32 @@
 """The maths of a stack in PyTorch: heads, attention, the cache, the vocabulary projection."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 import torch
 import torch.nn.functional as F
-from conjoin.backends.torch.layers import VocabularyProjection
+from conjoin.backends.torch.layers import Constant, VocabularyProjection
 from torch import Tensor
 from torch.nn import Dropout, Embedding, Module
 
 __all__ = [
     "attention",
+    "capped",
     "explicit_attention",
     "first_row",
+    "heads_first",
+    "looked_up",
     "merge_heads",
+    "regrouped",
     "scaled",
+    "sloped",
     "slow_backward",
     "split_heads",
-    "split_joined_heads",
+    "tiled",
+    "turned",
+    "turns",
     "unembed",
     "visible",
     "window",
@@ -29,10 +39,14 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(1, 2)
 
 
-def split_joined_heads(x: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, T, 3 W), q, k and v side by side -> three of (B, H, T, D)."""
-    q, k, v = x.reshape(*x.shape[:-1], 3, heads, x.shape[-1] // (3 * heads)).permute(2, 0, 3, 1, 4)
-    return q, k, v
+def regrouped(x: Tensor, heads: int) -> Tensor:
+    """(B, H, T, D) -> (B, heads, T * H / heads, D), or back."""
+    return x.reshape(x.shape[0], heads, -1, x.shape[-1])
+
+
+def tiled(mask: Tensor, times: int) -> Tensor:
+    """A mask (B, 1, T, S), its queries several times over."""
+    return mask.repeat(1, 1, times, 1)
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -41,12 +55,25 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, dropout: Dropout, want_weights: bool
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    dropout: Dropout,
+    want_weights: bool,
+    bias: Tensor | None = None,
+    cap: float = 0.0,
 ) -> tuple[Tensor, Tensor | None]:
-    """Scaled dot-product attention; its weights only where they are asked for, since the fused kernels keep none."""
+    """Scaled dot-product attention; its weights only where they are asked for, since the fused kernels keep none.
+
+    `bias` is added to the scores, and `cap` squeezes them by tanh.
+    """
     rate = dropout.p if dropout.training else 0.0
-    if want_weights or slow_backward(q):
-        return explicit_attention(q, k, v, mask, scale, rate)
+    if want_weights or cap or slow_backward(q):
+        return explicit_attention(q, k, v, mask, scale, rate, bias, cap)
+    if bias is not None:
+        mask = bias if mask is None else bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
     return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate, scale=scale), None
 
 
@@ -56,11 +83,20 @@ def slow_backward(q: Tensor) -> bool:
 
 
 def explicit_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, rate: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    rate: float,
+    bias: Tensor | None,
+    cap: float,
 ) -> tuple[Tensor, Tensor]:
     """Attention product by product, with its weights (B, H, T, S)."""
     with torch.autocast(q.device.type, enabled=False):
         scores = torch.matmul(q * scale, k.to(q.dtype).transpose(-1, -2))
+        scores = scores if bias is None else scores + bias
+        scores = capped(scores, cap) if cap else scores
         if mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
@@ -73,6 +109,47 @@ def unembed(table: Module, x: Tensor, bias: Tensor | None) -> Tensor:
         return table.unembed(x, bias)
     weight: Any = table.weight
     return F.linear(x, weight, bias)
+
+
+def capped(x: Tensor, cap: float) -> Tensor:
+    """Squeezed by tanh to lie within -cap and cap."""
+    return cap * torch.tanh(x / cap)
+
+
+def turns(positions: Tensor, frequencies: Sequence[float], scale: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (1 or B, 1, T, pairs) of rotary positions (1 or B, T), in like's type."""
+    speeds = torch.tensor(frequencies, dtype=torch.float32, device=like.device)
+    angles = positions[:, None, :, None].float() * speeds
+    return (angles.cos() * scale).to(like.dtype), (angles.sin() * scale).to(like.dtype)
+
+
+def turned(x: Tensor, cosines: Tensor, sines: Tensor, interleaved: bool) -> Tensor:
+    """x (B, H, T, D) with the first numbers of each head turned in pairs, the rest as they are."""
+    pairs = cosines.shape[-1]
+    turning, rest = x[..., : 2 * pairs], x[..., 2 * pairs :]
+    if interleaved:
+        a, b = turning[..., ::2], turning[..., 1::2]
+        both = torch.stack([a * cosines - b * sines, b * cosines + a * sines], -1).flatten(-2)
+    else:
+        a, b = turning[..., :pairs], turning[..., pairs:]
+        both = torch.cat([a * cosines - b * sines, b * cosines + a * sines], -1)
+    return torch.cat([both, rest], -1) if rest.shape[-1] else both
+
+
+def sloped(slopes: np.ndarray[Any, Any], keys: Tensor, like: Tensor) -> Tensor:
+    """(H,) slopes times the places of keys (1, S) -> (1, H, 1, S), in like's type."""
+    each = torch.from_numpy(slopes).to(like.device)
+    return (each[None, :, None, None] * keys[:, None, None, :].float()).to(like.dtype)
+
+
+def looked_up(table: Constant, rows: Tensor, like: Tensor) -> Tensor:
+    """Rows (...) of a constant table, in like's type."""
+    return table.on(like.device)[rows].to(like.dtype)
+
+
+def heads_first(x: Tensor) -> Tensor:
+    """(1, T, S, H) -> (1, H, T, S)."""
+    return x.permute(0, 3, 1, 2)
 
 
 def scaled(x: Tensor, scale: float) -> Tensor:
