@@ -91,11 +91,11 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
     draw, seen = torch.Generator().manual_seed(seed), set()
     for path, owner in model.named_modules():
         for name, tensor in [*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)]:
-            if id(tensor) in seen or not tensor.is_floating_point():
+            if id(tensor) in seen or not tensor.is_floating_point() or name in owner._non_persistent_buffers_set:
                 continue
             seen.add(id(tensor))
             noise = torch.randn(tensor.shape, generator=draw)
-            if isinstance(owner, torch.nn.LayerNorm):
+            if type(owner).__name__.lower().endswith("norm"):
                 tensor.copy_(1 + 0.3 * noise if name == "weight" else 0.2 * noise)
             elif isinstance(owner, torch.nn.Embedding):
                 tensor.copy_((2.0 if "position" in path or path.endswith("wpe") else 0.4) * noise)

@@ -67,6 +67,7 @@ class ModelConfig:
     model_type: ClassVar[str] = ""
     attribute_map: ClassVar[dict[str, str]] = {}  # a common name -> the family's own
     irrelevant: ClassVar[frozenset[str]] = frozenset()  # keys of the family that say nothing about a join
+    unless_none: ClassVar[tuple[str, ...]] = ()  # fields that are written only where they are set
     only: ClassVar[dict[str, tuple[object, ...]]] = {}  # keys that are read, with the values that are implemented
 
     is_decoder: bool = False
@@ -157,8 +158,8 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """What goes into a config.json: every field, and the model type."""
         found = {name: copy.deepcopy(getattr(self, name)) for name in self.names()}
-        for name in OURS_ALONE:  # transformers does not know them
-            if not found[name]:
+        for name in (*OURS_ALONE, *self.unless_none):  # transformers does not know them, or takes null for a value
+            if found[name] in (None, False):
                 del found[name]
         return {**found, "model_type": self.model_type}
 

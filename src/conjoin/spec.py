@@ -6,7 +6,7 @@ Names used throughout conjoin, with Hugging Face's beside them: width (hidden_si
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
@@ -20,10 +20,9 @@ __all__ = [
     "Rotary",
     "Row",
     "StackSpec",
-    "linear",
-    "norm",
-    "rooted",
     "row",
+    "stack",
+    "table",
 ]
 
 RoleName = Literal["encoder", "decoder"]
@@ -167,7 +166,7 @@ class Row:
     by_head: bool = False  # several, joined head by head rather than one after another (GPT-NeoX, BLOOM)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Role:
     """What a family is on one side of a join."""
 
@@ -194,25 +193,40 @@ class Family:
         return name
 
 
+COMMON = {
+    "vocab": "vocab_size",
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "ffn": "intermediate_size",
+    "initializer_range": "initializer_range",
+    "tied": "tie_word_embeddings",
+}
+
+
+def stack(config: Any, **facts: Any) -> StackSpec:
+    """A spec whose sizes are those that every config has by the same names, but for those among the facts."""
+    common = {name: getattr(config, theirs) for name, theirs in COMMON.items() if name not in facts}
+    return StackSpec(**common, **facts)
+
+
 def row(ours: str, theirs: str, **facts: Any) -> Row:
     """A row whose `ours` may be several names, parted by spaces."""
     return Row(tuple(ours.split()), theirs, **facts)
 
 
-def linear(ours: str, theirs: str, flip: bool = False) -> tuple[Row, ...]:
-    """The weight and the bias of one linear layer, or of several that the file keeps as one."""
-    names = ours.split()
-    return (
-        Row(tuple(f"{name}.weight" for name in names), f"{theirs}.weight", flip=flip),
-        Row(tuple(f"{name}.bias" for name in names), f"{theirs}.bias"),
-    )
+def table(ours: str, theirs: str, pairs: str, **facts: Any) -> tuple[Row, ...]:
+    """The rows of layers' weights and biases: pairs "our name=the file's" behind the two prefixes.
 
-
-def norm(ours: str, theirs: str) -> tuple[Row, ...]:
-    """The weight and the bias of a layer norm."""
-    return linear(ours, theirs)
-
-
-def rooted(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """The same rows, outside the checkpoint's prefix."""
-    return tuple(replace(one, rooted=True) for one in rows)
+    "attention.q+k+v=c_attn" is three layers that the file keeps as one; ":=" is for a parameter that is no layer's.
+    """
+    rows: list[Row] = []
+    for pair in pairs.split():
+        mine, _, name = pair.partition("=")
+        if mine.endswith(":"):
+            rows.append(Row((ours + mine[:-1],), theirs + name, **facts))
+            continue
+        parent, dot, last = (ours + mine).rpartition(".")
+        names = [parent + dot + one for one in last.split("+")]
+        rows += [Row(tuple(f"{n}.{k}" for n in names), f"{theirs}{name}.{k}", **facts) for k in ("weight", "bias")]
+    return tuple(rows)

@@ -120,8 +120,8 @@ def plan(
         if ours[0] not in wanted:
             continue
         candidates = (theirs if one.rooted else prefix + theirs, *also)
-        if one.untied and UNTIED in wanted:
-            candidates = (one.untied, *candidates)
+        if one.untied:
+            candidates = (one.untied, *candidates) if UNTIED in wanted else (*candidates, one.untied)
         found = next((names[c] for c in candidates if c in names), None)
         if found is None:
             if not one.optional:
@@ -134,19 +134,26 @@ def plan(
             report.mismatched.append(f"{found} is {list(available[found])}, {list(expected)} was expected")
         else:
             reads.append(Read(found, one, ours, shapes, heads))
-    left_out = {
-        prefix + theirs.format(i)
-        for one in role.rows
-        for theirs in [one.theirs]
-        if "{}" in theirs
-        for i in range(file_layers)
-    }
-    left_out |= {theirs if one.rooted else prefix + theirs for one, _, theirs, _ in instances(role, layers)}
-    left_out |= {name for one in role.rows for name in one.also}
+    expected_names = left_out(role, layers, file_layers, prefix, wanted)
     for new, old in names.items():
-        if old not in used and new not in left_out and not irrelevant(new, prefix, role):
+        if old not in used and new not in expected_names and not irrelevant(new, prefix, role):
             report.unexpected.append(old)
     return Plan(reads, prefix, report)
+
+
+def left_out(role: Role, layers: Sequence[int], file_layers: int, prefix: str, wanted: Mapping[str, Shape]) -> set[str]:
+    """The file's names that are known and not read on purpose: of layers, heads or cross-attention that are not wanted.
+
+    A bias is no such thing where the weight beside it is wanted: then the config says that there is none.
+    """
+    named: set[str] = {name for one in role.rows for name in one.also}
+    for layer_numbers in (layers, range(file_layers)):
+        for one, ours, theirs, _ in instances(role, layer_numbers):
+            name = theirs if one.rooted else prefix + theirs
+            weight = ours[0].removesuffix("bias") + "weight"
+            if not (ours[0].endswith(".bias") and ours[0] not in wanted and weight in wanted):
+                named.add(name)
+    return named
 
 
 def irrelevant(name: str, prefix: str, role: Role) -> bool:
@@ -158,7 +165,7 @@ def from_file(read: Read, array: Array) -> Iterator[tuple[str, Array]]:
     """A tensor of the file as ours: each name with its array, views where possible."""
     if read.row.row_vector:
         array = array[0]
-    if read.row.flip:
+    if read.row.flip and array.ndim == 2:
         array = array.T
     if read.row.by_head:
         by_head = array.reshape(read.heads, len(read.ours), -1, *array.shape[1:])
@@ -191,7 +198,7 @@ def to_file(
         array = own[0] if len(own) == 1 else concat(own)
         if one.optional and not bool((array != 0).any()):
             continue
-        if one.flip:
+        if one.flip and array.ndim == 2:
             array = array.T
         if one.row_vector:
             array = array[None]

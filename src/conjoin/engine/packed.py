@@ -45,7 +45,7 @@ class PackedProducts(PackedLinear):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """x (..., in) -> (..., out) of each."""
-        return super().forward(x).split(self.sizes, -1)
+        return torch.split(super().forward(x), self.sizes, -1)  # type: ignore[no-any-return]
 
 
 def bias_of(layer: torch.nn.Linear) -> Tensor:
@@ -94,7 +94,7 @@ def expected_layers(stack: Any) -> int:
     spec = stack.spec
     each = 4 + 2 + (1 if spec.gated else 0)
     crossed = sum(4 for block in stack.layers if block.has_cross)
-    return len(stack.layers) * each + crossed + (spec.head == "transform") + bool(spec.embed_width)
+    return int(len(stack.layers) * each + crossed + (spec.head == "transform") + bool(spec.embed_width))
 
 
 def signature(stack: Any) -> tuple[object, ...]:

@@ -1,16 +1,25 @@
 """The architectures conjoin knows, by the `model_type` of their config.json; one small file each."""
 
+import importlib
 from dataclasses import replace
 from typing import Any
 
 from conjoin.errors import ConfigError, nearest
-from conjoin.families import bart, bert, gpt2, roberta
 from conjoin.spec import Family, Role, RoleName, StackSpec
 
 __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 
+MODULES = (
+    "bart",
+    "bert",
+    "gpt2",
+    "llama",
+    "roberta",
+)
 FAMILIES: dict[str, Family] = {
-    family.model_type: family for family in (bart.BART, bert.BERT, gpt2.GPT2, roberta.ROBERTA)
+    family.model_type: family
+    for name in MODULES
+    for family in importlib.import_module(f"conjoin.families.{name}").FAMILIES
 }
 
 

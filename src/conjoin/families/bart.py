@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.spec import Family, Role, RoleName, Row, StackSpec, linear, norm, row
+from conjoin.spec import Family, Role, RoleName, StackSpec, row, stack, table
 
-__all__ = ["BART", "BartConfig"]
+__all__ = ["BART", "FAMILIES", "BartConfig"]
 
 
 @config_class
@@ -61,9 +61,8 @@ class BartConfig(ModelConfig):
 def read(config: BartConfig, role: RoleName) -> StackSpec:
     """The facts of one side."""
     decoder = role == "decoder"
-    return StackSpec(
-        vocab=config.vocab_size,
-        width=config.d_model,
+    return stack(
+        config,
         layers=config.decoder_layers if decoder else config.encoder_layers,
         heads=config.decoder_attention_heads if decoder else config.encoder_attention_heads,
         ffn=config.decoder_ffn_dim if decoder else config.encoder_ffn_dim,
@@ -79,59 +78,48 @@ def read(config: BartConfig, role: RoleName) -> StackSpec:
         activation_dropout=config.activation_dropout,
         head="plain" if decoder else "none",
         head_bias="fixed" if decoder else "none",
-        tied=config.tie_word_embeddings,
         initializer_range=config.init_std,
     )
 
 
-L = "layers.{}."
 SHARED = ("model.shared.weight", "shared.weight")
-BODY: tuple[Row, ...] = (
+BODY = (
     row("embed.token.weight", "embed_tokens.weight", also=SHARED),
-    row("embed.position.weight", "embed_positions.weight"),
-    *norm("embed.norm", "layernorm_embedding"),
-    *linear("layers.{}.attention.q", L + "self_attn.q_proj"),
-    *linear("layers.{}.attention.k", L + "self_attn.k_proj"),
-    *linear("layers.{}.attention.v", L + "self_attn.v_proj"),
-    *linear("layers.{}.attention.o", L + "self_attn.out_proj"),
-    *norm("layers.{}.attention_norm", L + "self_attn_layer_norm"),
-    *linear("layers.{}.ffn.up", L + "fc1"),
-    *linear("layers.{}.ffn.down", L + "fc2"),
-    *norm("layers.{}.ffn_norm", L + "final_layer_norm"),
+    *table("embed.", "", "position=embed_positions norm=layernorm_embedding"),
+    *table(
+        "layers.{}.",
+        "layers.{}.",
+        "attention.q=self_attn.q_proj attention.k=self_attn.k_proj attention.v=self_attn.v_proj "
+        "attention.o=self_attn.out_proj attention_norm=self_attn_layer_norm "
+        "ffn.up=fc1 ffn.down=fc2 ffn_norm=final_layer_norm",
+    ),
 )
-CROSS = (
-    *linear("layers.{}.cross.q", L + "encoder_attn.q_proj"),
-    *linear("layers.{}.cross.k", L + "encoder_attn.k_proj"),
-    *linear("layers.{}.cross.v", L + "encoder_attn.v_proj"),
-    *linear("layers.{}.cross.o", L + "encoder_attn.out_proj"),
-    *norm("layers.{}.cross_norm", L + "encoder_attn_layer_norm"),
-    row("layers.{}.cross_gate", L + "encoder_attn.gate"),
+CROSS = table(
+    "layers.{}.cross",
+    "layers.{}.encoder_attn",
+    ".q=.q_proj .k=.k_proj .v=.v_proj .o=.out_proj _norm=_layer_norm _gate:=.gate",
 )
 HEAD = (
     row("output.weight", "lm_head.weight", rooted=True, also=SHARED),
     row("head.bias", "final_logits_bias", rooted=True, optional=True, row_vector=True),
 )
+OTHERS = (r"^(model\.)?shared\.", r"^classification_head\.")
 
 BART = Family(
     config=BartConfig,
     encoder=Role(
-        architecture="BartEncoder",
-        read=lambda config: read(config, "encoder"),
-        rows=BODY,
-        prefixes=("", "model.encoder.", "encoder."),
-        irrelevant=(
-            r"^(model\.)?decoder\.",
-            r"^(model\.)?shared\.",
-            r"^lm_head\.",
-            r"^final_logits_bias$",
-            r"^classification_head\.",
-        ),
+        "BartEncoder",
+        lambda config: read(config, "encoder"),
+        BODY,
+        ("", "model.encoder.", "encoder."),
+        (*OTHERS, r"^(model\.)?decoder\.", r"^lm_head\.", r"^final_logits_bias$"),
     ),
     decoder=Role(
-        architecture="BartForCausalLM",
-        read=lambda config: read(config, "decoder"),
-        rows=(*BODY, *CROSS, *HEAD),
-        prefixes=("model.decoder.", "decoder.", ""),
-        irrelevant=(r"^(model\.)?encoder\.", r"^(model\.)?shared\.", r"^lm_head\.weight$", r"^classification_head\."),
+        "BartForCausalLM",
+        lambda config: read(config, "decoder"),
+        (*BODY, *CROSS, *HEAD),
+        ("model.decoder.", "decoder.", ""),
+        (*OTHERS, r"^(model\.)?encoder\.", r"^lm_head\.weight$"),
     ),
 )
+FAMILIES = (BART,)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.spec import Family, Role, StackSpec, linear, norm, rooted, row
+from conjoin.spec import Family, Role, StackSpec, row, stack, table
 
-__all__ = ["BERT", "BertConfig"]
+__all__ = ["BERT", "FAMILIES", "BertConfig"]
 
 
 @config_class
@@ -37,13 +37,9 @@ class BertConfig(ModelConfig):
 
 
 def read(config: BertConfig) -> StackSpec:
-    """The body's facts; causal and cross as the config says."""
-    return StackSpec(
-        vocab=config.vocab_size,
-        width=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        ffn=config.intermediate_size,
+    """The facts of an encoder, or with a head of a decoder."""
+    return stack(
+        config,
         positions=config.max_position_embeddings,
         types=config.type_vocab_size,
         activation=config.hidden_act,
@@ -54,71 +50,49 @@ def read(config: BertConfig) -> StackSpec:
         attention_dropout=config.attention_probs_dropout_prob,
         head="transform" if config.is_decoder else "none",
         head_bias="trained" if config.is_decoder else "none",
-        tied=config.tie_word_embeddings,
-        initializer_range=config.initializer_range,
     )
 
 
-L = "encoder.layer.{}."
+LAYER = "encoder.layer.{}."
 BODY = (
-    row("embed.token.weight", "embeddings.word_embeddings.weight"),
-    row("embed.position.weight", "embeddings.position_embeddings.weight"),
-    row("embed.segment.weight", "embeddings.token_type_embeddings.weight"),
-    *norm("embed.norm", "embeddings.LayerNorm"),
-    *linear("layers.{}.attention.q", L + "attention.self.query"),
-    *linear("layers.{}.attention.k", L + "attention.self.key"),
-    *linear("layers.{}.attention.v", L + "attention.self.value"),
-    *linear("layers.{}.attention.o", L + "attention.output.dense"),
-    *norm("layers.{}.attention_norm", L + "attention.output.LayerNorm"),
-    *linear("layers.{}.ffn.up", L + "intermediate.dense"),
-    *linear("layers.{}.ffn.down", L + "output.dense"),
-    *norm("layers.{}.ffn_norm", L + "output.LayerNorm"),
+    *table(
+        "embed.",
+        "embeddings.",
+        "token=word_embeddings position=position_embeddings segment=token_type_embeddings norm=LayerNorm",
+    ),
+    *table(
+        "layers.{}.",
+        LAYER,
+        "attention.q=attention.self.query attention.k=attention.self.key attention.v=attention.self.value "
+        "attention.o=attention.output.dense attention_norm=attention.output.LayerNorm "
+        "ffn.up=intermediate.dense ffn.down=output.dense ffn_norm=output.LayerNorm",
+    ),
 )
-CROSS = (
-    *linear("layers.{}.cross.q", L + "crossattention.self.query"),
-    *linear("layers.{}.cross.k", L + "crossattention.self.key"),
-    *linear("layers.{}.cross.v", L + "crossattention.self.value"),
-    *linear("layers.{}.cross.o", L + "crossattention.output.dense"),
-    *norm("layers.{}.cross_norm", L + "crossattention.output.LayerNorm"),
-    row("layers.{}.cross_gate", L + "crossattention.gate"),
+CROSS = table(
+    "layers.{}.cross",
+    LAYER + "crossattention.",
+    ".q=self.query .k=self.key .v=self.value .o=output.dense _norm=output.LayerNorm _gate:=gate",
 )
-HEAD = rooted(
-    (
-        *linear("head.dense", "cls.predictions.transform.dense"),
-        *norm("head.norm", "cls.predictions.transform.LayerNorm"),
-        # Where the head is untied, transformers 5 adds `decoder.bias` and leaves `bias` unused.
-        row(
-            "head.bias",
-            "cls.predictions.bias",
-            also=("cls.predictions.decoder.bias",),
-            untied="cls.predictions.decoder.bias",
-        ),
-        row("output.weight", "cls.predictions.decoder.weight"),
-    )
+HEAD = (
+    *table("head.", "cls.predictions.transform.", "dense=dense norm=LayerNorm", rooted=True),
+    # Where the head is untied, transformers 5 adds `decoder.bias` and leaves `bias` unused.
+    row("head.bias", "cls.predictions.bias", rooted=True, untied="cls.predictions.decoder.bias"),
+    row("output.weight", "cls.predictions.decoder.weight", rooted=True),
 )
 OLD_NAMES = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
 BUFFERS = (r"embeddings\.position_ids$", r"embeddings\.token_type_ids$", r"^(\w+\.)?pooler\.")
+TASKS = r"^(classifier|qa_outputs)\."
 
 BERT = Family(
     config=BertConfig,
     old_names=OLD_NAMES,
-    encoder=Role(
-        architecture="BertModel",
-        read=read,
-        rows=BODY,
-        prefixes=("", "bert."),
-        irrelevant=(*BUFFERS, r"^cls\.", r"\.crossattention\.", r"^(classifier|qa_outputs)\."),
-    ),
+    encoder=Role("BertModel", read, BODY, ("", "bert."), (*BUFFERS, r"^cls\.", r"\.crossattention\.", TASKS)),
     decoder=Role(
-        architecture="BertLMHeadModel",
-        read=read,
-        rows=(*BODY, *CROSS, *HEAD),
-        prefixes=("bert.", ""),
-        irrelevant=(
-            *BUFFERS,
-            r"^cls\.seq_relationship\.",
-            r"^cls\.predictions\.decoder\.",
-            r"^(classifier|qa_outputs)\.",
-        ),
+        "BertLMHeadModel",
+        read,
+        (*BODY, *CROSS, *HEAD),
+        ("bert.", ""),
+        (*BUFFERS, r"^cls\.seq_relationship\.", r"^cls\.predictions\.decoder\.", TASKS),
     ),
 )
+FAMILIES = (BERT,)

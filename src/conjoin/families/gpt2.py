@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.spec import Family, Role, StackSpec, linear, norm, row
+from conjoin.spec import Family, Role, StackSpec, row, stack, table
 
-__all__ = ["GPT2", "GPT2Config"]
+__all__ = ["FAMILIES", "GPT2", "GPT2Config"]
 
 
 @config_class
@@ -46,12 +46,9 @@ class GPT2Config(ModelConfig):
 
 
 def read(config: GPT2Config) -> StackSpec:
-    """GPT-2's facts; always causal."""
-    return StackSpec(
-        vocab=config.vocab_size,
-        width=config.n_embd,
-        layers=config.n_layer,
-        heads=config.n_head,
+    """GPT-2's facts; causal on either side."""
+    return stack(
+        config,
         ffn=config.n_inner or 4 * config.n_embd,
         positions=config.n_positions,
         activation=config.activation_function,
@@ -64,38 +61,31 @@ def read(config: GPT2Config) -> StackSpec:
         dropout=config.resid_pdrop,
         embed_dropout=config.embd_pdrop,
         attention_dropout=config.attn_pdrop,
-        head="plain",
-        tied=config.tie_word_embeddings,
-        initializer_range=config.initializer_range,
+        head="plain" if config.is_decoder else "none",
         scaled_residual_init=True,
     )
 
 
-L = "h.{}."
+BODY = (
+    *table("", "", "embed.token=wte embed.position=wpe norm=ln_f"),
+    *table("layers.{}.", "h.{}.", "attention_norm=ln_1 ffn_norm=ln_2"),
+    *table(
+        "layers.{}.",
+        "h.{}.",
+        "attention.q+k+v=attn.c_attn attention.o=attn.c_proj ffn.up=mlp.c_fc ffn.down=mlp.c_proj",
+        flip=True,
+    ),
+)
+CROSS = (
+    *table("layers.{}.cross", "h.{}.crossattention.", ".q=q_attn .k+v=c_attn .o=c_proj", flip=True),
+    *table("layers.{}.cross", "h.{}.", "_norm=ln_cross_attn _gate:=crossattention.gate"),
+)
+HEAD = row("output.weight", "lm_head.weight", rooted=True)
+BUFFERS = (r"\.(attn|crossattention)\.(bias|masked_bias)$", r"^lm_head\.weight$")
 
 GPT2 = Family(
     config=GPT2Config,
-    decoder=Role(
-        architecture="GPT2LMHeadModel",
-        read=read,
-        prefixes=("transformer.", ""),
-        rows=(
-            row("embed.token.weight", "wte.weight"),
-            row("embed.position.weight", "wpe.weight"),
-            *linear("layers.{}.attention.q layers.{}.attention.k layers.{}.attention.v", L + "attn.c_attn", flip=True),
-            *linear("layers.{}.attention.o", L + "attn.c_proj", flip=True),
-            *norm("layers.{}.attention_norm", L + "ln_1"),
-            *linear("layers.{}.cross.q", L + "crossattention.q_attn", flip=True),
-            *linear("layers.{}.cross.k layers.{}.cross.v", L + "crossattention.c_attn", flip=True),
-            *linear("layers.{}.cross.o", L + "crossattention.c_proj", flip=True),
-            *norm("layers.{}.cross_norm", L + "ln_cross_attn"),
-            row("layers.{}.cross_gate", L + "crossattention.gate"),
-            *linear("layers.{}.ffn.up", L + "mlp.c_fc", flip=True),
-            *linear("layers.{}.ffn.down", L + "mlp.c_proj", flip=True),
-            *norm("layers.{}.ffn_norm", L + "ln_2"),
-            *norm("norm", "ln_f"),
-            row("output.weight", "lm_head.weight", rooted=True),
-        ),
-        irrelevant=(r"\.attn\.(bias|masked_bias)$", r"\.crossattention\.(bias|masked_bias)$", r"^lm_head\.weight$"),
-    ),
+    encoder=Role("GPT2Model", read, BODY, ("", "transformer."), (*BUFFERS, r"\.(crossattention|ln_cross_attn)\.")),
+    decoder=Role("GPT2LMHeadModel", read, (*BODY, *CROSS, HEAD), ("transformer.", ""), BUFFERS),
 )
+FAMILIES = (GPT2,)

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from conjoin.config import config_class
 from conjoin.families import bert
-from conjoin.spec import Family, Role, StackSpec, linear, norm, rooted, row
+from conjoin.spec import Family, Role, StackSpec, row, table
 
-__all__ = ["ROBERTA", "RobertaConfig"]
+__all__ = ["FAMILIES", "ROBERTA", "RobertaConfig"]
 
 
 @config_class
@@ -29,31 +29,19 @@ def read(config: RobertaConfig) -> StackSpec:
     return replace(bert.read(config), position_offset=pad + 1, position_pad=pad, head_activation="gelu")
 
 
-HEAD = rooted(
-    (
-        *linear("head.dense", "lm_head.dense"),
-        *norm("head.norm", "lm_head.layer_norm"),
-        # Where the head is untied, transformers 5 adds `decoder.bias` and leaves `bias` unused.
-        row("head.bias", "lm_head.bias", also=("lm_head.decoder.bias",), untied="lm_head.decoder.bias"),
-        row("output.weight", "lm_head.decoder.weight"),
-    )
+HEAD = (
+    *table("head.", "lm_head.", "dense=dense norm=layer_norm", rooted=True),
+    # Where the head is untied, transformers 5 adds `decoder.bias` and leaves `bias` unused.
+    row("head.bias", "lm_head.bias", rooted=True, untied="lm_head.decoder.bias"),
+    row("output.weight", "lm_head.decoder.weight", rooted=True),
 )
+ENCODER_ONLY = (*bert.BUFFERS, r"^lm_head\.", r"\.crossattention\.", bert.TASKS)
+DECODER_ONLY = (*bert.BUFFERS, r"^lm_head\.decoder\.", bert.TASKS)
 
 ROBERTA = Family(
     config=RobertaConfig,
     old_names=bert.OLD_NAMES,
-    encoder=Role(
-        architecture="RobertaModel",
-        read=read,
-        rows=bert.BODY,
-        prefixes=("", "roberta."),
-        irrelevant=(*bert.BUFFERS, r"^lm_head\.", r"\.crossattention\.", r"^(classifier|qa_outputs)\."),
-    ),
-    decoder=Role(
-        architecture="RobertaForCausalLM",
-        read=read,
-        rows=(*bert.BODY, *bert.CROSS, *HEAD),
-        prefixes=("roberta.", ""),
-        irrelevant=(*bert.BUFFERS, r"^lm_head\.decoder\.", r"^(classifier|qa_outputs)\."),
-    ),
+    encoder=Role("RobertaModel", read, bert.BODY, ("", "roberta."), ENCODER_ONLY),
+    decoder=Role("RobertaForCausalLM", read, (*bert.BODY, *bert.CROSS, *HEAD), ("roberta.", ""), DECODER_ONLY),
 )
+FAMILIES = (ROBERTA,)

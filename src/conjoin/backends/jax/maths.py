@@ -44,8 +44,8 @@ def regrouped(x: Array, heads: int) -> Array:
 
 
 def tiled(mask: Array, times: int) -> Array:
-    """A mask (B, 1, T, S), its queries several times over."""
-    return jnp.tile(mask, (1, 1, times, 1))
+    """A mask (B, 1, T, S), its queries several times over; one row that is for all queries stays so."""
+    return mask if mask.shape[2] == 1 else jnp.tile(mask, (1, 1, times, 1))
 
 
 def merge_heads(x: Array) -> Array:

@@ -47,8 +47,8 @@ def regrouped(x: tf.Tensor, heads: int) -> tf.Tensor:
 
 
 def tiled(mask: tf.Tensor, times: int) -> tf.Tensor:
-    """A mask (B, 1, T, S), its queries several times over."""
-    return tf.tile(mask, (1, 1, times, 1))
+    """A mask (B, 1, T, S), its queries several times over; one row that is for all queries stays so."""
+    return mask if mask.shape[2] == 1 else tf.tile(mask, (1, 1, times, 1))
 
 
 def merge_heads(x: tf.Tensor) -> tf.Tensor:

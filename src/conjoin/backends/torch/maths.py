@@ -45,8 +45,8 @@ def regrouped(x: Tensor, heads: int) -> Tensor:
 
 
 def tiled(mask: Tensor, times: int) -> Tensor:
-    """A mask (B, 1, T, S), its queries several times over."""
-    return mask.repeat(1, 1, times, 1)
+    """A mask (B, 1, T, S), its queries several times over; one row that is for all queries stays so."""
+    return mask if mask.shape[2] == 1 else mask.repeat(1, 1, times, 1)
 
 
 def merge_heads(x: Tensor) -> Tensor:
