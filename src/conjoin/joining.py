@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from conjoin.checkpoint import BIN_FILES, SAFE_FILES, Framework, TensorFolder
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
@@ -23,6 +23,7 @@ __all__ = [
     "check_share",
     "check_tokenizers",
     "check_vocabulary",
+    "crossing",
     "model_folder",
     "open_part",
     "shared_names",
@@ -80,8 +81,21 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return encoder, decoder, generation
 
 
+def crossing(init: Any, layers: Any, place: Any) -> dict[str, Any]:
+    """The decoder's options that say what its cross-attention is. Raises ConfigError for an init that is not known."""
+    if init not in get_args(CrossAttentionInit):
+        raise ConfigError(f'cross_attention_init is {init!r}; "random", "self_attention" or "zero_gate" was expected.')
+    found: dict[str, Any] = {"cross_attention_gate": True} if init == "zero_gate" else {}
+    if layers not in ("all", None):
+        found["cross_attention_layers"] = layers if isinstance(layers, str) else list(layers)
+    if place is not None:
+        found["cross_attention_place"] = place
+    return found
+
+
 JOIN_ARGUMENTS = (
-    "cross_attention_init share tie_encoder_decoder dtype device attn_implementation encoder_model decoder_model "
+    "cross_attention_init cross_attention_layers cross_attention_place share "
+    "tie_encoder_decoder dtype device attn_implementation encoder_model decoder_model "
     "encoder_config decoder_config encoder_revision decoder_revision encoder_num_hidden_layers "
     "decoder_num_hidden_layers encoder_keep_layers decoder_keep_layers".split()
 )

@@ -1,6 +1,6 @@
 """The joined model as every framework has it: two parts joined, loaded, saved, frozen, and generated from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,6 +17,7 @@ from conjoin.joining import (
     check_share,
     check_tokenizers,
     check_vocabulary,
+    crossing,
     model_folder,
     shared_names,
     special_tokens,
@@ -34,7 +35,7 @@ from conjoin.loading import (
 )
 from conjoin.parameters import PartName, members
 from conjoin.parts import file_tensors, save_tensors, write_json
-from conjoin.spec import RoleName
+from conjoin.spec import CrossPlace, RoleName
 from conjoin.tokens.finding import find_pair
 from conjoin.tokens.pair import TokenizerPair
 
@@ -108,6 +109,8 @@ class JoinedModel:
         decoder_pretrained_model_name_or_path: str | Path | None = None,
         *,
         cross_attention_init: CrossAttentionInit = "random",
+        cross_attention_layers: str | Sequence[int] = "all",
+        cross_attention_place: CrossPlace | None = None,
         share: Share = "none",
         tie_encoder_decoder: bool = False,
         dtype: Any = None,
@@ -121,19 +124,16 @@ class JoinedModel:
         (`encoder_model`). Generation settings are taken too. What the join makes new is initialised by
         `cross_attention_init`: "random" (the decoder's own initialiser), "self_attention" (a copy of its layer's
         self-attention) or "zero_gate" (behind a learned gate that starts at zero, so that the decoder starts as the
-        language model it was); its names are in `new_parameters`. The special tokens are the target tokenizer's. The
-        model is returned in evaluation mode, every part in one dtype.
+        language model it was); its names are in `new_parameters`. `cross_attention_layers` says which layers of the
+        decoder have it ("all", "every_2" for each second one, or their numbers), `cross_attention_place` where in the
+        layer ("after_self_attention", the habit of all families, "after_feed_forward" or "before_self_attention"). The
+        special tokens are the target tokenizer's. The model is returned in evaluation mode, every part in one dtype.
 
         Raises CheckpointError, ConfigError, or TypeError for an unknown option.
         """
-        if cross_attention_init not in ("random", "self_attention", "zero_gate"):
-            raise ConfigError(
-                f'cross_attention_init is {cross_attention_init!r}; "random", "self_attention" or "zero_gate" was expected.'
-            )
         options.pop("attn_implementation", None)
         encoder_options, decoder_options, generation = split_options(options)
-        if cross_attention_init == "zero_gate":
-            decoder_options["cross_attention_gate"] = True
+        decoder_options |= crossing(cross_attention_init, cross_attention_layers, cross_attention_place)
         where = placed(cls.ops, dtype, device)
         encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, cls.encoder_class)
         decoder = open_side("decoder", decoder_pretrained_model_name_or_path, decoder_options, cls.decoder_class)

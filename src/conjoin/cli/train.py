@@ -1,5 +1,6 @@
 """`conjoin train`: joins an encoder and a decoder, or takes a joined model, and fine-tunes it on pairs of texts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,12 @@ def train(
     cross_attention_init: Annotated[
         str, typer.Option(help="How new cross-attention starts: random, self_attention or zero_gate.")
     ] = "self_attention",
+    cross_attention_layers: Annotated[
+        str, typer.Option(help="Which layers of the decoder have it: all, every_2, or numbers such as 0,3,5.")
+    ] = "all",
+    cross_attention_place: Annotated[
+        str | None, option("after_self_attention, after_feed_forward or before_self_attention (the family's habit).")
+    ] = None,
     epochs: Annotated[int | None, option("Train so many times over the pairs (3 without any limit).")] = None,
     max_steps: Annotated[int | None, option("Train for so many steps.")] = None,
     minutes: Annotated[float | None, option("Train for so long, the schedule following the clock.")] = None,
@@ -111,7 +118,12 @@ def train(
     from conjoin.training import train as run
     from conjoin.training.evaluate import text_scores
 
-    joined = opened(encoder, decoder, model, share, cross_attention_init, recipe)
+    crossing = {
+        "cross_attention_init": cross_attention_init,
+        "cross_attention_layers": layer_numbers(cross_attention_layers),
+        "cross_attention_place": cross_attention_place,
+    }
+    joined = opened(encoder, decoder, model, share, crossing, recipe)
     result = run(joined, pairs, held_out, recipe, output, resume=resume, evaluate_generation=text_scores, quiet=quiet)
     report(result, output, validation)
 
@@ -129,7 +141,12 @@ def check_parts(encoder: str | None, decoder: str | None, model: str | None, out
 
 
 def opened(
-    encoder: str | None, decoder: str | None, model: str | None, share: Any, cross: Any, recipe: "Recipe"
+    encoder: str | None,
+    decoder: str | None,
+    model: str | None,
+    share: Any,
+    crossing: Mapping[str, Any],
+    recipe: "Recipe",
 ) -> "EncoderDecoderModel":
     """The model to train, the same for the same seed."""
     from conjoin.torch import EncoderDecoderModel
@@ -138,9 +155,13 @@ def opened(
     if model is not None:
         return EncoderDecoderModel.from_pretrained(model)
     seed_all(recipe.seed)
-    return EncoderDecoderModel.from_encoder_decoder_pretrained(
-        encoder, decoder, share=share, cross_attention_init=cross
-    )
+    return EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, share=share, **crossing)
+
+
+def layer_numbers(given: str) -> str | list[int]:
+    """What --cross-attention-layers says: a word, or numbers parted by commas."""
+    numbers = [one.strip() for one in given.split(",")]
+    return [int(one) for one in numbers] if all(one.isdecimal() for one in numbers) else given
 
 
 def report(result: "Result", output: Path, validation: str | None) -> None:
