@@ -175,6 +175,8 @@ class Role:
     rows: tuple[Row, ...]
     prefixes: tuple[str, ...]  # before the body's names; the first is what is written
     irrelevant: tuple[str, ...] = ()  # patterns of tensors that a file may have and this side has no use for
+    crosses: Literal["trained", "known", "new"] = "known"  # a decoder's cross-attention: in its own checkpoints, with
+    # transformers' names where it was trained later, or under names of our own
 
 
 @dataclass(frozen=True, kw_only=True)

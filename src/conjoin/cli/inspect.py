@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,8 +36,9 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 
 def inspect(
     model: Annotated[
-        str, typer.Argument(metavar="DIR|HUB_ID", help="A joined model, or a single one.", show_default=False)
-    ],
+        str | None,
+        typer.Argument(metavar="[DIR|HUB_ID]", help="A joined model, or a single one.", show_default=False),
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Of a hub id: a branch, tag or commit.", show_default=False)
     ] = None,
@@ -46,8 +47,11 @@ def inspect(
     """Say what a model is: families, sizes, parameters, special tokens, tokenizers, files.
 
     Of a single model: what would be new if it were the encoder or the decoder of a join. No weights are loaded; of a
-    hub id none are fetched.
+    hub id none are fetched. Without a model: the families that there are, and what each can be.
     """
+    if model is None:
+        families(as_json)
+        return
     found = describe(model, revision=revision)
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
@@ -55,6 +59,16 @@ def inspect(
     from conjoin.cli.inspect_view import show
 
     show(found)
+
+
+def families(as_json: bool) -> None:
+    """Prints every family."""
+    from conjoin.cli.inspect_families import listed, show_families
+
+    if as_json:
+        print(json.dumps([asdict(one) for one in listed()], indent=2))
+    else:
+        show_families()
 
 
 @dataclass

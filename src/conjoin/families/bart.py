@@ -120,6 +120,7 @@ BART = Family(
         (*BODY, *CROSS, *HEAD),
         ("model.decoder.", "decoder.", ""),
         (*OTHERS, r"^(model\.)?encoder\.", r"^lm_head\.weight$"),
+        "trained",
     ),
 )
 FAMILIES = (BART,)

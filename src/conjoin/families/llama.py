@@ -82,7 +82,9 @@ BUFFERS = (r"rotary_emb\.inv_freq$",)
 def gated_family(config: type[Any], name: str, read: Any, body: Any = BODY) -> Family:
     """A family of this kind, transformers' classes of which begin with `name`."""
     encoder = Role(f"{name}Model", read, body, ("", "model."), (*BUFFERS, r"^lm_head\.", r"\.cross_attn"))
-    decoder = Role(f"{name}ForCausalLM", read, (*body, *CROSS, *HEAD), ("model.", ""), (*BUFFERS, r"^lm_head\.weight$"))
+    decoder = Role(
+        f"{name}ForCausalLM", read, (*body, *CROSS, *HEAD), ("model.", ""), (*BUFFERS, r"^lm_head\.weight$"), "new"
+    )
     return Family(config=config, encoder=encoder, decoder=decoder)
 
 
