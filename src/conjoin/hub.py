@@ -1,10 +1,11 @@
-"""Turns a folder or a hub id into a folder on this machine, downloading only the files that were asked for."""
+"""Turns a folder, a GGUF file or a hub id into a path on this machine, downloading only the files that were asked for."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from conjoin.errors import CheckpointError
+from conjoin.gguf import is_gguf
 
 __all__ = ["resolve"]
 
@@ -18,9 +19,9 @@ def resolve(
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
 ) -> Path:
-    """The folder that holds the files of `name`.
+    """The folder that holds the files of `name`; or the GGUF file, which is all of them in one.
 
-    `name` is an existing folder, or else a hub id ("owner/name" or "name"). An existing folder always wins, and what
+    `name` is an existing folder, an existing file that ends in .gguf, or else a hub id ("owner/name" or "name"). An existing folder always wins, and what
     looks like a path (a Path, absolute, starts with "." or "~", more than one slash, or an existing file) is never
     looked up on a hub, so that a mistyped path cannot fetch a stranger's files.
 
@@ -34,7 +35,7 @@ def resolve(
     if name == "":
         raise CheckpointError('An empty name was passed: pass an existing folder, or a hub id such as "owner/name".')
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or is_gguf(folder):
         return folder
     if isinstance(name, Path) or _looks_like_a_path(name):
         raise CheckpointError(_no_folder(name, folder))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
 from conjoin.errors import CheckpointError, ConjoinError, InputError, refuse_unknown
+from conjoin.gguf import is_gguf
 from conjoin.hub import resolve
 from conjoin.tokens.backend import (
     Backend,
@@ -44,17 +45,20 @@ T = TypeVar("T", bound=Tokenizer)
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a tokenizer's folder, parsed; {} for small ones that are not there."""
+    """The files of a tokenizer's folder, parsed; {} for small ones that are not there. Or what a GGUF file has of them."""
 
     folder: Path
     settings: dict[str, Any]
     special_tokens_map: dict[str, Any]
     added_tokens: dict[str, Any]
     model: dict[str, Any]
+    built: Backend | None = None  # of a GGUF file, which has no tokenizer.json
 
     @cached_property
     def tokenizer_json(self) -> Backend | None:
         """The library's tokenizer of tokenizer.json, for one tokenizer to take over; None without that file."""
+        if self.built is not None:
+            return self.built
         path = self.folder / "tokenizer.json"
         return read_backend(path) if path.is_file() else None
 
@@ -79,13 +83,19 @@ def find_folder(
         local_files_only=local_files_only,
         cache_dir=cache_dir,
     )
-    if not (folder / inner).is_dir():
+    if not (folder / inner).is_dir() and not (is_gguf(folder) and not inner):
         raise CheckpointError(f'"{name}" has no subfolder "{inner}": pass one that it has.')
     return folder / inner
 
 
 def read_files(folder: Path) -> Files:
-    """The small files of a folder. Raises CheckpointError where one is not a JSON object."""
+    """The small files of a folder, or a GGUF file's tokenizer. Raises CheckpointError where one is broken."""
+    if is_gguf(folder):
+        from conjoin.gguf.header import read_header
+        from conjoin.gguf.tokenizer import tokenizer_of
+
+        built, settings = tokenizer_of(read_header(folder))
+        return Files(folder, settings, {}, {}, {}, built)
     return Files(
         folder,
         _read_json(folder / "tokenizer_config.json"),
