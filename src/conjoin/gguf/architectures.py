@@ -112,6 +112,17 @@ def windowed(layers: int, period: int) -> list[str]:
     return ["sliding_attention" if (i + 1) % period else "full_attention" for i in range(layers)]
 
 
+def phi3(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a head is rotated, which a Phi-3 says in so many words."""
+    return {"rope_parameters": {**config["rope_parameters"], "partial_rotary_factor": 1.0}}
+
+
+def gpt2(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The usual width of the feed-forward layer goes without saying."""
+    usual = config["n_inner"] == 4 * config["n_embd"]
+    return {"n_inner": None if usual else config["n_inner"]}
+
+
 def bert(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     """How many segments there are is said by their embeddings."""
     types = header.tensors.get("token_types.weight")
@@ -163,6 +174,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "ffn_down": L + "mlp.down_proj",
             **TWO_NORMS,
         },
+        more=phi3,
         has_head_dim=False,
     ),
     "gpt2": Architecture(
@@ -192,6 +204,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         changes=dict.fromkeys(("attn_qkv", "attn_output", "ffn_up", "ffn_down"), "transposed"),
         rotary=False,
+        more=gpt2,
     ),
     "bert": Architecture(
         model_type="bert",

@@ -12,7 +12,7 @@ from conjoin.errors import CheckpointError
 from conjoin.gguf.header import Header
 from conjoin.gguf.merges import merges_of
 from conjoin.gguf.splits import split_of
-from conjoin.tokens.backend import Backend, backend_errors, template
+from conjoin.tokens.backend import Backend, backend_errors, effective_options, template
 
 __all__ = ["has_tokenizer", "tokenizer_of"]
 
@@ -70,6 +70,7 @@ def tokenizer_of(header: Header) -> tuple[Backend, dict[str, Any]]:
         **special,
         "additional_special_tokens": [text for text in control if text not in special.values()],
         "tokenizer_class": "BertTokenizer" if kind == "bert" else "PreTrainedTokenizerFast",
+        **effective_options(backend),
     }
     return backend, settings
 
