@@ -1,5 +1,6 @@
 """Tiny GGUF files out of tiny models of transformers, written as llama.cpp's converter writes them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,6 @@ def byte_level(pre: str, pattern: Any = None, **more: Any) -> dict[str, Any]:
     learnt = trained.get_vocab()
     tokens = [*sorted(learnt, key=learnt.__getitem__), "<|endoftext|>", "<think>", "</think>"]
     model = trained.model.__getstate__()
-    import json
-
     merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in json.loads(model)["merges"]]
     end = tokens.index("<|endoftext|>")
     return {
@@ -150,7 +149,11 @@ def metadata(model: Any, architecture: str) -> dict[str, Any]:
         }
     found["feed_forward_length"] = config.intermediate_size
     if architecture == "bert":
-        return found | {"attention.layer_norm_epsilon": config.layer_norm_eps, "attention.causal": False, "pooling_type": 1}
+        return found | {
+            "attention.layer_norm_epsilon": config.layer_norm_eps,
+            "attention.causal": False,
+            "pooling_type": 1,
+        }
     rope = config.rope_parameters
     found |= {
         "attention.head_count_kv": config.num_key_value_heads,
@@ -223,8 +226,12 @@ def tiny_model(architecture: str, vocabulary: int) -> Any:
         "phi3": lambda: transformers.Phi3Config(**SIZES, vocab_size=vocabulary, pad_token_id=0),
         "gemma": lambda: transformers.GemmaConfig(**SIZES, vocab_size=vocabulary, head_dim=32),
         "gemma2": lambda: transformers.Gemma2Config(**SIZES, vocab_size=vocabulary, head_dim=256, sliding_window=16),
-        "gemma3": lambda: transformers.Gemma3TextConfig(**SIZES, vocab_size=vocabulary, head_dim=256, sliding_window=16),
-        "gpt2": lambda: transformers.GPT2Config(vocab_size=vocabulary, n_positions=1024, n_embd=64, n_layer=2, n_head=4),
+        "gemma3": lambda: transformers.Gemma3TextConfig(
+            **SIZES, vocab_size=vocabulary, head_dim=256, sliding_window=16
+        ),
+        "gpt2": lambda: transformers.GPT2Config(
+            vocab_size=vocabulary, n_positions=1024, n_embd=64, n_layer=2, n_head=4
+        ),
     }
     model = transformers.AutoModelForCausalLM.from_config(kinds[architecture]())
     for parameter in model.parameters():

@@ -151,7 +151,9 @@ def test_llama_3_scales_as_the_model_that_the_file_was_made_of(tmp_path: Path, f
 
 
 def test_a_llama_with_a_window_is_a_mistral_and_one_with_biases_says_so(tmp_path: Path) -> None:
-    biases = {f"blk.{i}.attn_{n}.bias": np.arange(s, dtype=np.float32) for i in (0, 1) for n, s in (("q", 64), ("k", 32))}
+    biases = {
+        f"blk.{i}.attn_{n}.bias": np.arange(s, dtype=np.float32) for i in (0, 1) for n, s in (("q", 64), ("k", 32))
+    }
     path = llama_file(tmp_path, {"attention.sliding_window": 16}, biases)
     config = read_config(path)
     assert (config["model_type"], config["sliding_window"], config["attention_bias"]) == ("mistral", 16, True)
@@ -208,6 +210,7 @@ def test_token_ids_are_those_of_transformers(tmp_path: Path, architecture: str, 
     path = tokenizer_file(tmp_path, architecture, tokenizer)
     ours, expected = AutoTokenizer.from_pretrained(path), their_tokenizer(path)
     if architecture == "qwen2":  # transformers leaves out the composed form that Qwen's own tokenizer brings texts into
+        assert expected.backend_tokenizer.normalizer is None
         expected.backend_tokenizer.normalizer = ours.backend_tokenizer.normalizer
     same_ids(ours, expected)
     ours.save_pretrained(tmp_path / "saved")
@@ -281,7 +284,9 @@ def joined(encoder: Path, decoder: Path) -> EncoderDecoderModel:
     return EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, cross_attention_init="self_attention")
 
 
-def test_a_join_with_a_gguf_decoder_is_that_with_the_same_folder(tmp_path: Path, sides: tuple[Path, Path, Path]) -> None:
+def test_a_join_with_a_gguf_decoder_is_that_with_the_same_folder(
+    tmp_path: Path, sides: tuple[Path, Path, Path]
+) -> None:
     encoder, path, folder = sides
     ours, expected = joined(encoder, path), joined(encoder, folder)
     batch = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "decoder_input_ids": torch.tensor([[7, 8, 9]])}
@@ -291,7 +296,9 @@ def test_a_join_with_a_gguf_decoder_is_that_with_the_same_folder(tmp_path: Path,
     again = EncoderDecoderModel.from_pretrained(tmp_path / "joined")
     torch.testing.assert_close(again(**batch).logits, ours(**batch).logits, rtol=0, atol=0)
     same_ids(again.decoder.tokenizer, their_tokenizer(path))
-    same_ids(ours.decoder.tokenizer, transformers.AutoTokenizer.from_pretrained(tmp_path / "joined" / "target_tokenizer"))
+    same_ids(
+        ours.decoder.tokenizer, transformers.AutoTokenizer.from_pretrained(tmp_path / "joined" / "target_tokenizer")
+    )
     peer = transformers.EncoderDecoderModel.from_pretrained(tmp_path / "joined").eval()
     torch.testing.assert_close(peer(**batch).logits, ours(**batch).logits, rtol=0, atol=1e-5)
 
@@ -349,7 +356,7 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for length in [0, 3, 4, 8, 20, *generator.integers(24, len(content) - 1, 60), len(content) - 1]:
         cut.write_bytes(content[:length])
-        with pytest.raises(CheckpointError, match="cut.gguf"):
+        with pytest.raises(CheckpointError, match=r"cut\.gguf"):
             open_tensors(cut)
 
 
@@ -366,9 +373,8 @@ def test_a_file_with_a_changed_byte_never_fails_in_any_other_way(tmp_path: Path)
             read_config(changed)
             open_tensors(changed)
             AutoTokenizer.from_pretrained(changed)
-        except ConjoinError as error:
+        except ConjoinError:
             refused += 1
-            assert "\n" not in str(error)
     assert refused > 10
 
 
@@ -383,7 +389,11 @@ def test_a_file_with_a_changed_byte_never_fails_in_any_other_way(tmp_path: Path)
         ({"rope.dimension_count": 8}, {}, "heads of 16 dimensions with 8 of them rotated"),
         ({"rope.scaling.type": "longrope", "rope.scaling.factor": 2.0}, {}, 'scaling "longrope" are not read'),
         ({}, {"blk.0.ffn_gate_inp.weight": np.ones((2, 2), np.float32)}, 'has a tensor "blk.0.ffn_gate_inp.weight"'),
-        ({}, {"blk.2.attn_q.weight": np.ones((2, 2), np.float32)}, 'tensor "blk.2.attn_q.weight", which no "llama" of 2'),
+        (
+            {},
+            {"blk.2.attn_q.weight": np.ones((2, 2), np.float32)},
+            'tensor "blk.2.attn_q.weight", which no "llama" of 2',
+        ),
         ({}, {"rope_factors_long.weight": np.ones(2, np.float32)}, 'has a tensor "rope_factors_long.weight"'),
     ],
 )
@@ -421,8 +431,13 @@ def test_a_token_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
     path = gguf_files.write(tmp_path / "x.gguf", "qwen2moe", {}, {}, {})
-    with pytest.raises(ConfigError, match='"qwen2moe"; the nearest known is "qwen2". conjoin reads bert, gemma,'):
+    with pytest.raises(ConfigError, match=r'"qwen2moe"; the nearest known is "qwen2"\. conjoin reads bert, gemma,'):
         AutoConfig.from_pretrained(path)
+
+
+def test_a_mistyped_file_is_not_looked_for_on_a_hub() -> None:
+    with pytest.raises(CheckpointError, match=r'"nobody.gguf" does not exist'):
+        AutoConfig.from_pretrained("nobody.gguf")
 
 
 def test_a_model_without_a_tokenizer_is_joined_without_one(tmp_path: Path) -> None:

@@ -270,7 +270,10 @@ class AutoConfig:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> ModelConfig | EncoderDecoderConfig:
-        """The config of a folder, GGUF file or hub id, by its model_type. Options as of `EncoderDecoderConfig.from_pretrained`."""
+        """The config of a folder, GGUF file or hub id, by its model_type.
+
+        Options as of `EncoderDecoderConfig.from_pretrained`.
+        """
         from conjoin.hub import resolve
 
         of_hub = {k: options[k] for k in ("revision", "token", "local_files_only", "cache_dir") if k in options}

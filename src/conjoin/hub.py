@@ -21,9 +21,9 @@ def resolve(
 ) -> Path:
     """The folder that holds the files of `name`; or the GGUF file, which is all of them in one.
 
-    `name` is an existing folder, an existing file that ends in .gguf, or else a hub id ("owner/name" or "name"). An existing folder always wins, and what
-    looks like a path (a Path, absolute, starts with "." or "~", more than one slash, or an existing file) is never
-    looked up on a hub, so that a mistyped path cannot fetch a stranger's files.
+    `name` is an existing folder, an existing file that ends in .gguf, or else a hub id ("owner/name" or "name"). What
+    exists always wins, and what looks like a path (a Path, absolute, starts with "." or "~", ends in ".gguf", more than
+    one slash, or an existing file) is never looked up on a hub, so that a mistyped path cannot fetch a stranger's files.
 
     `files` are names or glob patterns of the files to download, relative to the repository; `revision` is a branch,
     a tag or a commit; `token` a hub token, True for the stored one or False for none; with `local_files_only`, or
@@ -44,7 +44,7 @@ def resolve(
 
 def _looks_like_a_path(name: str) -> bool:
     begins = name.startswith((".", "~", os.sep)) or os.path.isabs(name)
-    return begins or name.count("/") > 1 or "\\" in name or Path(name).exists()
+    return begins or name.endswith(".gguf") or name.count("/") > 1 or "\\" in name or Path(name).exists()
 
 
 def _no_folder(name: str | Path, folder: Path) -> str:

@@ -122,7 +122,10 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
 
 
 def model_folder(name: str | Path, **hub: Any) -> Path:
-    """The folder (or GGUF file) of a model's config, weights and tokenizers; a .bin is fetched only where there is no safetensors file."""
+    """The folder, or GGUF file, of a model's config, weights and tokenizers.
+
+    A .bin is fetched only where there is no safetensors file.
+    """
     folder = resolve(name, files=MODEL_FILES, **hub)
     if folder != Path(name).expanduser() and not any(folder.glob("*.safetensors")):
         folder = resolve(name, files=(*MODEL_FILES, *BIN_FILES), **hub)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from conjoin.errors import CheckpointError, ConfigError, nearest
+from conjoin.errors import ConfigError, nearest
 from conjoin.gguf.header import Header
 
 __all__ = ["ARCHITECTURES", "Architecture", "Change", "architecture_of", "renamed"]
@@ -140,9 +140,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         changes={"attn_q": "rotary", "attn_k": "rotary"},
         more=llama,
     ),
-    "qwen2": Architecture(
-        model_type="qwen2", **DENSE, layer=ATTENTION | GATED | TWO_NORMS, has_head_dim=False
-    ),
+    "qwen2": Architecture(model_type="qwen2", **DENSE, layer=ATTENTION | GATED | TWO_NORMS, has_head_dim=False),
     "qwen3": Architecture(model_type="qwen3", **DENSE, layer=ATTENTION | GATED | TWO_NORMS | HEAD_NORMS),
     "gemma": Architecture(
         model_type="gemma",

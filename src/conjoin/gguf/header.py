@@ -45,7 +45,8 @@ class Header:
     @property
     def architecture(self) -> str:
         """llama.cpp's name of the architecture. Raises CheckpointError where the file has none."""
-        return self.get("general.architecture", str)
+        name: str = self.get("general.architecture", str)
+        return name
 
     def get(self, key: str, kind: type) -> Any:
         """A value of the metadata. Raises CheckpointError where it is missing, or of another kind."""
@@ -175,9 +176,7 @@ def read_metadata(reader: Reader, count: int) -> dict[str, Any]:
     return found
 
 
-def placed(
-    reader: Reader, found: list[tuple[str, tuple[int, ...], int, int]], alignment: object
-) -> dict[str, Stored]:
+def placed(reader: Reader, found: list[tuple[str, tuple[int, ...], int, int]], alignment: object) -> dict[str, Stored]:
     """The tensors by name, their places counted from the beginning of the file."""
     if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
         raise CheckpointError(f'"{reader.path}": "general.alignment" is {alignment!r}; a power of two was expected.')

@@ -48,9 +48,7 @@ GPT2 = Split()
 SMOLLM = Split(digits=True)
 LLAMA3 = rf"{WORDS}|\p{{N}}{{1,3}}|{REST}"
 QWEN2 = Split(rf"{WORDS}|\p{{N}}|{REST}", composed=True)
-TEKKEN = Split(
-    rf"{CASED}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+", whole=True, begins=True
-)
+TEKKEN = Split(rf"{CASED}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+", whole=True, begins=True)
 
 # By `tokenizer.ggml.pre`.
 SPLITS: dict[str, Split] = {

@@ -116,7 +116,8 @@ def gguf_package(path: Path) -> ModuleType:
         raise CheckpointError(
             f'"{path}" is a GGUF file, and reading its weights needs the package gguf: pip install "conjoin[gguf]".'
         ) from None
-    return gguf
+    package: ModuleType = gguf
+    return package
 
 
 def sources(header: Header, config: dict[str, Any]) -> tuple[dict[str, str], dict[str, Change]]:

@@ -57,7 +57,9 @@ def tokenizer_of(header: Header) -> tuple[Backend, dict[str, Any]]:
     kind = header.get(MODEL, str)
     builders = {"gpt2": byte_level, "llama": sentence_piece, "bert": word_piece}
     if kind not in builders:
-        raise CheckpointError(f'"{header.path}": tokenizers of the kind "{kind}" are not read; gpt2, llama and bert are.')
+        raise CheckpointError(
+            f'"{header.path}": tokenizers of the kind "{kind}" are not read; gpt2, llama and bert are.'
+        )
     tokens = respelled(header, kind, tokens_of(header))
     special = special_tokens(header, tokens)
     with backend_errors(lambda message: CheckpointError(f'"{header.path}": its tokenizer is broken ({message}).')):
@@ -173,7 +175,9 @@ def given_merges(header: Header) -> list[tuple[str, str]]:
     for merge in header.strings("tokenizer.ggml.merges"):
         left, _, right = merge.partition(" ")
         if not left or not right or " " in right:
-            raise CheckpointError(f'"{header.path}" has the merge {merge!r:.60}; two tokens with a space were expected.')
+            raise CheckpointError(
+                f'"{header.path}" has the merge {merge!r:.60}; two tokens with a space were expected.'
+            )
         found.append((left, right))
     return found
 
@@ -190,7 +194,13 @@ def sentence_piece(header: Header, tokens: Tokens, special: dict[str, str]) -> B
         if kind not in (UNKNOWN, CONTROL, BYTE)
     }
     backend = Backend(
-        BPE(vocabulary, merges_of(vocabulary, mergeable), unk_token=special.get("unk_token"), fuse_unk=True, byte_fallback=True)
+        BPE(
+            vocabulary,
+            merges_of(vocabulary, mergeable),
+            unk_token=special.get("unk_token"),
+            fuse_unk=True,
+            byte_fallback=True,
+        )
     )
     prefixed = header.optional("tokenizer.ggml.add_space_prefix", bool) is not False and not of_gemma(header)
     handle_spaces(backend, header, prefixed)

@@ -14,7 +14,10 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 
 
 def find_tokenizer(folder: Path) -> TokenizerLike | None:
-    """The tokenizer at the root of a folder or in a GGUF file, or None where it has no vocabulary. Raises CheckpointError for a broken one."""
+    """The tokenizer at the root of a folder, or in a GGUF file; None where there is no vocabulary.
+
+    Raises CheckpointError for a broken one.
+    """
     if not holds_vocabulary(folder):
         return None
     return AutoTokenizer.from_pretrained(folder)

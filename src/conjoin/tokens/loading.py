@@ -1,7 +1,7 @@
 """Opens a tokenizer's folder: reads its files, settles its special tokens, builds it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -253,7 +253,7 @@ def _special_tokens(
             if name not in values:
                 continue
             raise CheckpointError(_not_there(folder, name, text))
-        _register(backend, token)
+        _register(backend, [token])
         special[name] = text
     return special
 
@@ -264,7 +264,7 @@ def _extra_tokens(backend: Backend, values: Mapping[str, Any], asked: set[str], 
     for token in values.get(name, ()):
         if backend.token_to_id(content(token)) is None and not asked & {name, "extra_special_tokens"}:
             raise CheckpointError(_not_there(folder, name, content(token)))
-        _register(backend, token)
+    _register(backend, values.get(name, ()))
     return [content(token) for token in values.get(name, ())]
 
 
@@ -275,11 +275,11 @@ def _not_there(folder: Path, name: str, text: str) -> str:
     )
 
 
-def _register(backend: Backend, token: str | AddedToken) -> None:
-    """Makes a token special to the library, unless it is an added token already."""
+def _register(backend: Backend, tokens: Iterable[str | AddedToken]) -> None:
+    """Makes tokens special to the library, those that are no added tokens already."""
+    # Looked up once for all of them: a Gemma has six thousand.
     known = {token.content for token in backend.get_added_tokens_decoder().values()}
-    if content(token) not in known:
-        backend.add_special_tokens([added_token(token, special=True)])
+    backend.add_special_tokens([added_token(token, special=True) for token in tokens if content(token) not in known])
 
 
 def _apply_overrides(backend: Backend, overrides: Mapping[str, Any]) -> None:
