@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.composite import EncoderDecoderConfig
-from conjoin.config import CONFIG_FILE, read_json
+from conjoin.config import CONFIG_FILE, read_config
 from conjoin.errors import ConfigError
 from conjoin.families import family_of
 from conjoin.hub import resolve
@@ -19,7 +19,7 @@ def load_joined(name: str | Path, options: dict[str, Any], asked: str) -> Encode
     """The joined model of a folder or hub id; of a single model only the config is fetched, to say what it is."""
     hub = {key: options[key] for key in HUB_OPTIONS if key in options}
     folder = resolve(name, files=[CONFIG_FILE], **hub)
-    model_type = read_json(folder / CONFIG_FILE).get("model_type")
+    model_type = read_config(folder).get("model_type")
     if model_type != EncoderDecoderConfig.model_type:
         family_of(model_type)  # says which are known
         raise ConfigError(

@@ -11,12 +11,22 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, Self
 
 from conjoin.config import CONFIG_FILE, read_json
 from conjoin.errors import CheckpointError
+from conjoin.gguf import is_gguf
 
-__all__ = ["BIN_FILES", "SAFE_FILES", "TARGET_FOLDER", "TensorFolder", "atomic_folder", "require_space"]
+__all__ = [
+    "BIN_FILES",
+    "SAFE_FILES",
+    "TARGET_FOLDER",
+    "TensorFolder",
+    "Tensors",
+    "atomic_folder",
+    "open_tensors",
+    "require_space",
+]
 
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -29,6 +39,26 @@ TARGET_FOLDER = "target_tokenizer"
 
 Array = Any
 Framework = Literal["pt", "np"]
+
+
+class Tensors(Protocol):
+    """Named tensors that are read one at a time: a TensorFolder, or a GGUF file's."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def read(self, name: str) -> Array:
+        """One tensor; copy what is to stay."""
+
+
+def open_tensors(path: Path, framework: Framework = "pt") -> Tensors:
+    """The tensors of a checkpoint folder or a GGUF file. Raises CheckpointError where they cannot be read."""
+    if not is_gguf(path):
+        return TensorFolder(path, framework)
+    from conjoin.gguf.tensors import GGUFTensors
+
+    return GGUFTensors(path, framework)
 
 
 class TensorFolder:

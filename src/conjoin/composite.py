@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from conjoin.config import BASE_IRRELEVANT, CONFIG_FILE, ModelConfig, read_json
+from conjoin.config import BASE_IRRELEVANT, CONFIG_FILE, ModelConfig, read_config, read_json
 from conjoin.errors import ConfigError, InputError, nearest, refuse_unknown
 from conjoin.families import FAMILIES, family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS, GenerationConfig
@@ -234,7 +234,7 @@ class EncoderDecoderConfig:
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """The config of a local folder. What generation_config.json says of generation wins over config.json."""
-        found = read_json(folder / CONFIG_FILE)
+        found = read_config(folder)
         if found.get("model_type") != cls.model_type:
             raise ConfigError(
                 f'"{folder}" is of model_type "{found.get("model_type")}"; "{cls.model_type}" was expected. Join single '
@@ -270,12 +270,15 @@ class AutoConfig:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> ModelConfig | EncoderDecoderConfig:
-        """The config of a folder or hub id, by its model_type. Options as of `EncoderDecoderConfig.from_pretrained`."""
+        """The config of a folder, GGUF file or hub id, by its model_type.
+
+        Options as of `EncoderDecoderConfig.from_pretrained`.
+        """
         from conjoin.hub import resolve
 
         of_hub = {k: options[k] for k in ("revision", "token", "local_files_only", "cache_dir") if k in options}
         folder = resolve(name, files=[CONFIG_FILE, GENERATION_FILE], **of_hub)
-        model_type = read_json(folder / CONFIG_FILE).get("model_type")
+        model_type = read_config(folder).get("model_type")
         kind = EncoderDecoderConfig if model_type == EncoderDecoderConfig.model_type else family_of(model_type).config
         found: ModelConfig | EncoderDecoderConfig = kind.from_pretrained(name, **options)
         return found

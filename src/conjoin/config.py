@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
 from conjoin.errors import CheckpointError, ConfigError, nearest, refuse_unknown
+from conjoin.gguf import is_gguf
 from conjoin.spec import CrossPlace, RoleName
 
-__all__ = ["CONFIG_FILE", "ModelConfig", "config_class", "read_json"]
+__all__ = ["CONFIG_FILE", "ModelConfig", "config_class", "read_config", "read_json"]
 
 CONFIG_FILE = "config.json"
 OURS_ALONE = ("cross_attention_gate", "cross_attention_layers", "cross_attention_place")
@@ -42,6 +43,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(f'"{path}" holds a JSON {type(found).__name__}; an object was expected.')
     return found
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """What a folder's config.json holds, or what a GGUF file says in its place.
+
+    Raises CheckpointError where that is missing or broken, ConfigError for a GGUF file of an unknown architecture.
+    """
+    if not is_gguf(path):
+        return read_json(path / CONFIG_FILE)
+    from conjoin.gguf.config import config_of
+    from conjoin.gguf.header import read_header
+
+    return config_of(read_header(path))
 
 
 @dataclass_transform(kw_only_default=True)
@@ -192,7 +206,7 @@ class ModelConfig:
             local_files_only=local_files_only,
             cache_dir=cache_dir,
         )
-        found = read_json(folder / CONFIG_FILE)
+        found = read_config(folder)
         if found.get("model_type") != cls.model_type:
             raise ConfigError(
                 f'"{name}" is of model_type "{found.get("model_type")}"; {cls.__name__} reads "{cls.model_type}". '

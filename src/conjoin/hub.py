@@ -1,10 +1,11 @@
-"""Turns a folder or a hub id into a folder on this machine, downloading only the files that were asked for."""
+"""Turns a folder, a GGUF file or a hub id into a path on this machine, downloading only the files that were asked for."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from conjoin.errors import CheckpointError
+from conjoin.gguf import is_gguf
 
 __all__ = ["resolve"]
 
@@ -18,11 +19,11 @@ def resolve(
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
 ) -> Path:
-    """The folder that holds the files of `name`.
+    """The folder that holds the files of `name`; or the GGUF file, which is all of them in one.
 
-    `name` is an existing folder, or else a hub id ("owner/name" or "name"). An existing folder always wins, and what
-    looks like a path (a Path, absolute, starts with "." or "~", more than one slash, or an existing file) is never
-    looked up on a hub, so that a mistyped path cannot fetch a stranger's files.
+    `name` is an existing folder, an existing file that ends in .gguf, or else a hub id ("owner/name" or "name"). What
+    exists always wins, and what looks like a path (a Path, absolute, starts with "." or "~", ends in ".gguf", more than
+    one slash, or an existing file) is never looked up on a hub, so that a mistyped path cannot fetch a stranger's files.
 
     `files` are names or glob patterns of the files to download, relative to the repository; `revision` is a branch,
     a tag or a commit; `token` a hub token, True for the stored one or False for none; with `local_files_only`, or
@@ -34,7 +35,7 @@ def resolve(
     if name == "":
         raise CheckpointError('An empty name was passed: pass an existing folder, or a hub id such as "owner/name".')
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or is_gguf(folder):
         return folder
     if isinstance(name, Path) or _looks_like_a_path(name):
         raise CheckpointError(_no_folder(name, folder))
@@ -43,7 +44,7 @@ def resolve(
 
 def _looks_like_a_path(name: str) -> bool:
     begins = name.startswith((".", "~", os.sep)) or os.path.isabs(name)
-    return begins or name.count("/") > 1 or "\\" in name or Path(name).exists()
+    return begins or name.endswith(".gguf") or name.count("/") > 1 or "\\" in name or Path(name).exists()
 
 
 def _no_folder(name: str | Path, folder: Path) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from conjoin.checkpoint import BIN_FILES, SAFE_FILES, Framework, TensorFolder
+from conjoin.checkpoint import BIN_FILES, SAFE_FILES, Framework, Tensors, open_tensors
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
-from conjoin.config import CONFIG_FILE, ModelConfig, read_json
+from conjoin.config import CONFIG_FILE, ModelConfig, read_config
 from conjoin.errors import ConfigError, refuse_unknown
 from conjoin.families import family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS
@@ -41,15 +41,15 @@ PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "keep_layers", "add_pooling_lay
 class OpenPart:
     """A part's folder, its config as it will run, and the one that its file was saved with."""
 
-    folder: Path
+    folder: Path  # or a GGUF file
     role: RoleName
     config: ModelConfig
     saved: ModelConfig
     layers: tuple[int, ...]  # the file's number of each layer that is kept
 
-    def tensors(self, framework: Framework) -> TensorFolder:
+    def tensors(self, framework: Framework) -> Tensors:
         """The folder's tensors."""
-        return TensorFolder(self.folder, framework)
+        return open_tensors(self.folder, framework)
 
     def plan(self, wanted: Mapping[str, Shape], available: Mapping[str, Shape]) -> Plan:
         """How to read the part out of the tensors of its folder; layers that were left out on purpose are no surprise."""
@@ -113,7 +113,7 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
         )
     hub = {k: options[k] for k in HUB_OPTIONS if k in options}
     folder = model_folder(name, **hub)
-    saved = any_config(read_json(folder / CONFIG_FILE))
+    saved = any_config(read_config(folder))
     if isinstance(saved, EncoderDecoderConfig):
         raise ConfigError(
             f'"{name}" is a joined model and cannot be the {role} of another; load it with from_pretrained, and save '
@@ -136,7 +136,10 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
 
 
 def model_folder(name: str | Path, **hub: Any) -> Path:
-    """The folder of a model's config, weights and tokenizers; a .bin is fetched only where there is no safetensors file."""
+    """The folder, or GGUF file, of a model's config, weights and tokenizers.
+
+    A .bin is fetched only where there is no safetensors file.
+    """
     folder = resolve(name, files=MODEL_FILES, **hub)
     if folder != Path(name).expanduser() and not any(folder.glob("*.safetensors")):
         folder = resolve(name, files=(*MODEL_FILES, *BIN_FILES), **hub)

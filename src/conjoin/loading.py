@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from conjoin.checkpoint import TensorFolder
+from conjoin.checkpoint import TensorFolder, Tensors
 from conjoin.errors import ConfigError
 from conjoin.families import family_of, role_of
 from conjoin.initial import copy_self_attention, initialise
@@ -56,7 +56,7 @@ def is_new_in_a_join(name: str, planned: Plan) -> bool:
     return not any(mark in ours for read in planned.reads for ours in read.ours)
 
 
-def read_into(ops: Any, part: Any, planned: Plan, folder: TensorFolder, where: Any, prefix: str = "") -> None:
+def read_into(ops: Any, part: Any, planned: Plan, folder: Tensors, where: Any, prefix: str = "") -> None:
     """Reads each tensor into a part, one at a time, each into memory of its own."""
     for read in planned.reads:
         for name, array in from_file(read, folder.read(prefix + read.theirs)):

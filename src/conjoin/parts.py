@@ -77,7 +77,7 @@ class Part:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, dtype: Any = None, device: Any = None, **options: Any) -> Self:
-        """The part alone, from a folder or hub id. Options are overrides of its config, and the hub's.
+        """The part alone, from a folder, GGUF file or hub id. Options are overrides of its config, and the hub's.
 
         What a decoder's file does not have (cross-attention, and a head that was never saved) is initialised; the names
         are in `new_parameters`. Raises CheckpointError, ConfigError or TypeError.

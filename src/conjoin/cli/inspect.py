@@ -12,10 +12,11 @@ import typer
 
 from conjoin.checkpoint import TensorFolder
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
-from conjoin.config import CONFIG_FILE, ModelConfig, read_json
+from conjoin.config import CONFIG_FILE, ModelConfig, read_config
 from conjoin.errors import CheckpointError, ConfigError
 from conjoin.families import family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FILE, SPECIAL_TOKENS
+from conjoin.gguf import is_gguf
 from conjoin.hub import resolve
 from conjoin.joining import shared_names
 from conjoin.parameters import PartName, members
@@ -37,7 +38,7 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 def inspect(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[DIR|HUB_ID]", help="A joined model, or a single one.", show_default=False),
+        typer.Argument(metavar="[DIR|FILE.gguf|HUB_ID]", help="A joined model, or a single one.", show_default=False),
     ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Of a hub id: a branch, tag or commit.", show_default=False)
@@ -80,14 +81,14 @@ class Stored:
 
 
 def describe(name: str | Path, *, revision: str | None = None) -> dict[str, Any]:
-    """What a folder or hub id is, as plain data. Reads configs, tokenizers, and the headers of files of weights.
+    """What a folder, GGUF file or hub id is, as plain data. Reads configs, tokenizers, and the headers of files of weights.
 
     Raises CheckpointError, ConfigError.
     """
     folder = resolve(name, files=[CONFIG_FILE, GENERATION_FILE, *TOKENIZER_FILES], revision=revision)
-    document = read_json(folder / CONFIG_FILE)
+    document = read_config(folder)
     config = any_config(document)
-    remote = not Path(name).expanduser().is_dir()
+    remote = folder != Path(name).expanduser()
     stored = hub_stored(str(name), revision) if remote else folder_stored(folder)
     found: dict[str, Any] = {"name": str(name), "model_type": document.get("model_type")}
     if isinstance(config, EncoderDecoderConfig):
@@ -196,13 +197,17 @@ def tokenizers(folder: Path) -> dict[str, Any]:
 
 
 def files(folder: Path) -> dict[str, int]:
-    """The files of a folder, with their bytes."""
+    """The files of a folder, or the one GGUF file, with their bytes."""
+    if is_gguf(folder):
+        return {folder.name: folder.stat().st_size}
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
     return {str(p.relative_to(folder)): p.stat().st_size for p in paths}
 
 
 def folder_stored(folder: Path) -> Stored:
     """What the headers of a folder's safetensors files say; a .bin file is mapped, for its tensors have no header."""
+    if is_gguf(folder):
+        return gguf_stored(folder)
     if not any(p.suffix in WEIGHTS for p in folder.iterdir()):
         return Stored()
     found = Stored()
@@ -215,6 +220,17 @@ def folder_stored(folder: Path) -> Stored:
             else:
                 dtype = headers.setdefault(file, {}).get(name) or header_types(folder / file, headers[file])[name]
             found.dtypes[DTYPES.get(dtype, dtype)] += prod(tensors.shapes[name])
+    return found
+
+
+def gguf_stored(path: Path) -> Stored:
+    """What the header of a GGUF file says, under transformers' names."""
+    from conjoin.gguf.tensors import GGUFTensors
+
+    tensors = GGUFTensors(path, "np")
+    found = Stored(dict(tensors.shapes))
+    for name, shape in tensors.shapes.items():
+        found.dtypes[DTYPES.get(tensors.kind(name), tensors.kind(name))] += prod(shape)
     return found
 
 

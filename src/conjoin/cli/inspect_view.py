@@ -57,7 +57,7 @@ def print_title(console: Console, found: dict[str, Any]) -> None:
         kind = f"a single model: {found['model_type']}"
     total = found["parameters"].get("total")
     size = f", {amount(total)} parameters" if total else ", weights not looked at"
-    floats = [name for name in found["dtypes"] if "float" in name]
+    floats = [name for name in found["dtypes"] if "float" in name or "Q" in name]  # quantised: Q4_1, IQ4_NL
     types = f", {' and '.join(floats)}" if floats else ""
     console.print(f"[bold]{escape(found['name'])}[/]", soft_wrap=True)
     console.print(f"{kind}{size}{types}")

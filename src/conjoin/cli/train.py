@@ -25,8 +25,8 @@ def option(text: str, *names: str) -> Any:
 def train(
     train_file: Annotated[str, option("Pairs to learn from: a file, or a data set of the hub.", "--train")],
     output: Annotated[Path, option("The folder for the model.", "--output", "-o")],
-    encoder: Annotated[str | None, option("A pretrained encoder: folder or hub id.")] = None,
-    decoder: Annotated[str | None, option("A pretrained decoder: folder or hub id.")] = None,
+    encoder: Annotated[str | None, option("A pretrained encoder: folder, GGUF file or hub id.")] = None,
+    decoder: Annotated[str | None, option("A pretrained decoder: folder, GGUF file or hub id.")] = None,
     model: Annotated[
         str | None, option("A joined model to train further, in place of --encoder and --decoder.")
     ] = None,

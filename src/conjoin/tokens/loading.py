@@ -1,7 +1,7 @@
 """Opens a tokenizer's folder: reads its files, settles its special tokens, builds it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
 from conjoin.errors import CheckpointError, ConjoinError, InputError, refuse_unknown
+from conjoin.gguf import is_gguf
 from conjoin.hub import resolve
 from conjoin.tokens.backend import (
     Backend,
@@ -44,17 +45,20 @@ T = TypeVar("T", bound=Tokenizer)
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a tokenizer's folder, parsed; {} for small ones that are not there."""
+    """The files of a tokenizer's folder, parsed; {} for small ones that are not there. Or what a GGUF file has of them."""
 
     folder: Path
     settings: dict[str, Any]
     special_tokens_map: dict[str, Any]
     added_tokens: dict[str, Any]
     model: dict[str, Any]
+    built: Backend | None = None  # of a GGUF file, which has no tokenizer.json
 
     @cached_property
     def tokenizer_json(self) -> Backend | None:
         """The library's tokenizer of tokenizer.json, for one tokenizer to take over; None without that file."""
+        if self.built is not None:
+            return self.built
         path = self.folder / "tokenizer.json"
         return read_backend(path) if path.is_file() else None
 
@@ -79,13 +83,19 @@ def find_folder(
         local_files_only=local_files_only,
         cache_dir=cache_dir,
     )
-    if not (folder / inner).is_dir():
+    if not (folder / inner).is_dir() and not (is_gguf(folder) and not inner):
         raise CheckpointError(f'"{name}" has no subfolder "{inner}": pass one that it has.')
     return folder / inner
 
 
 def read_files(folder: Path) -> Files:
-    """The small files of a folder. Raises CheckpointError where one is not a JSON object."""
+    """The small files of a folder, or a GGUF file's tokenizer. Raises CheckpointError where one is broken."""
+    if is_gguf(folder):
+        from conjoin.gguf.header import read_header
+        from conjoin.gguf.tokenizer import tokenizer_of
+
+        built, settings = tokenizer_of(read_header(folder))
+        return Files(folder, settings, {}, {}, {}, built)
     return Files(
         folder,
         _read_json(folder / "tokenizer_config.json"),
@@ -243,7 +253,7 @@ def _special_tokens(
             if name not in values:
                 continue
             raise CheckpointError(_not_there(folder, name, text))
-        _register(backend, token)
+        _register(backend, [token])
         special[name] = text
     return special
 
@@ -254,7 +264,7 @@ def _extra_tokens(backend: Backend, values: Mapping[str, Any], asked: set[str], 
     for token in values.get(name, ()):
         if backend.token_to_id(content(token)) is None and not asked & {name, "extra_special_tokens"}:
             raise CheckpointError(_not_there(folder, name, content(token)))
-        _register(backend, token)
+    _register(backend, values.get(name, ()))
     return [content(token) for token in values.get(name, ())]
 
 
@@ -265,11 +275,11 @@ def _not_there(folder: Path, name: str, text: str) -> str:
     )
 
 
-def _register(backend: Backend, token: str | AddedToken) -> None:
-    """Makes a token special to the library, unless it is an added token already."""
+def _register(backend: Backend, tokens: Iterable[str | AddedToken]) -> None:
+    """Makes tokens special to the library, those that are no added tokens already."""
+    # Looked up once for all of them: a Gemma has six thousand.
     known = {token.content for token in backend.get_added_tokens_decoder().values()}
-    if content(token) not in known:
-        backend.add_special_tokens([added_token(token, special=True)])
+    backend.add_special_tokens([added_token(token, special=True) for token in tokens if content(token) not in known])
 
 
 def _apply_overrides(backend: Backend, overrides: Mapping[str, Any]) -> None:
