@@ -1,14 +1,24 @@
-"""`generate` in JAX and TensorFlow: rules, prompts, sampling, scores, and few compilations; tokens equal to PyTorch's."""
+"""`generate` in JAX and TensorFlow: rules, prompts, sampling, scores, and few compilations; tokens equal to PyTorch's.
+
+And streams in every framework: the tokens of `generate`, one at a time.
+"""
+
+import os
+import subprocess
+import sys
 
 import numpy as np
 import peers
 import pytest
+import tiny
 import torch
-from frameworks import ALL, compiled_frameworks
+from frameworks import ALL, compiled_frameworks, every_framework
 from test_frameworks import LENGTH, TINY, loaded, near
 from test_generation_parity import GREEDY
 
 import conjoin.decoding.generate as generating
+import conjoin.decoding.stream as streaming
+from conjoin import InputError, pipeline
 from conjoin.decoding import rules
 from conjoin.decoding.settings import resolve
 from conjoin.generation import GenerationConfig
@@ -260,3 +270,194 @@ def test_generate_can_be_part_of_a_program_of_yours(peer, framework):
     found = np.asarray(inner(arrays["input_ids"], arrays["attention_mask"]))
     assert found[:, : expected.shape[1]].tolist() == expected.tolist()
     assert found.shape[1] == 9
+
+
+# Streams.
+
+STREAMS = {
+    "greedy": {},
+    "rules": GREEDY["everything"],
+    "sample": {"do_sample": True, "seed": 5, "temperature": 1.5},
+    "one_token": {"max_new_tokens": 1},
+    "never_ends": {"eos_token_id": None},
+}
+
+
+def row(pair, at, length=9):
+    """One source alone."""
+    return {name: x[at : at + 1] for name, x in peers.source(pair, length=length).items()}
+
+
+def streamed(framework, model, given, **settings):
+    """The ids of a stream."""
+    asked = framework.arrays({**given, "max_new_tokens": LENGTH, **settings})
+    return list(streaming.stream(model, asked.pop("input_ids"), asked))
+
+
+def generated(framework, model, given, **settings):
+    """The same ids, from `generate`."""
+    return framework.tokens(model.generate(**framework.arrays({**given, "max_new_tokens": LENGTH, **settings})))[0]
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """`watched(framework)`: a list to which each further step of a stream in that framework adds what it was given."""
+
+    def of(framework):
+        ops, steps = framework.model_class.ops, []
+        programs = ops.programs
+
+        def counted(*given):
+            start, step = programs(*given)
+            return start, lambda kept, changing: steps.append(changing) or step(kept, changing)
+
+        monkeypatch.setattr(ops, "programs", counted)
+        return steps
+
+    return of
+
+
+@every_framework
+@pytest.mark.parametrize("settings", STREAMS.values(), ids=STREAMS)
+def test_a_stream_is_what_generate_makes(peer, framework, settings):
+    pair = peer("bert", "gpt2", **TINY)
+    model = loaded(framework, pair)
+    for at in range(3):
+        assert streamed(framework, model, row(pair, at), **settings) == generated(
+            framework, model, row(pair, at), **settings
+        )
+
+
+@every_framework
+def test_a_stream_begins_with_its_prompt(peer, framework):
+    pair = peer("bert", "roberta", **TINY)
+    words = torch.cat([torch.full((1, 2), pair.pad), peers.target(pair, rows=1, length=3)], 1)
+    prompt = {"decoder_input_ids": words, "decoder_attention_mask": (words != pair.pad).long()}
+    model, given = loaded(framework, pair), {**row(pair, 1), **prompt}
+    found = streamed(framework, model, given)
+    assert found[:6] == [peers.START, *words[0].tolist()]
+    assert found == generated(framework, model, given)
+
+
+@every_framework
+def test_a_token_comes_as_soon_as_it_is_chosen(peer, framework, watched):
+    pair = peer("bert", "gpt2", **TINY)
+    model, steps = loaded(framework, pair), watched(framework)
+    asked = {**framework.arrays(row(pair, 0)), "max_new_tokens": LENGTH, "eos_token_id": None}
+    coming = streaming.stream(model, asked.pop("input_ids"), asked)
+    assert not steps
+    next(coming)
+    before = len(steps)
+    for made in range(1, LENGTH + 1):
+        next(coming)
+        assert abs(len(steps) - before - made) <= 1
+    assert list(coming) == []
+
+
+@compiled_frameworks
+def test_another_stream_needs_no_new_program(peer, framework, monkeypatch):
+    pair = peer("bert", "gpt2", **TINY)
+    model, traced = framework.load(pair.folder), []
+    for name in ("begun", "advance"):
+        function = getattr(streaming, name)
+        monkeypatch.setattr(
+            streaming, name, lambda *given, name=name, function=function: traced.append(name) or function(*given)
+        )
+    assert len(streamed(framework, model, row(pair, 0), eos_token_id=None)) == LENGTH + 1
+    assert traced == ["begun", "advance"]
+    for length, new in ((9, LENGTH), (12, LENGTH), (16, LENGTH - 1)):
+        streamed(framework, model, row(pair, 1, length), max_new_tokens=new, eos_token_id=None)
+    assert traced == ["begun", "advance"]
+    streamed(framework, model, row(pair, 0), max_new_tokens=LENGTH + 10, eos_token_id=None)
+    assert traced == ["begun", "advance"] * 2
+
+
+COMPILATIONS = """
+import pathlib, sys
+import numpy as np
+from conjoin import TFEncoderDecoderModel
+from conjoin.decoding.stream import stream
+
+model, dumped = TFEncoderDecoderModel.from_pretrained(sys.argv[1]), pathlib.Path(sys.argv[2])
+asked = {"eos_token_id": None, "no_repeat_ngram_size": 2, "do_sample": True, "seed": 3}
+
+def compiled(run, *given):
+    before = len(list(dumped.glob("*_inference_run_*before_optimizations.txt")))
+    run(*given)
+    return len(list(dumped.glob("*_inference_run_*before_optimizations.txt"))) - before
+
+def streamed(first, new):
+    assert len(list(stream(model, np.full((1, 9), first), {"max_new_tokens": new, **asked}))) == new + 1
+
+def generated(prompt):
+    model.generate(np.full((1, 9), 6), decoder_input_ids=np.full((1, prompt), 5), max_new_tokens=6, **asked)
+
+print(compiled(streamed, 6, 12), compiled(streamed, 7, 11), compiled(generated, 9), compiled(generated, 10))
+"""
+
+
+def test_xla_compiles_once_in_tensorflow_too_whatever_the_length(peer, tmp_path):
+    pair = peer("bert", "gpt2")
+    script = [sys.executable, "-c", COMPILATIONS, str(pair.folder), str(tmp_path)]
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_dump_to={tmp_path}"}
+    done = subprocess.run(script, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "0", "1", "0"]  # a start and a step; a loop
+
+
+def test_jax_takes_the_memory_of_the_step_before(peer, watched):
+    pair = peer("bert", "gpt2", **TINY)
+    steps = watched(ALL["jax"])
+    streamed(ALL["jax"], loaded(ALL["jax"], pair), row(pair, 0), eos_token_id=None)
+    assert len(steps) == LENGTH
+    assert all(x.is_deleted() for step in steps for layer in step["cache"] for x in layer)
+
+
+@every_framework
+def test_streams_take_turns_with_each_other_and_with_generate(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model = loaded(framework, pair)
+    expected = [generated(framework, model, row(pair, at)) for at in range(3)]
+    streams = []
+    for at in range(3):
+        asked = {**framework.arrays(row(pair, at)), "max_new_tokens": LENGTH}
+        streams.append(streaming.stream(model, asked.pop("input_ids"), asked))
+    found = [[], [], []]
+    for turn in range(LENGTH + 1):
+        for at, one in enumerate(streams):
+            found[at].extend([token] if (token := next(one, None)) is not None else [])
+        if turn == 2:
+            assert generated(framework, model, row(pair, 0)) == expected[0]
+    assert found == expected
+
+
+@every_framework
+def test_a_stream_of_beams_or_of_several_sources_is_refused(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model = loaded(framework, pair)
+    with pytest.raises(InputError, match="a stream is one sequence of one source; 3 of 1 were asked for"):
+        streamed(framework, model, row(pair, 0), num_beams=3)
+    with pytest.raises(InputError, match="a stream is one sequence of one source; 1 of 4 were asked for"):
+        streamed(framework, model, peers.source(pair))
+    with pytest.raises(TypeError, match="max_new_tokens"):
+        streamed(framework, model, row(pair, 0), max_new_token=3)
+
+
+@pytest.fixture(scope="module", params=["bert", "gpt2"])
+def joined(request, tmp_path_factory):
+    return tiny.join(tmp_path_factory.mktemp("joined") / request.param, request.param)
+
+
+@every_framework
+@pytest.mark.parametrize("settings", [{}, {"do_sample": True, "seed": 3, "top_k": 0}], ids=str)
+def test_a_pipeline_streams_a_text_in_pieces_before_its_end(joined, framework, settings, watched):
+    write, text = pipeline(joined, backend=framework.name), "the big red dog and the small blue cat ran ."
+    whole, steps = write(text, max_new_tokens=12, **settings), watched(framework)
+    coming = write.stream(text, max_new_tokens=12, **settings)
+    first = next(coming)
+    early = len(steps)
+    rest = list(coming)
+    assert first + "".join(rest) == whole
+    assert all(rest)
+    assert len(rest) > 1
+    assert early < len(steps)

@@ -607,19 +607,6 @@ def test_no_start_or_padding_token(pair):
         bare.generate(ids)
 
 
-def test_resizing_without_a_side_or_one_side_of_a_shared_embedding(pair):
-    with refused(InputError, "side="):
-        copy.deepcopy(pair.ours).resize_token_embeddings(80)
-    with refused(InputError, "new_num_tokens is 0"):
-        copy.deepcopy(pair.ours).decoder.resize_token_embeddings(0)
-    shared = EncoderDecoderModel(
-        config=EncoderDecoderConfig(encoder=BertConfig(**SMALL), decoder=BertConfig(**SMALL), share="embeddings")
-    )
-    for part in (shared.encoder, shared.decoder):
-        with refused(InputError, "shared"):
-            part.resize_token_embeddings(80)
-
-
 # Settings of generate.
 
 

@@ -259,6 +259,22 @@ class JoinedModel:
         """The module whose weight (V, W) makes the logits."""
         return self.decoder.get_output_embeddings()
 
+    def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> Any:
+        """Resizes one side's vocabulary; both where they share it. Returns the token embedding.
+
+        New rows are initialised as the config says. What was made for the parameters as they were (an optimiser, the state
+        of a Flax model, a Keras model's `compile`) must be made again. Raises InputError where the sides are apart and
+        `side` does not say which, and for less than one token.
+        """
+        if self.config.share == "none":
+            if side not in ROLES:
+                raise InputError('resize_token_embeddings: say which side\'s, with side="encoder" or side="decoder".')
+            return self.part(side).resize_token_embeddings(new_num_tokens)
+        self.encoder.resized(new_num_tokens)
+        found = self.decoder.resized(new_num_tokens)
+        self.tie()
+        return found
+
     def num_parameters(self, only_trainable: bool = False) -> int:
         """How many numbers it has, each shared one counted once."""
         count: int = self.ops.parameter_count(self, only_trainable)

@@ -4,12 +4,13 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from conjoin.checkpoint import atomic_folder, require_space, write_tensors
 from conjoin.config import CONFIG_FILE, ModelConfig
-from conjoin.errors import refuse_unknown
+from conjoin.errors import InputError, refuse_unknown
 from conjoin.families import role_of
 from conjoin.initial import blank, initialise, is_blank
 from conjoin.joining import open_part
@@ -20,6 +21,8 @@ from conjoin.tokens.pair import TokenizerLike
 from conjoin.weights import to_file
 
 __all__ = ["Part", "checked_names", "file_tensors", "save_tensors", "write_json"]
+
+VOCABULARY = ("embed.token.weight", "output.weight", "head.bias")  # what has a row for each token
 
 
 def checked_names(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +69,31 @@ class Part:
         if self.role == "encoder":
             return None
         return self.embed.token if self.output is None else self.output
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> Any:
+        """Grows or cuts the vocabulary, with the head and its bias; new rows are initialised as the config says.
+
+        Returns the token embedding. What was made for the parameters as they were, an optimiser, must be made again. Raises
+        InputError for less than one token, and where a partner shares the embedding.
+        """
+        if self.shared_with_partner:
+            raise InputError(self.shared_with_partner)
+        return self.resized(new_num_tokens)
+
+    def resized(self, tokens: int) -> Any:
+        """The same, whoever shares the embedding."""
+        if tokens < 1:
+            raise InputError(f"new_num_tokens is {tokens}; at least 1 was expected.")
+        ops, there = self.ops, self.ops.shapes(self)
+        for name in [n for n in VOCABULARY if n in there]:
+            kept = ops.detached(ops.read(self, name))[:tokens]
+            more = ops.zero_rows(kept, tokens - len(kept))
+            if name != "head.bias":
+                more = ops.normal(more, self.spec.initializer_range)
+            ops.resize(self, name, ops.joined_rows([kept, more]))
+        self.config.vocab_size = tokens
+        self.spec = replace(self.spec, vocab=tokens)
+        return self.get_input_embeddings()
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Trades time for memory in training: each block is computed again in the backward pass."""

@@ -128,8 +128,6 @@ class Writer:
         asked = self.resolved(settings)
         if (asked.get("num_beams", self.model.config.generation.num_beams) or 1) > 1:
             return iter([self(text, truncation=truncation, **settings)])
-        if self.model.ops.FIXED_SHAPES:
-            return iter([self(text, truncation=truncation, **settings)])
         ids, mask = self.padded(rows)
         return pieces(stream(self.model, ids, {"attention_mask": mask, **asked}), self.tokenizers.target)
 

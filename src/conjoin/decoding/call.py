@@ -1,7 +1,7 @@
 """What one call of `generate` was given, checked against the model: the source, the prompt, and which rows are real."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from conjoin.errors import InputError
@@ -33,6 +33,10 @@ class Call:
     def source(self) -> Array:
         """Whatever the source came as."""
         return next(x for x in (self.input_ids, self.inputs_embeds, self.states) if x is not None)
+
+    def arrays(self) -> dict[str, Array]:
+        """What was given, by name: `Call(**arrays)` is the call again, within a program."""
+        return {f.name: x for f in fields(self) if (x := getattr(self, f.name)) is not None}
 
 
 def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, Any], config: GenerationConfig) -> Call:

@@ -1,4 +1,7 @@
-"""The loop for frameworks that compile it: all sources go on until the last is done, in arrays of fixed shapes."""
+"""Decoding in programs: what changes from step to step apart from what stays, and the loop as part of one program.
+
+In the loop all sources go on until the last is done, in arrays of fixed shapes.
+"""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -6,7 +9,7 @@ from typing import Any
 
 from conjoin.decoding.state import State
 
-__all__ = ["run"]
+__all__ = ["begun_search", "joined", "parted", "run"]
 
 Array = Any
 # What changes from step to step; the rest stays outside of the loop.
@@ -14,12 +17,8 @@ VARYING = ("ids", "length", "cache", "at", "lineage", "done")
 
 
 def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], State], state: State) -> list[State]:
-    """One state that holds every source, finished.
-
-    Where a prompt was read, its next token is chosen before the loop, so that the model runs once for each further token
-    and not once more; a start token alone is read by the first step of the loop, so that the model is compiled once.
-    """
-    first = state if state.logits is None else choose(state)
+    """One state that holds every source, finished."""
+    first = begun_search(choose, state)
 
     def more(carried: Any) -> Array:
         return ~ops.all_true(joined(first, carried).done)
@@ -28,6 +27,15 @@ def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], S
         return parted(ops, choose(advance(joined(first, carried))))
 
     return [joined(first, ops.while_loop(more, body, parted(ops, first)))]
+
+
+def begun_search(choose: Callable[[State], State], state: State) -> State:
+    """The state that steps of `advance` and `choose` go on from.
+
+    Where a prompt was read, its next token is chosen now, so that the model runs once for each further token and not once
+    more; a start token alone is read by the first step, so that the model is compiled once.
+    """
+    return state if state.logits is None else choose(state)
 
 
 def parted(ops: Any, state: State) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`generate`: from a model, source ids and settings to sequences; the one entry to all searches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from conjoin.errors import refuse_unknown
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.outputs import GenerateOutput
 
-__all__ = ["begun", "generate"]
+__all__ = ["begun", "chooser", "generate", "resolved"]
 
 Array = Any
 
@@ -53,8 +53,11 @@ def resolved(
     return settings, call
 
 
-def decoded(ops: Any, model: Any, settings: Settings, call: Call, noise: Any) -> tuple[Array, Array | None, Any]:
+def decoded(
+    ops: Any, model: Any, settings: Settings, noise: Any, arrays: dict[str, Array]
+) -> tuple[Array, Array | None, Any]:
     """Everything that runs on a device: sequences (B, R, L), scores (B, R) of beams, and the longest's length."""
+    call = Call(**arrays)
     return collected(ops, settings, searched(ops, model, settings, call, noise, begun(ops, model, settings, call)))
 
 
@@ -111,17 +114,22 @@ def fill(settings: Settings) -> int:
 
 def searched(ops: Any, model: Any, settings: Settings, call: Call, noise: Any, state: State) -> list[State]:
     """The finished states of the search that the settings name."""
-    by_beams = settings.num_beams > 1
-    warps = warpers(ops, settings) if settings.do_sample else []
-    step = search.beam if by_beams else search.grow
-
-    def choose(now: State) -> State:
-        rules = processors(ops, settings, None if call.rule_ids is None else ops.take_rows(call.rule_ids, now.row))
-        return step(ops, settings, rules, warps, noise, now)
-
-    state = search.first_beams(ops, settings, state) if by_beams else search.first_grown(ops, state)
+    choose = chooser(ops, settings, noise, call.rule_ids)
+    state = search.first_beams(ops, settings, state) if settings.num_beams > 1 else search.first_grown(ops, state)
     states: list[State] = ops.run(choose, partial(advance, ops, model), state)
     return states
+
+
+def chooser(ops: Any, settings: Settings, noise: Any, rule_ids: Array | None) -> Callable[[State], State]:
+    """The step of the search that the settings name: from a state with logits to the state one token longer."""
+    warps = warpers(ops, settings) if settings.do_sample else []
+    step = search.beam if settings.num_beams > 1 else search.grow
+
+    def choose(now: State) -> State:
+        rules = processors(ops, settings, None if rule_ids is None else ops.take_rows(rule_ids, now.row))
+        return step(ops, settings, rules, warps, noise, now)
+
+    return choose
 
 
 def collected(ops: Any, settings: Settings, states: list[State]) -> tuple[Array, Array | None, Any]:

@@ -16,6 +16,7 @@ from conjoin.errors import ConjoinError, refuse_unknown
 from conjoin.initial import blank
 from conjoin.model import JoinedModel
 from conjoin.outputs import ModelOutput
+from conjoin.spec import RoleName
 from conjoin.tensorflow.native import BaseEncoderDecoder
 from conjoin.tensorflow.parts import Decoder, Encoder, as_it_is
 
@@ -121,6 +122,12 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
     encode = as_it_is(BaseEncoderDecoder.encode)
     decode = as_it_is(BaseEncoderDecoder.decode)
     init_cache = as_it_is(BaseEncoderDecoder.init_cache)
+
+    def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> Any:
+        """As `EncoderDecoderModel.resize_token_embeddings`; what Keras compiled for the tables as they were is forgotten."""
+        found = super().resize_token_embeddings(new_num_tokens, side)
+        self.train_function = self.test_function = self.predict_function = None
+        return found
 
     # Training.
 

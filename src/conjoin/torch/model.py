@@ -6,10 +6,8 @@ import torch
 
 from conjoin.backends import torch as backend
 from conjoin.composite import EncoderDecoderConfig
-from conjoin.errors import InputError
 from conjoin.model import JoinedModel
 from conjoin.parts import checked_names
-from conjoin.spec import RoleName
 from conjoin.torch.native import BaseEncoderDecoder
 from conjoin.torch.parts import Decoder, Encoder, Placed
 
@@ -40,19 +38,3 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
         self.assemble(config, encoder, decoder)
 
     forward = checked_names(BaseEncoderDecoder.forward)
-
-    def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> torch.nn.Module:
-        """Resizes one side's vocabulary; both where they share it. Returns the token embedding.
-
-        Raises InputError where the sides are apart and `side` does not say which.
-        """
-        if self.config.share == "none":
-            if side is None:
-                raise InputError('resize_token_embeddings: say which side\'s, with side="encoder" or side="decoder".')
-            part: Encoder | Decoder = self.part(side)
-            return part.resize_token_embeddings(new_num_tokens)
-        self.encoder.shared_with_partner = self.decoder.shared_with_partner = None
-        self.encoder.resize_token_embeddings(new_num_tokens)
-        found = self.decoder.resize_token_embeddings(new_num_tokens)
-        self.tie()
-        return found

@@ -1,8 +1,8 @@
-"""Random numbers for sampling in JAX, and the one compiled program that a call of `generate` runs."""
+"""Random numbers for sampling in JAX, and the compiled programs that generation runs."""
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,12 @@ from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "run"]
+__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "programs", "run"]
 
 FIXED_SHAPES = True
 Array = Any  # a jax.Array
 
-for _class in (Call, DecoderCache):
-    jax.tree_util.register_dataclass(_class, data_fields=[f.name for f in fields(_class)], meta_fields=[])
+jax.tree_util.register_dataclass(DecoderCache, data_fields=[f.name for f in fields(DecoderCache)], meta_fields=[])
 
 
 @jax.tree_util.register_pytree_node_class
@@ -62,25 +61,44 @@ def executed(
     decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
 ) -> tuple[Array, Array | None, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
-    graph, state = nnx.split(model)
-    lengths, fixed = settings.lengths(), settings.with_lengths(dict.fromkeys(LENGTHS, 0))
-    run_program = program.__wrapped__ if is_traced(call.source) else program
-    ids, scores, longest = run_program(decoded, graph, fixed, state, lengths, call, noise)
+    (run_program,) = programs(model, settings, noise, decoded)
+    ids, scores, longest = run_program(call.arrays())
     return ids, scores, longest if is_traced(longest) else int(longest)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def program(
-    decoded: Callable[..., Any], graph: Any, fixed: Settings, state: Any, lengths: Any, call: Call, noise: Noise
-) -> Any:
-    """Source, prompt and the whole loop, as one program of XLA; nothing is dropped out."""
+def programs(model: Any, settings: Settings, noise: Noise, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Functions of (ops, model, settings, noise, arrays, *changing), compiled, as functions of (arrays, *changing).
+
+    Each is compiled once for its shapes and settings, and has the parameters of now. What is `changing` is given away: its
+    memory is that of the result.
+    """
+    graph, state = nnx.split(model)
+    leaves, tree = jax.tree.flatten(state)  # so that a call of many steps goes through the model once
+    lengths, fixed = settings.lengths(), settings.with_lengths(dict.fromkeys(LENGTHS, 0))
+
+    def bound(run_program: Any) -> Callable[..., Any]:
+        def run_bound(arrays: dict[str, Any], *changing: Any) -> Any:
+            traced = any(is_traced(x) for x in arrays.values())
+            return (run_program.__wrapped__ if traced else run_program)(leaves, lengths, noise, arrays, changing)
+
+        return run_bound
+
+    return [bound(program(function, graph, tree, fixed)) for function in functions]
+
+
+@lru_cache(maxsize=1024)
+def program(function: Callable[..., Any], graph: Any, tree: Any, fixed: Settings) -> Any:
+    """A function of a model as one program of XLA, in which nothing is dropped out."""
     from conjoin.backends import jax as ops
 
-    model = nnx.merge(graph, state, copy=True)
-    for _, module in nnx.iter_modules(model):
-        if isinstance(module, nnx.Dropout):
-            module.deterministic = True
-    return decoded(ops, model, fixed.with_lengths(lengths), call, noise)
+    def run_program(leaves: list[Array], lengths: Any, noise: Noise, arrays: dict[str, Any], changing: Any) -> Any:
+        model = nnx.merge(graph, jax.tree.unflatten(tree, leaves), copy=True)
+        for _, module in nnx.iter_modules(model):
+            if isinstance(module, nnx.Dropout):
+                module.deterministic = True
+        return function(ops, model, fixed.with_lengths(lengths), noise, arrays, *changing)
+
+    return jax.jit(run_program, donate_argnames="changing")
 
 
 def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:

@@ -37,6 +37,7 @@ __all__ = [
     "place",
     "placement",
     "read",
+    "resize",
     "rewrite",
     "save_file",
     "set_trained",
@@ -45,6 +46,7 @@ __all__ = [
     "trainable_names",
     "unified",
     "without_storage",
+    "zero_rows",
 ]
 
 FILES = "np"
@@ -162,6 +164,14 @@ def rewrite(model: Any, name: str, change: Callable[[NpArray], NpArray]) -> None
     place(model, name, change(read(model, name)), Placement(value.dtype, value.sharding))
 
 
+def resize(model: Any, name: str, array: NpArray) -> None:
+    """Puts values of another number of rows where a parameter is; its type, its place and whether it is trained stay."""
+    rewrite(model, name, lambda old: array)
+    module, _, _ = leaf(model, name)
+    if isinstance(module, nnx.Embed):
+        module.num_embeddings = len(array)
+
+
 def share(model: Any, partner: Any, names: Iterable[str]) -> None:
     """Makes the named parameters of a model those of its partner."""
     for name in names:
@@ -219,6 +229,11 @@ def normal(like: NpArray, std: float) -> NpArray:
 def constant(like: NpArray, value: float) -> NpArray:
     """One value everywhere, in like's shape and type."""
     return np.full_like(like, value)
+
+
+def zero_rows(like: NpArray, count: int) -> NpArray:
+    """So many rows of zeros, as like's."""
+    return np.zeros((count, *like.shape[1:]), like.dtype)
 
 
 def without_storage() -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from conjoin.backends.tensorflow.loss import is_traced
 from conjoin.errors import InputError
+from tensorflow.compiler.tf2xla.python.xla import dynamic_slice
 
 __all__ = [
     "absolute",
@@ -267,12 +268,17 @@ def marked(ids: tf.Tensor, flags: tf.Tensor, vocab: int) -> tf.Tensor:
 def column(ids: tf.Tensor, at: Any) -> tf.Tensor:
     """ids[..., at] as (..., 1)."""
     lead = ids.shape[:-1]
-    return tf.slice(ids, [*[0] * len(lead), tf.maximum(at, 0)], [*lead, 1])
+    return cut_out(ids, [*[0] * len(lead), tf.maximum(at, 0)], [*lead, 1])
 
 
 def slot(x: tf.Tensor, at: Any) -> tf.Tensor:
     """x (B, T, W) at one token -> (B, 1, W)."""
-    return tf.slice(x, [0, at, 0], [x.shape[0], 1, x.shape[2]])
+    return cut_out(x, [0, at, 0], [x.shape[0], 1, x.shape[2]])
+
+
+def cut_out(x: tf.Tensor, begin: Sequence[Any], shape: Sequence[int]) -> tf.Tensor:
+    """A part of x. With tf.slice a program would be compiled again for each value of an argument that `begin` is made of."""
+    return dynamic_slice(x, tf.stack(begin), shape)
 
 
 def set_column(ids: tf.Tensor, at: Any, tokens: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Random numbers for sampling in TensorFlow, and the one compiled program that a call of `generate` runs."""
+"""Random numbers for sampling in TensorFlow, and the compiled programs that generation runs."""
 
 import contextlib
 import weakref
@@ -16,10 +16,11 @@ from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "run"]
+__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "programs", "run"]
 
 FIXED_SHAPES = True
-PROGRAMS: "weakref.WeakKeyDictionary[Any, dict[Any, Any]]" = weakref.WeakKeyDictionary()  # of each model, by settings
+# Of each model, for the variables that it had: by function and settings.
+PROGRAMS: "weakref.WeakKeyDictionary[Any, tuple[list[Any], dict[Any, Any]]]" = weakref.WeakKeyDictionary()
 
 
 def flattened(cache: DecoderCache) -> tuple[tuple[()], tuple[Any, ...]]:
@@ -65,26 +66,50 @@ def executed(
     decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
 ) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
-    arrays = {f.name: getattr(call, f.name) for f in fields(call)}
-    arrays = {name: array for name, array in arrays.items() if array is not None}
-    lengths = {name: tf.constant(length, tf.int32) for name, length in settings.lengths().items()}
-    fixed = settings.with_lengths(dict.fromkeys(LENGTHS, 0))
-    key = (decoded, fixed, noise.alike, tuple(id(variable) for variable in model.variables))
-    programs = PROGRAMS.setdefault(model, {})
-    if key not in programs:
-        programs[key] = program(decoded, weakref.ref(model), fixed, noise.alike)
-    with tf.init_scope() if tf.executing_eagerly() else contextlib.nullcontext():  # where no tape records
-        ids, scores, longest = programs[key](arrays, lengths, noise.key)
+    (run_program,) = programs(model, settings, noise, decoded)
+    ids, scores, longest = run_program(call.arrays())
     return ids, scores, None if is_traced(ids) else int(longest)
 
 
-def program(decoded: Callable[..., Any], model: Any, fixed: Settings, alike: bool) -> Any:
-    """Source, prompt and the whole loop, as one program of XLA; one trace for each shape."""
+def programs(model: Any, settings: Settings, noise: Noise, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Functions of (ops, model, settings, noise, arrays, *changing), compiled, as functions of (arrays, *changing).
+
+    Each is compiled once for its shapes and settings. What is `changing` is copied: a tf.function cannot be given memory.
+    """
+    lengths = {name: tf.constant(length, tf.int32) for name, length in settings.lengths().items()}
+    fixed = settings.with_lengths(dict.fromkeys(LENGTHS, 0))
+    known = programs_of(model)
+
+    def bound(run_program: Any) -> Callable[..., Any]:
+        def run_bound(*arrays: Any) -> Any:
+            with tf.init_scope() if tf.executing_eagerly() else contextlib.nullcontext():  # where no tape records
+                return run_program(lengths, noise.key, *arrays)
+
+        return run_bound
+
+    for function in functions:
+        if (function, fixed, noise.alike) not in known:
+            known[function, fixed, noise.alike] = program(function, weakref.ref(model), fixed, noise.alike)
+    return [bound(known[function, fixed, noise.alike]) for function in functions]
+
+
+def programs_of(model: Any) -> dict[Any, Any]:
+    """The programs of a model as it is: variables are part of them, so that new ones need new programs."""
+    variables = model.variables
+    then, known = PROGRAMS.get(model, ([], {}))
+    if len(then) != len(variables) or any(a is not b for a, b in zip(then, variables, strict=True)):
+        known = {}
+        PROGRAMS[model] = variables, known
+    return known
+
+
+def program(function: Callable[..., Any], model: Any, fixed: Settings, alike: bool) -> Any:
+    """A function of a model as one program of XLA; one trace for each shape."""
     from conjoin.backends import tensorflow as ops
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def run(arrays: dict[str, tf.Tensor], lengths: dict[str, tf.Tensor], key: tf.Tensor) -> Any:
-        return decoded(ops, model(), fixed.with_lengths(lengths), Call(**arrays), Noise(key, alike))
+    def run(lengths: dict[str, tf.Tensor], key: tf.Tensor, *arrays: Any) -> Any:
+        return function(ops, model(), fixed.with_lengths(lengths), Noise(key, alike), *arrays)
 
     return run
 

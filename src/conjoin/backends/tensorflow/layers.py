@@ -124,12 +124,13 @@ class Vector(keras.Variable):
 
     saved_only: bool  # whether it is a value that is never trained
     compute_dtype: str
+    dtype_policy: Any
 
     @classmethod
     def of(cls, size: int, trained: bool, policy: Any) -> "Vector":
         """Zeros, in the type of a policy."""
         found: Vector = cls("zeros", shape=(size,), dtype=policy.variable_dtype, trainable=trained, name="vector")
-        found.saved_only, found.compute_dtype = not trained, policy.compute_dtype
+        found.saved_only, found.compute_dtype, found.dtype_policy = not trained, policy.compute_dtype, policy
         return found
 
 
@@ -185,20 +186,26 @@ class OutputEmbedding(Module):
     def __init__(self, width: int, vocab: int, dtype: Any = None) -> None:
         super().__init__()
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        self.dtype_policy = policy
         self.embeddings = keras.Variable("zeros", shape=(vocab, width), dtype=policy.variable_dtype, name="embeddings")
 
 
-def remade(layer: Any, dtype: str) -> Any:
-    """A leaf layer as this one, of another type; its values are zeros."""
+def remade(layer: Any, policy: Any, rows: int | None = None) -> Any:
+    """A leaf layer or a vector as this one, of another type, or a table or a vector of more rows; its values are zeros."""
+    if isinstance(layer, Vector):
+        return Vector.of(layer.shape[0] if rows is None else rows, not layer.saved_only, policy)
     if isinstance(layer, keras.layers.Dense):
         inputs, outputs = layer.kernel.shape
-        return Linear(inputs, outputs, layer.use_bias, dtype)
+        return Linear(inputs, outputs, layer.use_bias, policy)
     if isinstance(layer, keras.layers.LayerNormalization):
-        return LayerNorm(layer.gamma.shape[0], layer.epsilon, layer.center, dtype)
+        return LayerNorm(layer.gamma.shape[0], layer.epsilon, layer.center, policy)
     if isinstance(layer, RMSNorm):
-        return RMSNorm(layer.scale.shape[0], layer.eps, layer.offset, dtype)
-    rows, width = layer.embeddings.shape
-    return OutputEmbedding(width, rows, dtype) if isinstance(layer, OutputEmbedding) else Embedding(rows, width, dtype)
+        return RMSNorm(layer.scale.shape[0], layer.eps, layer.offset, policy)
+    now, width = layer.embeddings.shape
+    kind = keras.layers.Embedding if isinstance(layer, keras.layers.Embedding) else OutputEmbedding
+    if kind is OutputEmbedding:
+        return OutputEmbedding(width, rows or now, policy)
+    return Embedding(rows or now, width, policy)
 
 
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:

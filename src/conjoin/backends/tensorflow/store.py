@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 import tensorflow as tf
-from conjoin.backends.tensorflow.layers import Module, OutputEmbedding, RMSNorm, Vector, children, named, remade
+from conjoin.backends.tensorflow.layers import Module, OutputEmbedding, RMSNorm, Vector, children, remade
 from conjoin.errors import InputError
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "place",
     "placement",
     "read",
+    "resize",
     "rewrite",
     "save_file",
     "set_trained",
@@ -45,6 +46,7 @@ __all__ = [
     "trainable_names",
     "unified",
     "without_storage",
+    "zero_rows",
 ]
 
 FILES = "np"
@@ -177,22 +179,45 @@ def is_mixed(model: Any, name: str) -> bool:
     return bool(owner.compute_dtype != owner.variable_dtype)
 
 
+def owner_of(model: Any, name: str) -> Any:
+    """The leaf layer that a parameter is in, or the vector that it is."""
+    found = dict(owners(model))
+    return found[name] if name in found else found[name.rpartition(".")[0]]
+
+
 def retype(model: Any, name: str, kind: str) -> None:
     """Makes the layer of a parameter anew, in another type, with its values; wherever the model has it."""
-    owner = dict(owners(model)).get(name) or dict(owners(model))[name.rpartition(".")[0]]
-    if isinstance(owner, Vector):
-        new = Vector.of(owner.shape[0], not owner.saved_only, keras.dtype_policies.get(kind))
-        before, after = [owner], [new]
-    else:
-        new = remade(owner, kind)
-        before, after = owner.variables, new.variables
-    for was, now in zip(before, after, strict=True):
+    owner = owner_of(model, name)
+    new = remade(owner, keras.dtype_policies.get(kind))
+    for was, now in zip(variables_of(owner), variables_of(new), strict=True):
         now.assign(tf.cast(was.value, kind))
-        now.trainable = was.trainable
+    renew(model, owner, new)
+
+
+def resize(model: Any, name: str, array: NpArray) -> None:
+    """Makes the layer of a parameter anew, with values of another number of rows; wherever the model has it."""
+    owner = owner_of(model, name)
+    (old,) = variables_of(owner)
+    with tf.device(old.value.device):
+        new = remade(owner, owner.dtype_policy, rows=len(array))
+    variables_of(new)[0].assign(array)
+    renew(model, owner, new)
+
+
+def variables_of(owner: Any) -> list[Any]:
+    """The variables of a leaf layer, or the vector itself."""
+    return [owner] if isinstance(owner, Vector) else list(owner.variables)
+
+
+def renew(model: Any, owner: Any, new: Any) -> None:
+    """Puts a leaf layer or a vector in the place of another, wherever the model has it; names, and what is frozen, stay."""
+    for was, now in zip(variables_of(owner), variables_of(new), strict=True):
+        now.trainable, now._name, now._path = was.trainable, was._name, was._path
+    if not isinstance(new, Vector):
+        new.name = owner.name
     for path in [path for path, one in owners(model) if one is owner]:
         *outer, attribute = path.split(".")
         exchange(holder(model, outer), attribute, new)
-    named(model)
 
 
 def exchange(module: Any, attribute: str, new: Any) -> None:
@@ -268,6 +293,11 @@ def normal(like: NpArray, std: float) -> NpArray:
 def constant(like: NpArray, value: float) -> NpArray:
     """One value everywhere, in like's shape and type."""
     return np.full_like(like, value)
+
+
+def zero_rows(like: NpArray, count: int) -> NpArray:
+    """So many rows of zeros, as like's."""
+    return np.zeros((count, *like.shape[1:]), like.dtype)
 
 
 def without_storage() -> bool:

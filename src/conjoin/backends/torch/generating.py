@@ -10,7 +10,7 @@ from conjoin.errors import InputError
 from torch import Tensor
 from torch.nn import Module
 
-__all__ = ["FIXED_SHAPES", "ReadyModel", "executed", "no_gradients", "noise", "run"]
+__all__ = ["FIXED_SHAPES", "ReadyModel", "as_loop_array", "executed", "no_gradients", "noise", "programs", "run"]
 
 FIXED_SHAPES = False
 
@@ -72,11 +72,23 @@ def executed(
     decoded: Callable[..., Any], model: Module, settings: Any, call: Any, noise: Any
 ) -> tuple[Tensor, Tensor | None, int]:
     """Runs the program of a call, step by step, and gives ordinary tensors, which autograd takes."""
+    (run_program,) = programs(model, settings, noise, decoded)
+    ids, scores, longest = run_program(call.arrays())
+    return ids.clone(), None if scores is None else scores.clone(), int(longest)
+
+
+def programs(model: Module, settings: Any, noise: Any, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Functions of (ops, model, settings, noise, arrays, *changing) as functions of (arrays, *changing): called as they are."""
     from conjoin.backends import torch as ops
 
-    with no_gradients(model) as ready:
-        ids, scores, longest = decoded(ops, ready, settings, call, noise)
-    return ids.clone(), None if scores is None else scores.clone(), int(longest)
+    def program(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run_program(*arrays: Any) -> Any:
+            with no_gradients(model) as ready:
+                return function(ops, ready, settings, noise, *arrays)
+
+        return run_program
+
+    return [program(function) for function in functions]
 
 
 def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
@@ -85,3 +97,8 @@ def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any)
     from conjoin.decoding.loop import run as stepwise
 
     return stepwise(ops, choose, advance, state)
+
+
+def as_loop_array(value: Any) -> Any:
+    """What a step hands to the next, as it is."""
+    return value

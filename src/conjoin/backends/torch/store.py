@@ -28,6 +28,7 @@ __all__ = [
     "place",
     "placement",
     "read",
+    "resize",
     "rewrite",
     "save_file",
     "set_trained",
@@ -36,6 +37,7 @@ __all__ = [
     "trainable_names",
     "unified",
     "without_storage",
+    "zero_rows",
 ]
 
 FILES = "pt"
@@ -149,6 +151,16 @@ def rewrite(model: torch.nn.Module, name: str, change: Callable[[Tensor], Tensor
     tensor.copy_(change(tensor))
 
 
+def resize(model: torch.nn.Module, name: str, array: Tensor) -> None:
+    """Puts values of another number of rows where a tensor is; its type, its place and whether it is trained stay."""
+    old = read(model, name)
+    place(model, name, array, Placement(old.dtype, old.device))
+    module, last = leaf(model, name)
+    getattr(module, last).requires_grad_(old.requires_grad)
+    if isinstance(module, torch.nn.Embedding):
+        module.num_embeddings = len(array)
+
+
 def share(model: torch.nn.Module, partner: torch.nn.Module, names: Iterable[str]) -> None:
     """Makes the named parameters of a model those of its partner."""
     for name in names:
@@ -195,6 +207,11 @@ def normal(like: Tensor, std: float) -> Tensor:
 def constant(like: Tensor, value: float) -> Tensor:
     """One value everywhere, in like's shape and type."""
     return torch.full_like(like, value)
+
+
+def zero_rows(like: Tensor, count: int) -> Tensor:
+    """So many rows of zeros, as like's."""
+    return like.new_zeros(count, *like.shape[1:])
 
 
 def without_storage() -> bool:
