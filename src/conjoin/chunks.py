@@ -63,7 +63,10 @@ def chunks_of(encoder: Any, window: int | None = None, overlap: int | None = Non
 
 def asked_chunks(encoder: Any, generation: GenerationConfig) -> Chunks | None:
     """The chunks that a model's settings, or a call's, ask for; None where they ask for none."""
-    if not generation.encode_in_chunks:
+    asked = generation.encode_in_chunks
+    if not isinstance(asked, bool | None):
+        raise InputError(f"encode_in_chunks is {asked!r}; True or False was expected.")
+    if not asked:
         return None
     return chunks_of(encoder, generation.chunk_window, generation.chunk_overlap)
 
@@ -222,7 +225,9 @@ class Windows:
         beyond = (2 * at[..., None] > meeting[:, None]) & self.live[:, None] & (self.number > 0)[:, None]
         owner = nn.cumsum(nn.where(beyond, 1, 0))[..., -1]
         slot = at + self.head - nn.take_last(self.start, owner)
-        slot = nn.where(slot < 0, 0, nn.where(slot >= window, window - 1, slot))  # padding has some state, and no reader
+        slot = nn.where(
+            slot < 0, 0, nn.where(slot >= window, window - 1, slot)
+        )  # padding has some state, and no reader
         flat = nn.reshaped(states, (self.batch, -1, states.shape[-1]))
         return nn.pick(flat, owner * window + slot)
 
