@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conjoin.errors import InputError
+from conjoin.errors import ConfigError, InputError
+from conjoin.families.custom import is_custom
 from conjoin.generation import GenerationConfig
 from conjoin.outputs import ChunkedOutput
 
@@ -49,8 +50,11 @@ def chunks_of(encoder: Any, window: int | None = None, overlap: int | None = Non
     """The chunks of an encoder's sources: by default windows of all its positions, an eighth of which overlaps.
 
     What begins and ends a source is what the encoder's config and tokenizer call so: bos_token_id and cls_token_id;
-    eos_token_id and sep_token_id. Raises InputError for numbers that cannot be.
+    eos_token_id and sep_token_id. Raises InputError for numbers that cannot be, ConfigError for an
+    encoder of the user's own.
     """
+    if is_custom(encoder.config):
+        raise ConfigError("encode_in_chunks: the encoder is a module of your own, which must cut long sources itself.")
     positions = encoder.spec.max_length
     window = positions if window is None else whole("chunk_window", window, LEAST, positions)
     overlap = window // SHARE if overlap is None else whole("chunk_overlap", overlap, 0, window - LEAST + 1)

@@ -10,6 +10,7 @@ from conjoin.composite import EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
 from conjoin.errors import ConfigError, InputError, refuse_unknown
+from conjoin.families.custom import is_custom, require_module
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.initial import blank, is_blank
 from conjoin.joining import (
@@ -33,7 +34,7 @@ from conjoin.loading import (
     tokenizer_of,
 )
 from conjoin.parameters import PartName, members
-from conjoin.parts import file_tensors, save_tensors, write_json
+from conjoin.parts import save_tensors, write_json
 from conjoin.spec import RoleName
 from conjoin.tokens.finding import find_pair
 from conjoin.tokens.pair import TokenizerPair
@@ -41,9 +42,7 @@ from conjoin.tokens.pair import TokenizerPair
 __all__ = ["FROM_PRETRAINED", "JoinedModel"]
 
 AttentionImplementation = Literal["sdpa", "eager"]
-FROM_PRETRAINED = (
-    "config dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt".split()
-)
+FROM_PRETRAINED = "config encoder dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt".split()
 
 
 class JoinedModel:
@@ -55,6 +54,7 @@ class JoinedModel:
     ops: ClassVar[Any]
     encoder_class: ClassVar[type]
     decoder_class: ClassVar[type]
+    other_encoders: ClassVar[tuple[type, ...]] = ()  # what may stand in an encoder's place
     architecture: ClassVar[str] = "EncoderDecoderModel"  # what config.json calls it, whichever framework saved it
     encoder: Any
     decoder: Any
@@ -70,10 +70,12 @@ class JoinedModel:
             raise ConfigError(f"{name} needs a config, or an encoder and a decoder.")
         if config is not None and not isinstance(config, EncoderDecoderConfig):
             raise ConfigError(f"config is a {type(config).__name__}; an EncoderDecoderConfig was expected.")
-        check_kind("encoder", encoder, self.encoder_class)
+        check_kind("encoder", encoder, self.encoder_class, *self.other_encoders)
         check_kind("decoder", decoder, self.decoder_class)
         if config is None:
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
+        if encoder is None:
+            require_module(config.encoder)
         check_share(config)
         self.join(  # type: ignore[attr-defined]
             config,
@@ -156,6 +158,7 @@ class JoinedModel:
         name: str | Path,
         *,
         config: EncoderDecoderConfig | None = None,
+        encoder: Any = None,
         dtype: Any = None,
         device: Any = None,
         device_map: Any = None,
@@ -171,8 +174,9 @@ class JoinedModel:
 
         `dtype` is "float32", "bfloat16"..., by default the file's own. `attn_implementation` and `from_pt` are taken for
         compatibility: files are the same for all frameworks, and attention that keeps its weights is used wherever they
-        are asked for. Generation settings (`num_beams=4`) become the model's. Raises CheckpointError, ConfigError, or
-        TypeError for an unknown argument.
+        are asked for. `encoder` is for a model whose encoder was a module of the user's own (PyTorch): such a module, which
+        the saved values go into. Generation settings (`num_beams=4`) become the model's. Raises CheckpointError,
+        ConfigError, or TypeError for an unknown argument.
         """
         refuse_unknown("from_pretrained()", generation, [*GENERATION_FIELDS, *FROM_PRETRAINED])
         if attn_implementation not in (None, "sdpa", "eager"):
@@ -188,7 +192,11 @@ class JoinedModel:
         config.generation = config.generation.updated(generation)
         check_share(config)
         where = placed(cls.ops, dtype, device_map if device is None else device)
-        model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
+        if encoder is not None and not is_custom(config.encoder):
+            raise ConfigError(
+                f'"{name}" has an encoder of its own, of model_type "{config.encoder.model_type}"; leave out encoder.'
+            )
+        model: Self = blank(cls.ops, lambda: cls(config, encoder=encoder), where)  # type: ignore[call-arg]
         load_folder(cls.ops, model, folder, where)
         pair = find_pair(folder)
         if pair is not None:
@@ -210,8 +218,8 @@ class JoinedModel:
         """
         ops = self.ops
         gone = () if duplicate_shared else shared_names(self.config, list(ops.shapes(self.encoder)))
-        tensors = {f"encoder.{n}": t for n, t in file_tensors(ops, self.encoder, "encoder", gone).items()}
-        tensors |= {f"decoder.{n}": t for n, t in file_tensors(ops, self.decoder, "decoder").items()}
+        tensors = {f"encoder.{n}": t for n, t in self.encoder.file_tensors(gone).items()}
+        tensors |= {f"decoder.{n}": t for n, t in self.decoder.file_tensors().items()}
         if self.enc_to_dec_proj is not None:
             tensors |= {name: ops.detached(ops.read(self, name)) for name in PROJECTION}
         if duplicate_shared:
@@ -297,6 +305,10 @@ class JoinedModel:
         self.decoder.gradient_checkpointing_disable()
 
     # Generating.
+
+    def read_first(self, input_ids: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """What `generate` was given; where the encoder is not ours, with its source read."""
+        return input_ids, given
 
     def generate(
         self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any

@@ -25,6 +25,7 @@ def generate(
     model: Any, input_ids: Array | None, generation_config: GenerationConfig | None, given: Mapping[str, Any]
 ) -> Array | GenerateOutput:
     """As `EncoderDecoderModel.generate` says."""
+    input_ids, given = model.read_first(input_ids, dict(given))
     refuse_unknown("generate()", given, [*INPUTS, "seed", "input_ids", "generation_config", *GENERATION_FIELDS])
     config = model.config.generation
     if generation_config is not None:

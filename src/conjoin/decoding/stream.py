@@ -22,6 +22,7 @@ def stream(model: Any, input_ids: Array, given: Mapping[str, Any]) -> Iterator[i
     Between two of them the model is as it was, so that several streams and other calls may take turns. Raises what
     `generate` raises, and InputError for beams, several sources or several sequences.
     """
+    input_ids, given = model.read_first(input_ids, dict(given))
     refuse_unknown("stream()", given, [*INPUTS, "seed", *GENERATION_FIELDS])
     config = model.config.generation.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
     ops = model.ops
