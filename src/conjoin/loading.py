@@ -79,8 +79,11 @@ def load_sides(
                 copy_self_attention(ops, part, found)
             new += [f"{role}.{name}" for name in found]
         else:
-            for name, array in ops.named_arrays(side).items():
-                ops.place(part, name, array, where)
+            if part is side:  # a module of the user's own, which stays the same one
+                side.move(where)
+            else:
+                for name, array in ops.named_arrays(side).items():
+                    ops.place(part, name, array, where)
             new += [f"{role}.{name}" for name in side.new_parameters]
     if where.dtype is None and not skip and ops.dtype_name(model.encoder) != ops.dtype_name(model.decoder):
         ops.unified(model)
@@ -143,11 +146,11 @@ def shared(name: str, skip: list[str]) -> bool:
     return name.startswith("encoder.") and name.removeprefix("encoder.") in skip
 
 
-def open_side(role: RoleName, name: str | Path | None, options: dict[str, Any], kind: type) -> Any:
-    """A part opened from its folder, or the ready one, of this kind, given as `encoder_model` or `decoder_model`."""
+def open_side(role: RoleName, name: str | Path | None, options: dict[str, Any], *kinds: type) -> Any:
+    """A part opened from its folder, or the ready one, of these kinds, given as `encoder_model` or `decoder_model`."""
     ready = options.get("model")
     if ready is not None:
-        check_kind(role, ready, kind)
+        check_kind(role, ready, *kinds)
         return ready
     if name is None:
         raise ConfigError(f"no {role} was given: pass its folder or hub id, or a ready part as {role}_model.")

@@ -42,7 +42,9 @@ from conjoin.tokens.pair import TokenizerPair
 __all__ = ["FROM_PRETRAINED", "JoinedModel"]
 
 AttentionImplementation = Literal["sdpa", "eager"]
-FROM_PRETRAINED = "config encoder dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt".split()
+FROM_PRETRAINED = (
+    "config encoder dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt"
+).split()
 
 
 class JoinedModel:
@@ -76,14 +78,15 @@ class JoinedModel:
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
         if encoder is None:
             require_module(config.encoder)
+        # One config for each part, whoever brought it: what is set on either is set on both.
+        config.encoder = config.encoder if encoder is None else encoder.config
+        config.decoder = config.decoder if decoder is None else decoder.config
         check_share(config)
         self.join(  # type: ignore[attr-defined]
             config,
             self.encoder_class(config.encoder) if encoder is None else encoder,
             self.decoder_class(config.decoder) if decoder is None else decoder,
         )
-        # One config for each part, whoever brought it: what is set on either is set on both.
-        config.encoder, config.decoder = self.encoder.config, self.decoder.config
         self.new_parameters = tuple(f"{role}.{name}" for role in ROLES for name in self.part(role).new_parameters)
         if not is_blank(self.ops):
             if self.enc_to_dec_proj is not None:
@@ -137,7 +140,9 @@ class JoinedModel:
         if cross_attention_init == "zero_gate":
             decoder_options["cross_attention_gate"] = True
         where = placed(cls.ops, dtype, device)
-        encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, cls.encoder_class)
+        cls.accept_encoder(encoder_options)
+        encoder_kinds = (cls.encoder_class, *cls.other_encoders)
+        encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, *encoder_kinds)
         decoder = open_side("decoder", decoder_pretrained_model_name_or_path, decoder_options, cls.decoder_class)
         config = EncoderDecoderConfig(
             encoder=encoder.config, decoder=decoder.config, share=share, tie_encoder_decoder=tie_encoder_decoder
@@ -145,7 +150,8 @@ class JoinedModel:
         check_share(config)
         target = tokenizer_of(decoder)
         config.generation = config.generation.updated({**special_tokens(config.decoder, target), **generation})
-        model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
+        ready = encoder if isinstance(encoder, cls.other_encoders) else None
+        model: Self = blank(cls.ops, lambda: cls(config, encoder=ready), where)  # type: ignore[call-arg]
         load_sides(cls.ops, model, {"encoder": encoder, "decoder": decoder}, where, cross_attention_init)
         model.encoder.tokenizer, model.decoder.tokenizer = tokenizer_of(encoder), target
         check_tokenizers(model.config, model.encoder.tokenizer, model.decoder.tokenizer)
@@ -204,6 +210,10 @@ class JoinedModel:
         check_vocabulary(config, pair)
         cls.ops.evaluating(model)
         return model
+
+    @classmethod
+    def accept_encoder(cls, options: dict[str, Any]) -> None:
+        """Makes a ready encoder among a join's options one that this class can join, where it is none of ours."""
 
     # Saving.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from conjoin.decoding.stream import stream
 from conjoin.errors import InputError, nearest, refuse_unknown
+from conjoin.families.custom import is_custom
 from conjoin.frameworks import Backend, model_class
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.joining import check_vocabulary
@@ -330,7 +331,7 @@ def chosen_tokenizers(model: JoinedModel, tokenizer: TokenizerChoice | None, hub
         one = as_tokenizer(tokenizer)
         pair = TokenizerPair(one, one)
     sizes = model.config.encoder.vocab_size, model.config.decoder.vocab_size
-    if pair.source is pair.target and sizes[0] != sizes[1]:
+    if pair.source is pair.target and sizes[0] != sizes[1] and not is_custom(model.config.encoder):
         raise InputError(
             f"one tokenizer was passed, and the two sides have vocabularies of {sizes[0]} and {sizes[1]}; pass "
             f"tokenizer=(source, target)."

@@ -16,7 +16,6 @@ from conjoin.checkpoint import TensorFolder
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.errors import ConfigError, InputError, refuse_unknown
 from conjoin.families.custom import CustomConfig
-from conjoin.loading import public_name
 from conjoin.outputs import BaseModelOutput
 from conjoin.seq2seq import spec_of
 from conjoin.spec import RoleName, row
@@ -53,17 +52,12 @@ class Embedding(Protocol):
 def as_encoder(part: Any, config: EncoderDecoderConfig | None, hidden_size: int | None) -> Any:
     """A module of the user's own as an encoder; what is a part of ours, or no module, as it is.
 
-    Raises ConfigError for a module whose width is not known, or that cannot be joined as asked.
+    Raises ConfigError for a module whose width is not known.
     """
     if not isinstance(part, Module) or isinstance(part, Encoder | Decoder | CustomEncoder):
         if hidden_size is not None:
             raise ConfigError("encoder_hidden_size is of a module of your own, and none was given as encoder.")
         return part
-    if config is not None and config.share != "none":
-        raise ConfigError(
-            f'share="{config.share}" needs two stacks of one family; the encoder is a module of your own '
-            f"({public_name(type(part))})."
-        )
     saved = config.encoder if config is not None and isinstance(config.encoder, CustomConfig) else None
     return CustomEncoder(part, width_of(part, hidden_size, None if saved is None else saved.hidden_size))
 
@@ -228,6 +222,10 @@ class CustomEncoder(Module):
         )
         reads = [Read(name, row(name, name), (name,), (shape,)) for name, shape in own.items() if name in available]
         return Plan(reads, "", report)
+
+    def move(self, where: Any) -> None:
+        """Goes where a model goes, and into its type where one is asked for."""
+        self.module.to(device=where.device, dtype=where.dtype)
 
     def read(self, planned: Plan, folder: TensorFolder, where: Any) -> None:
         """Puts a file's values into the module's own tensors, in the type and place that are asked for."""

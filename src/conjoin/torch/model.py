@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from conjoin.backends import torch as backend
-from conjoin.chunks import asked_chunks
+from conjoin.chunks import chunks_of
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.decoding.call import INPUTS
 from conjoin.errors import InputError
@@ -32,7 +32,12 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 def in_the_words_of(method: Any) -> Callable[[Method], Method]:
     """Gives a method the signature and the text of the one that it stands for."""
-    return functools.partial(functools.update_wrapper, wrapped=method)
+
+    def renamed(own: Method) -> Method:
+        functools.update_wrapper(own, method)
+        return own
+
+    return renamed
 
 
 def named(signature: inspect.Signature, model: Any, args: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +75,13 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
         super().__init__()
         self.assemble(config, as_encoder(encoder, config, encoder_hidden_size), decoder)
 
+    @classmethod
+    def accept_encoder(cls, options: dict[str, Any]) -> None:
+        """Takes a torch module as `encoder_model`, with its width as `encoder_hidden_size`."""
+        ready = options.get("model")
+        if isinstance(ready, torch.nn.Module):
+            options["model"] = as_encoder(ready, None, options.pop("hidden_size", None))
+
     @in_the_words_of(BaseEncoderDecoder.forward)
     def forward(self, *args: Any, **given: Any) -> Any:
         """As every framework's; an encoder of the user's own reads its source first."""
@@ -98,7 +110,8 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
     def read_by_custom(self, given: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
         """The arguments of a call whose source the encoder of the user's own has read."""
         assert isinstance(self.encoder, CustomEncoder)
-        asked_chunks(self.encoder, self.config.generation)  # says that there are none
+        if given.get("encode_in_chunks", self.config.generation.encode_in_chunks):
+            chunks_of(self.encoder)  # says that there are none
         return self.encoder.encoded(given, known)
 
     def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> torch.nn.Module:
