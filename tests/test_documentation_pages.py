@@ -31,5 +31,5 @@ def test_the_page_on_encoders(
     assert len(written.strip().splitlines()) >= 2
     assert names["out"].last_hidden_state.shape[:2] == names["out"].attention_mask.shape
     assert names["ids"].shape[0] == 2
-    assert float(names["loss"]) > 0
+    assert names["loss"].item() > 0
     assert type(names["model"].encoder.module) is names["Listener"]

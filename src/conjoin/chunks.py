@@ -144,6 +144,7 @@ class Windows:
         self.seen = columns + 0 * ids < self.length if seen is None else seen
         self.find_ends(columns)
         self.cut()
+        self.fill()
 
     def find_ends(self, columns: Array) -> None:
         """(B, 1) each: a row's first and last token, and how many special tokens it begins and ends with, 0 or 1."""
@@ -173,20 +174,17 @@ class Windows:
         """Where windows of these numbers start."""
         return number * self.more // self.gaps
 
-    def slots(self) -> tuple[Array, Array, Array]:
-        """(B, K, L) each: the row's token in every slot of every window, and whether it is the head, or the tail."""
-        nn = self.nn
-        inner = nn.arange(self.chunks.window, self.source)[None, None] - self.head[..., None]
-        head = (inner < 0) & self.live[..., None]
-        tail = (inner == self.filled[..., None]) & (self.tail[..., None] > 0) & self.live[..., None]
+    def fill(self) -> None:
+        """(B, K, L) each: the row's token in every slot of every window; where a slot has one, the head, or the tail."""
+        nn, live = self.nn, self.live[..., None]
+        slot = nn.arange(self.chunks.window, self.source)[None, None]
+        inner = slot - self.head[..., None]
+        self.has_head = (inner < 0) & live
+        self.has_tail = (inner == self.filled[..., None]) & (self.tail[..., None] > 0) & live
+        self.has_token = live & (slot < (self.head + self.filled + self.tail)[..., None])
         body = (self.first + self.head + self.start)[..., None] + inner
-        token = nn.where(head, self.first[..., None], nn.where(tail, self.last[..., None], body))
-        return nn.where(token >= self.total, self.total - 1, token), head, tail
-
-    def filled_slots(self) -> Array:
-        """(B, K, L) True where a slot holds a token of the row."""
-        slot = self.nn.arange(self.chunks.window, self.source)[None, None]
-        return self.live[..., None] & (slot < (self.head + self.filled + self.tail)[..., None])
+        token = nn.where(self.has_head, self.first[..., None], nn.where(self.has_tail, self.last[..., None], body))
+        self.token = nn.where(token >= self.total, self.total - 1, token)
 
     def gathered(self, x: Array, index: Array) -> Array:
         """x (B, S) at index (B, K, L) -> (B * K, L)."""
@@ -200,12 +198,12 @@ class Windows:
 
     def ids(self, pad: int) -> Array:
         """(B * K, L) token ids, padded."""
-        return self.nn.where(self.as_rows(self.filled_slots()), self.gathered(self.source, self.slots()[0]), pad)
+        return self.nn.where(self.as_rows(self.has_token), self.gathered(self.source, self.token), pad)
 
     def mask(self) -> Array:
         """(B * K, L) what may be seen; of a window with nothing to see the first slot, since a softmax needs one."""
         nn = self.nn
-        mask = self.as_rows(self.filled_slots()) & self.gathered(self.seen, self.slots()[0])
+        mask = self.as_rows(self.has_token) & self.gathered(self.seen, self.token)
         return mask | (~nn.any_of(mask) & (nn.arange(self.chunks.window, self.source)[None] == 0))
 
     def types(self, given: Array | None) -> Array | None:
@@ -213,10 +211,9 @@ class Windows:
         if given is None:
             return None
         nn = self.nn
-        token, head, tail = self.slots()
         start = (self.first + self.head + self.start)[..., None]
-        added = tail & (self.number + 1 < self.used)[..., None]
-        token = nn.where(head & (self.number > 0)[..., None], start, token)
+        added = self.has_tail & (self.number + 1 < self.used)[..., None]
+        token = nn.where(self.has_head & (self.number > 0)[..., None], start, self.token)
         token = nn.where(added, start + self.filled[..., None] - 1, token)
         return self.gathered(nn.padded(given, 1, self.chunks.window, 0), token)
 
