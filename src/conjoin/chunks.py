@@ -226,9 +226,8 @@ class Windows:
         beyond = (2 * at[..., None] > meeting[:, None]) & self.live[:, None] & (self.number > 0)[:, None]
         owner = nn.cumsum(nn.where(beyond, 1, 0))[..., -1]
         slot = at + self.head - nn.take_last(self.start, owner)
-        slot = nn.where(
-            slot < 0, 0, nn.where(slot >= window, window - 1, slot)
-        )  # padding has some state, and no reader
+        # Padding has the state of some slot, which nobody reads.
+        slot = nn.where(slot < 0, 0, nn.where(slot >= window, window - 1, slot))
         flat = nn.reshaped(states, (self.batch, -1, states.shape[-1]))
         return nn.pick(flat, owner * window + slot)
 
