@@ -590,13 +590,15 @@ def test_parts_in_each_others_place_or_of_another_library(pair, framework):
         f.model_class(encoder=model.decoder, decoder=model.encoder)
 
     def of_transformers(f):
-        f.model_class(encoder=pair.theirs.encoder, decoder=pair.theirs.decoder)
+        f.model_class(encoder=loaded(f.name, pair.folder).encoder, decoder=pair.theirs.decoder)
 
     def named(f):
         f.model_class(encoder=loaded(f.name, pair.folder).encoder, decoder="gpt2")
 
     same_refusal(framework, ConfigError, "encoder is a conjoin.torch.Decoder", "was expected")(swapped)
-    same_refusal(framework, ConfigError, "encoder is a BertModel", "was expected")(of_transformers)
+    same_refusal(framework, ConfigError, "decoder is a GPT2LMHeadModel", "was expected")(of_transformers)
+    with pytest.raises(ConfigError, match=r"encoder is a BertModel; a conjoin.* was expected"):  # which PyTorch's joins
+        framework.model_class(encoder=pair.theirs.encoder, decoder=loaded(framework.name, pair.folder).decoder)
     same_refusal(framework, ConfigError, "decoder is a str", "was expected")(named)
 
 

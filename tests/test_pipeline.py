@@ -67,7 +67,7 @@ def test_a_list_keeps_its_order_whatever_the_batches(write):
 
 
 def test_batches_are_of_like_lengths(write):
-    lengths = [len(row) for row in write.encoded(TEXTS, False)]
+    lengths = [len(row) for row in write.encoded(TEXTS, False, None)]
     order = [i for index, _ in write.batches(TEXTS, max_new_tokens=2, batch_size=2) for i in index]
     assert [lengths[i] for i in order] == sorted(lengths, reverse=True)
 

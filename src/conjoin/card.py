@@ -1,6 +1,7 @@
 """The model card that is saved beside a joined model: what was joined, in Markdown, for the reader and the hub."""
 
 from conjoin.composite import EncoderDecoderConfig
+from conjoin.families.custom import CustomConfig
 from conjoin.spec import RoleName
 
 __all__ = ["model_card"]
@@ -18,7 +19,7 @@ tags:
 - conjoin
 ---
 
-# {config.encoder.model_type} to {config.decoder.model_type}
+# {family(config, "encoder")} to {family(config, "decoder")}
 
 An encoder and a decoder joined into one sequence-to-sequence model, with {parameters / 1e6:.1f} million parameters.
 
@@ -29,7 +30,10 @@ An encoder and a decoder joined into one sequence-to-sequence model, with {param
 - Shared weights: {config.share}.
 - Special tokens: start {tokens.decoder_start_token_id}, end {tokens.eos_token_id}, padding {tokens.pad_token_id}.
 
-```python
+{own_module(config.encoder) if isinstance(config.encoder, CustomConfig) else USE}"""
+
+
+USE = """```python
 from conjoin import pipeline
 
 write = pipeline("path/to/this/folder")
@@ -40,8 +44,28 @@ The folder loads in transformers as well, with `EncoderDecoderModel.from_pretrai
 """
 
 
+def own_module(encoder: CustomConfig) -> str:
+    """How to use a model whose encoder is a module of the user's own."""
+    return f"""The encoder is a module of its author's, of class `{encoder.class_name}`; here are its values, and not its code.
+
+```python
+from conjoin import EncoderDecoderModel
+
+model = EncoderDecoderModel.from_pretrained("path/to/this/folder", encoder={encoder.class_name}(...))
+```
+"""
+
+
+def family(config: EncoderDecoderConfig, role: RoleName) -> str:
+    """What a part is called: its family, or the class of the user's own module."""
+    part = config.part(role)
+    return part.class_name if isinstance(part, CustomConfig) else part.model_type
+
+
 def part_row(config: EncoderDecoderConfig, role: RoleName) -> str:
     """One row of the card's table."""
     spec = config.spec(role)
+    if isinstance(config.part(role), CustomConfig):
+        return f"| {role} | {family(config, role)} | | {spec.width} | | | |"
     sizes = f"{spec.layers} | {spec.width} | {spec.heads} | {spec.vocab} | {spec.max_length}"
     return f"| {role} | {config.part(role).model_type} | {sizes} |"

@@ -113,7 +113,7 @@ class EncoderDecoderConfig:
         elif name == "tie_encoder_decoder":
             object.__setattr__(self, "share", "all" if value else "none")
         elif name in ANSWERED_BY_DECODER:
-            if value not in (getattr(self.decoder, name), getattr(self.encoder, name)):
+            if value not in (getattr(self.decoder, name), getattr(self.encoder, name, None)):
                 raise InputError(
                     f"config.{name} is the decoder's, {getattr(self.decoder, name)}; it cannot be {value!r}."
                 )

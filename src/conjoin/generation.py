@@ -82,6 +82,10 @@ class GenerationConfig:
     decoder_start_token_id: int | list[int] | None = None
     return_dict_in_generate: bool | None = None  # False
     output_scores: bool | None = None  # False
+    # conjoin's own, which hold for training too: whether sources are read in windows (chunks.py), and how large these are.
+    encode_in_chunks: bool | None = None  # False
+    chunk_window: int | None = None  # tokens; the encoder's positions
+    chunk_overlap: int | None = None  # tokens; an eighth of the window
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self).__dataclass_fields__:

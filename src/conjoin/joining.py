@@ -10,6 +10,7 @@ from conjoin.composite import EncoderDecoderConfig, any_config, part_config
 from conjoin.config import CONFIG_FILE, ModelConfig, read_config
 from conjoin.errors import ConfigError, refuse_unknown
 from conjoin.families import family_of, role_of, spec_of
+from conjoin.families.custom import CustomConfig
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS
 from conjoin.hub import resolve
 from conjoin.spec import RoleName
@@ -184,6 +185,11 @@ def check_share(config: EncoderDecoderConfig) -> None:
     """Raises ConfigError, with the reason, where the two sides cannot share what is asked for."""
     if config.share == "none":
         return
+    if isinstance(config.encoder, CustomConfig):
+        raise ConfigError(
+            f'share="{config.share}" needs two stacks of one family; the encoder is a module of your own '
+            f"({config.encoder.class_name})."
+        )
     encoder, decoder = spec_of(config.encoder, "encoder"), spec_of(config.decoder, "decoder")
     if config.share == "embeddings":
         ours, theirs = (encoder.vocab, encoder.width), (decoder.vocab, decoder.width)

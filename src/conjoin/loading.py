@@ -8,13 +8,12 @@ from typing import Any
 
 from conjoin.checkpoint import TensorFolder, Tensors
 from conjoin.errors import ConfigError
-from conjoin.families import family_of, role_of
 from conjoin.initial import copy_self_attention, initialise
 from conjoin.joining import CrossAttentionInit, OpenPart, open_part, shared_names
 from conjoin.spec import RoleName
 from conjoin.tokens.finding import find_tokenizer
 from conjoin.tokens.pair import TokenizerLike
-from conjoin.weights import Plan, Report, from_file, plan, some
+from conjoin.weights import Plan, Report, from_file, some
 
 __all__ = [
     "PROJECTION",
@@ -24,6 +23,8 @@ __all__ = [
     "load_part",
     "load_sides",
     "open_side",
+    "public_name",
+    "read_into",
     "tokenizer_of",
 ]
 
@@ -78,8 +79,11 @@ def load_sides(
                 copy_self_attention(ops, part, found)
             new += [f"{role}.{name}" for name in found]
         else:
-            for name, array in ops.named_arrays(side).items():
-                ops.place(part, name, array, where)
+            if part is side:  # a module of the user's own, which stays the same one
+                side.move(where)
+            else:
+                for name, array in ops.named_arrays(side).items():
+                    ops.place(part, name, array, where)
             new += [f"{role}.{name}" for name in side.new_parameters]
     if where.dtype is None and not skip and ops.dtype_name(model.encoder) != ops.dtype_name(model.decoder):
         ops.unified(model)
@@ -106,15 +110,10 @@ def load_folder(ops: Any, model: Any, path: Path, where: Any) -> None:
     report, plans = Report(), {}
     with TensorFolder(path, ops.FILES) as folder:
         for role in ROLES:
-            part, own = model.part(role), f"{role}."
+            own = f"{role}."
             available = {n.removeprefix(own): s for n, s in folder.shapes.items() if n.startswith(own)}
             gone = skip if role == "encoder" else ()
-            wanted = {name: shape for name, shape in ops.shapes(part).items() if name not in gone}
-            family = family_of(part.config.model_type)
-            side = role_of(part.config.model_type, role)
-            plans[role] = planned = plan(
-                family, side, wanted, available, layers=range(part.spec.layers), heads=part.spec.heads
-            )
+            plans[role] = planned = model.part(role).plan(available, gone)
             report.missing |= {own + ours: own + theirs for ours, theirs in planned.report.missing.items()}
             report.mismatched += [own + one for one in planned.report.mismatched]
             if not gone:
@@ -123,7 +122,7 @@ def load_folder(ops: Any, model: Any, path: Path, where: Any) -> None:
         check_projection(ops, model, folder, report)
         report.refuse(f'"{path}"')
         for role in ROLES:
-            read_into(ops, model.part(role), plans[role], folder, where, prefix=f"{role}.")
+            model.part(role).read(plans[role], folder, where)
         for name in PROJECTION if model.enc_to_dec_proj is not None else ():
             ops.place(model, name, folder.read(name), where)
     ops.materialise(model, [n for n in ops.shapes(model) if not shared(n, skip)], where)
@@ -147,11 +146,11 @@ def shared(name: str, skip: list[str]) -> bool:
     return name.startswith("encoder.") and name.removeprefix("encoder.") in skip
 
 
-def open_side(role: RoleName, name: str | Path | None, options: dict[str, Any], kind: type) -> Any:
-    """A part opened from its folder, or the ready one, of this kind, given as `encoder_model` or `decoder_model`."""
+def open_side(role: RoleName, name: str | Path | None, options: dict[str, Any], *kinds: type) -> Any:
+    """A part opened from its folder, or the ready one, of these kinds, given as `encoder_model` or `decoder_model`."""
     ready = options.get("model")
     if ready is not None:
-        check_kind(role, ready, kind)
+        check_kind(role, ready, *kinds)
         return ready
     if name is None:
         raise ConfigError(f"no {role} was given: pass its folder or hub id, or a ready part as {role}_model.")
@@ -171,9 +170,9 @@ def summary(names: list[str]) -> list[str]:
     return list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
 
 
-def check_kind(role: RoleName, part: object, kind: type) -> None:
+def check_kind(role: RoleName, part: object, kind: type, *others: type) -> None:
     """Raises ConfigError where a ready part is not of its side."""
-    if part is not None and not isinstance(part, kind):
+    if part is not None and not isinstance(part, (kind, *others)):
         raise ConfigError(f"{role} is a {public_name(type(part))}; a {public_name(kind)} was expected.")
 
 

@@ -10,6 +10,7 @@ from conjoin.composite import EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
 from conjoin.errors import ConfigError, InputError, refuse_unknown
+from conjoin.families.custom import is_custom, require_module
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.initial import blank, is_blank
 from conjoin.joining import (
@@ -34,7 +35,7 @@ from conjoin.loading import (
     tokenizer_of,
 )
 from conjoin.parameters import PartName, members
-from conjoin.parts import file_tensors, save_tensors, write_json
+from conjoin.parts import save_tensors, write_json
 from conjoin.spec import CrossPlace, RoleName
 from conjoin.tokens.finding import find_pair
 from conjoin.tokens.pair import TokenizerPair
@@ -43,8 +44,8 @@ __all__ = ["FROM_PRETRAINED", "JoinedModel"]
 
 AttentionImplementation = Literal["sdpa", "eager"]
 FROM_PRETRAINED = (
-    "config dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt".split()
-)
+    "config encoder dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt"
+).split()
 
 
 class JoinedModel:
@@ -56,6 +57,7 @@ class JoinedModel:
     ops: ClassVar[Any]
     encoder_class: ClassVar[type]
     decoder_class: ClassVar[type]
+    other_encoders: ClassVar[tuple[type, ...]] = ()  # what may stand in an encoder's place
     architecture: ClassVar[str] = "EncoderDecoderModel"  # what config.json calls it, whichever framework saved it
     encoder: Any
     decoder: Any
@@ -71,18 +73,21 @@ class JoinedModel:
             raise ConfigError(f"{name} needs a config, or an encoder and a decoder.")
         if config is not None and not isinstance(config, EncoderDecoderConfig):
             raise ConfigError(f"config is a {type(config).__name__}; an EncoderDecoderConfig was expected.")
-        check_kind("encoder", encoder, self.encoder_class)
+        check_kind("encoder", encoder, self.encoder_class, *self.other_encoders)
         check_kind("decoder", decoder, self.decoder_class)
         if config is None:
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
+        if encoder is None:
+            require_module(config.encoder)
+        # One config for each part, whoever brought it: what is set on either is set on both.
+        config.encoder = config.encoder if encoder is None else encoder.config
+        config.decoder = config.decoder if decoder is None else decoder.config
         check_share(config)
         self.join(  # type: ignore[attr-defined]
             config,
             self.encoder_class(config.encoder) if encoder is None else encoder,
             self.decoder_class(config.decoder) if decoder is None else decoder,
         )
-        # One config for each part, whoever brought it: what is set on either is set on both.
-        config.encoder, config.decoder = self.encoder.config, self.decoder.config
         self.new_parameters = tuple(f"{role}.{name}" for role in ROLES for name in self.part(role).new_parameters)
         if not is_blank(self.ops):
             if self.enc_to_dec_proj is not None:
@@ -135,7 +140,9 @@ class JoinedModel:
         encoder_options, decoder_options, generation = split_options(options)
         decoder_options |= crossing(cross_attention_init, cross_attention_layers, cross_attention_place)
         where = placed(cls.ops, dtype, device)
-        encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, cls.encoder_class)
+        cls.accept_encoder(encoder_options)
+        encoder_kinds = (cls.encoder_class, *cls.other_encoders)
+        encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, *encoder_kinds)
         decoder = open_side("decoder", decoder_pretrained_model_name_or_path, decoder_options, cls.decoder_class)
         config = EncoderDecoderConfig(
             encoder=encoder.config, decoder=decoder.config, share=share, tie_encoder_decoder=tie_encoder_decoder
@@ -143,7 +150,8 @@ class JoinedModel:
         check_share(config)
         target = tokenizer_of(decoder)
         config.generation = config.generation.updated({**special_tokens(config.decoder, target), **generation})
-        model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
+        ready = encoder if isinstance(encoder, cls.other_encoders) else None
+        model: Self = blank(cls.ops, lambda: cls(config, encoder=ready), where)  # type: ignore[call-arg]
         load_sides(cls.ops, model, {"encoder": encoder, "decoder": decoder}, where, cross_attention_init)
         model.encoder.tokenizer, model.decoder.tokenizer = tokenizer_of(encoder), target
         check_tokenizers(model.config, model.encoder.tokenizer, model.decoder.tokenizer)
@@ -156,6 +164,7 @@ class JoinedModel:
         name: str | Path,
         *,
         config: EncoderDecoderConfig | None = None,
+        encoder: Any = None,
         dtype: Any = None,
         device: Any = None,
         device_map: Any = None,
@@ -171,8 +180,9 @@ class JoinedModel:
 
         `dtype` is "float32", "bfloat16"..., by default the file's own. `attn_implementation` and `from_pt` are taken for
         compatibility: files are the same for all frameworks, and attention that keeps its weights is used wherever they
-        are asked for. Generation settings (`num_beams=4`) become the model's. Raises CheckpointError, ConfigError, or
-        TypeError for an unknown argument.
+        are asked for. `encoder` is for a model whose encoder was a module of the user's own (PyTorch): such a module, which
+        the saved values go into. Generation settings (`num_beams=4`) become the model's. Raises CheckpointError,
+        ConfigError, or TypeError for an unknown argument.
         """
         refuse_unknown("from_pretrained()", generation, [*GENERATION_FIELDS, *FROM_PRETRAINED])
         if attn_implementation not in (None, "sdpa", "eager"):
@@ -188,7 +198,11 @@ class JoinedModel:
         config.generation = config.generation.updated(generation)
         check_share(config)
         where = placed(cls.ops, dtype, device_map if device is None else device)
-        model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
+        if encoder is not None and not is_custom(config.encoder):
+            raise ConfigError(
+                f'"{name}" has an encoder of its own, of model_type "{config.encoder.model_type}"; leave out encoder.'
+            )
+        model: Self = blank(cls.ops, lambda: cls(config, encoder=encoder), where)  # type: ignore[call-arg]
         load_folder(cls.ops, model, folder, where)
         pair = find_pair(folder)
         if pair is not None:
@@ -196,6 +210,10 @@ class JoinedModel:
         check_vocabulary(config, pair)
         cls.ops.evaluating(model)
         return model
+
+    @classmethod
+    def accept_encoder(cls, options: dict[str, Any]) -> None:
+        """Makes a ready encoder among a join's options one that this class can join, where it is none of ours."""
 
     # Saving.
 
@@ -210,8 +228,8 @@ class JoinedModel:
         """
         ops = self.ops
         gone = () if duplicate_shared else shared_names(self.config, list(ops.shapes(self.encoder)))
-        tensors = {f"encoder.{n}": t for n, t in file_tensors(ops, self.encoder, "encoder", gone).items()}
-        tensors |= {f"decoder.{n}": t for n, t in file_tensors(ops, self.decoder, "decoder").items()}
+        tensors = {f"encoder.{n}": t for n, t in self.encoder.file_tensors(gone).items()}
+        tensors |= {f"decoder.{n}": t for n, t in self.decoder.file_tensors().items()}
         if self.enc_to_dec_proj is not None:
             tensors |= {name: ops.detached(ops.read(self, name)) for name in PROJECTION}
         if duplicate_shared:
@@ -313,6 +331,10 @@ class JoinedModel:
         self.decoder.gradient_checkpointing_disable()
 
     # Generating.
+
+    def read_first(self, input_ids: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """What `generate` was given; where the encoder is not ours, with its source read."""
+        return input_ids, given
 
     def generate(
         self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Self
 
-__all__ = ["BaseModelOutput", "CausalLMOutput", "GenerateOutput", "ModelOutput", "Seq2SeqLMOutput"]
+__all__ = ["BaseModelOutput", "CausalLMOutput", "ChunkedOutput", "GenerateOutput", "ModelOutput", "Seq2SeqLMOutput"]
 
 
 class ModelOutput(dict[str, Any]):
@@ -32,6 +32,12 @@ class BaseModelOutput(ModelOutput):
     """What an encoder returns: last_hidden_state (B, S, W); hidden_states, L + 1 of them; attentions (B, H, S, S)."""
 
     fields = ("last_hidden_state", "hidden_states", "attentions")
+
+
+class ChunkedOutput(ModelOutput):
+    """What `encode_in_chunks` returns: last_hidden_state (B, S, W), hidden_states, and attention_mask (B, S) of both."""
+
+    fields = ("last_hidden_state", "hidden_states", "attention_mask")
 
 
 class CausalLMOutput(ModelOutput):

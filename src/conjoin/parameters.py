@@ -7,6 +7,7 @@ from conjoin.errors import InputError, nearest
 
 __all__ = ["PartName", "members"]
 
+CUSTOM = "encoder.module."  # an encoder of the user's own, of whose parts only the user knows
 PartName = Literal[
     "encoder", "decoder", "embeddings", "token_embeddings", "cross_attention", "projection", "head", "new"
 ]
@@ -16,6 +17,8 @@ def belongs(name: str, part: str, new: Sequence[str]) -> bool:
     """Whether a parameter of this name is in a part. Parts overlap: an encoder's embedding is in two."""
     if part == "new":
         return name in new
+    if name.startswith(CUSTOM):
+        return part == "encoder"
     if part == "embeddings":
         return ".embed." in name
     if part == "token_embeddings":

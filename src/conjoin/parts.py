@@ -3,24 +3,24 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from conjoin.checkpoint import atomic_folder, require_space, write_tensors
+from conjoin.checkpoint import TensorFolder, atomic_folder, require_space, write_tensors
 from conjoin.config import CONFIG_FILE, ModelConfig
 from conjoin.errors import InputError, refuse_unknown
-from conjoin.families import role_of
+from conjoin.families import family_of, role_of
 from conjoin.initial import blank, initialise, is_blank
 from conjoin.joining import open_part
-from conjoin.loading import load_part
+from conjoin.loading import load_part, read_into
 from conjoin.spec import RoleName, StackSpec
 from conjoin.tokens.finding import find_tokenizer
 from conjoin.tokens.pair import TokenizerLike
-from conjoin.weights import to_file
+from conjoin.weights import Plan, Shape, plan, to_file
 
-__all__ = ["Part", "checked_names", "file_tensors", "save_tensors", "write_json"]
+__all__ = ["Part", "checked_names", "save_tensors", "write_json"]
 
 VOCABULARY = ("embed.token.weight", "output.weight", "head.bias")  # what has a row for each token
 
@@ -122,7 +122,7 @@ class Part:
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
         """Writes config.json, the weights and the tokenizer into a folder that transformers and conjoin open alone."""
-        tensors = file_tensors(self.ops, self, self.role)
+        tensors = self.file_tensors()
         target = Path(folder)
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
@@ -137,18 +137,28 @@ class Part:
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(str(made))
 
+    def file_tensors(self, skip: Iterable[str] = ()) -> dict[str, Any]:
+        """Its arrays under the file's names and in its layout."""
+        gone = set(skip)
+        arrays = {name: array for name, array in self.ops.named_arrays(self).items() if name not in gone}
+        side = role_of(self.config.model_type, self.role)
+        return to_file(side, arrays, layers=range(self.spec.layers), heads=self.spec.heads, concat=self.ops.joined_rows)
+
+    def plan(self, available: Mapping[str, Shape], skip: Iterable[str] = ()) -> Plan:
+        """How to read it out of a joined model's tensors of these names, the role before them left out."""
+        gone = set(skip)
+        wanted = {name: shape for name, shape in self.ops.shapes(self).items() if name not in gone}
+        family, side = family_of(self.config.model_type), role_of(self.config.model_type, self.role)
+        return plan(family, side, wanted, available, layers=range(self.spec.layers), heads=self.spec.heads)
+
+    def read(self, planned: Plan, folder: TensorFolder, where: Any) -> None:
+        """Reads it out of a joined model's folder."""
+        read_into(self.ops, self, planned, folder, where, prefix=f"{self.role}.")
+
     def num_parameters(self, only_trainable: bool = False) -> int:
         """How many numbers it has, each shared one counted once."""
         count: int = self.ops.parameter_count(self, only_trainable)
         return count
-
-
-def file_tensors(ops: Any, part: Any, role: RoleName, skip: Iterable[str] = ()) -> dict[str, Any]:
-    """A part's arrays under the file's names and in its layout."""
-    gone = set(skip)
-    arrays = {name: array for name, array in ops.named_arrays(part).items() if name not in gone}
-    side = role_of(part.config.model_type, role)
-    return to_file(side, arrays, layers=range(part.spec.layers), heads=part.spec.heads, concat=ops.joined_rows)
 
 
 def save_tensors(ops: Any, folder: Path, tensors: dict[str, Any], max_shard_size: int | str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from conjoin.decoding.stream import stream
 from conjoin.errors import InputError, nearest, refuse_unknown
+from conjoin.families.custom import is_custom
 from conjoin.frameworks import Backend, model_class
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.joining import check_vocabulary
@@ -42,8 +43,8 @@ class SourceTooLongError(InputError):
     def __init__(self, index: int, tokens: int, limit: int, *, alone: bool) -> None:
         which = "the source" if alone else f"the source at index {index}"
         super().__init__(
-            f"{which} has {tokens} tokens and the encoder has positions for {limit}; shorten it, or pass "
-            f"truncation=True to drop its end."
+            f"{which} has {tokens} tokens and the encoder has positions for {limit}; shorten it, pass truncation=True "
+            f"to drop its end, or encode_in_chunks=True to read all of it in windows."
         )
         self.index, self.tokens, self.limit = index, tokens, limit
 
@@ -71,10 +72,11 @@ class Writer:
         self.settings = dict(settings or {})
         self.defaults = dict(defaults or {})
 
-    @property
-    def limit(self) -> int:
-        """How many tokens a source may have."""
-        return int(self.model.encoder.spec.max_length)
+    def limit(self, asked: Mapping[str, Any]) -> int | None:
+        """How many tokens a source may have under the settings of a call; None where it is read in windows."""
+        own = self.model.config.generation.encode_in_chunks
+        in_chunks = own if asked.get("encode_in_chunks") is None else asked["encode_in_chunks"]
+        return None if in_chunks else int(self.model.encoder.spec.max_length)
 
     @overload
     def __call__(self, texts: str, **settings: Any) -> str: ...
@@ -84,7 +86,8 @@ class Writer:
         """What the model writes of a text, or of each of a list of texts.
 
         `settings` are fields of GenerationConfig, `seed`, `batch_size` (texts) and `truncation` (whether the end of a
-        source that the encoder has no positions for is dropped). Without a length, at most 256 new tokens are made.
+        source that the encoder has no positions for is dropped; with `encode_in_chunks` it has them all, and reads a
+        long source in windows). Without a length, at most 256 new tokens are made.
 
         Raises InputError for what is no text, empty or too long, TypeError for an unknown setting.
         """
@@ -105,8 +108,9 @@ class Writer:
         """As `candidates`, batch by batch as they are written, longest sources first: indices, and texts for each."""
         refuse_unknown("pipeline()", settings, [*SETTINGS, *CALL_OPTIONS])
         size = checked_batch_size(settings.pop("batch_size", self.batch_size))
-        rows = self.encoded(texts, bool(settings.pop("truncation", self.truncation)))
+        truncation = bool(settings.pop("truncation", self.truncation))
         asked = self.resolved(settings)
+        rows = self.encoded(texts, truncation, self.limit(asked))
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         for start in range(0, len(order), size):
             index = order[start : start + size]
@@ -124,8 +128,8 @@ class Writer:
         """
         refuse_unknown("pipeline()", settings, [*SETTINGS, "truncation"])
         truncation = bool(settings.pop("truncation", self.truncation))
-        rows = self.encoded([text], truncation)
         asked = self.resolved(settings)
+        rows = self.encoded([text], truncation, self.limit(asked))
         if (asked.get("num_beams", self.model.config.generation.num_beams) or 1) > 1:
             return iter([self(text, truncation=truncation, **settings)])
         ids, mask = self.padded(rows)
@@ -145,7 +149,7 @@ class Writer:
             given["max_new_tokens"] = min(NEW_TOKENS, int(self.model.decoder.spec.max_length))
         return {**given, "return_dict_in_generate": False}
 
-    def encoded(self, texts: Sequence[str], truncation: bool) -> list[list[int]]:
+    def encoded(self, texts: Sequence[str], truncation: bool, limit: int | None) -> list[list[int]]:
         """The ids of each text. Raises InputError for what is no text, empty, or too long."""
         if not isinstance(texts, list | tuple):
             raise InputError(f"a text or a list of texts was expected, not {type(texts).__name__}.")
@@ -156,11 +160,11 @@ class Writer:
                 raise InputError(f"the source at index {i} is empty; a text was expected.")
         if not texts:
             return []
-        limit = self.limit if truncation else None
-        rows = self.tokenizers.source(list(texts), truncation=truncation, max_length=limit)["input_ids"]
+        cut = truncation and limit is not None
+        rows = self.tokenizers.source(list(texts), truncation=cut, max_length=limit if cut else None)["input_ids"]
         for i, row in enumerate(rows):
-            if len(row) > self.limit:
-                raise SourceTooLongError(i, len(row), self.limit, alone=len(rows) == 1)
+            if limit is not None and len(row) > limit:
+                raise SourceTooLongError(i, len(row), limit, alone=len(rows) == 1)
         return [list(row) for row in rows]
 
     def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
@@ -325,7 +329,7 @@ def chosen_tokenizers(model: JoinedModel, tokenizer: TokenizerChoice | None, hub
         one = as_tokenizer(tokenizer)
         pair = TokenizerPair(one, one)
     sizes = model.config.encoder.vocab_size, model.config.decoder.vocab_size
-    if pair.source is pair.target and sizes[0] != sizes[1]:
+    if pair.source is pair.target and sizes[0] != sizes[1] and not is_custom(model.config.encoder):
         raise InputError(
             f"one tokenizer was passed, and the two sides have vocabularies of {sizes[0]} and {sizes[1]}; pass "
             f"tokenizer=(source, target)."

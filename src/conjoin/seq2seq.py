@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from conjoin.blocks import Cache, Inputs, Place, Trace
+from conjoin.chunks import asked_chunks, chunks_of, encoded_in_chunks
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.config import ModelConfig
 from conjoin.errors import InputError
 from conjoin.families import spec_of
-from conjoin.outputs import BaseModelOutput, CausalLMOutput, ModelOutput, Seq2SeqLMOutput
+from conjoin.outputs import BaseModelOutput, CausalLMOutput, ChunkedOutput, ModelOutput, Seq2SeqLMOutput
 from conjoin.spec import StackSpec
 
 __all__ = ["IGNORED", "DecoderCache", "define"]
@@ -43,7 +44,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
     """The classes Encoder, Decoder and EncoderDecoder, native to the framework of the backend `nn`."""
     stack: Any = blocks["Stack"]
 
-    def check_tokens(given: Array | None, embeddings: Array | None, spec: StackSpec, side: str, past: int = 0) -> None:
+    def check_tokens(given: Array | None, embeddings: Array | None, spec: StackSpec, side: str) -> None:
         if (given is None) == (embeddings is None):
             raise InputError(f"{side}: one of input_ids and inputs_embeds was expected, not both or neither.")
         came: Any = given if embeddings is None else embeddings
@@ -52,11 +53,6 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             raise InputError(f"{side}: token ids of shape (batch, tokens) were expected, not {tuple(shape)}.")
         if 0 in (shape[0], shape[1]):
             raise InputError(f"{side}: the input is empty (shape {tuple(shape)}); at least one token was expected.")
-        if is_more(past, shape[1], spec.max_length):
-            raise InputError(
-                f"{side}: {past + shape[1]} tokens came and it has positions for {spec.max_length}; shorten the text, or "
-                f"ask the tokenizer for truncation=True, max_length={spec.max_length}."
-            )
         if given is not None:
             nn.check_range(given, spec.vocab, side)
 
@@ -71,6 +67,14 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
     def causal_mask(length: Any, past: Any, seen: Any, like: Array) -> Array:
         """(1, 1, T, seen): each of `length` tokens sees itself and what came before."""
         return (nn.arange(seen, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
+
+    def check_length(came: Array, spec: StackSpec, side: str, past: int, remedy: str) -> None:
+        length, limit = came.shape[1], spec.max_length
+        if is_more(past, length, limit):
+            raise InputError(
+                f"{side}: {past + length} tokens came and it has positions for {limit}; shorten the text, or ask the "
+                f"tokenizer for truncation=True, max_length={limit}{remedy}."
+            )
 
     def check_mask(mask: Array | None, shape: tuple[Any, ...], name: str) -> None:
         if mask is not None and not fits(tuple(mask.shape), shape):
@@ -97,9 +101,13 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             attention_mask: Array | None,
             token_type_ids: Array | None,
             inputs_embeds: Array | None,
+            in_chunks: bool = False,
         ) -> None:
-            """Raises InputError for what cannot be read."""
+            """Raises InputError for what cannot be read: at once, or with `in_chunks` window by window."""
             check_tokens(input_ids, inputs_embeds, self.spec, "encoder")
+            if not in_chunks:
+                remedy = "; or read all of it in windows: encode_in_chunks=True"
+                check_length(input_ids if inputs_embeds is None else inputs_embeds, self.spec, "encoder", 0, remedy)
             if token_type_ids is not None and self.spec.types:
                 nn.check_range(token_type_ids, self.spec.types, "token_type_ids")
             came: Any = input_ids if inputs_embeds is None else inputs_embeds
@@ -230,7 +238,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 decoder_inputs_embeds=inputs_embeds,
             )
             past = 0 if past_key_values is None else past_key_values.length
-            check_tokens(input_ids, inputs_embeds, self.spec, "decoder", past)
+            check_tokens(input_ids, inputs_embeds, self.spec, "decoder")
+            check_length(input_ids if inputs_embeds is None else inputs_embeds, self.spec, "decoder", past, "")
             if token_type_ids is not None:
                 if not self.spec.types:
                     raise InputError("decoder_token_type_ids were given, and the decoder knows no token types.")
@@ -335,7 +344,19 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             output_hidden_states: bool = False,
             return_dict: bool = True,
         ) -> ModelOutput | tuple[Array, ...]:
-            """Source ids (B, S) -> the encoder's output, which `decode`, `generate` and a call take as encoder_outputs."""
+            """Source ids (B, S) -> the encoder's output, which `decode`, `generate` and a call take as encoder_outputs.
+
+            Where `config.encode_in_chunks` is set, ids are read as `encode_in_chunks` does; attentions of the encoder
+            are then there only for sources of one window.
+            """
+            chunks = asked_chunks(self.encoder, self.config.generation)
+            if chunks is not None and input_ids is not None and inputs_embeds is None and position_ids is None:
+                ids, mask, types = nn.given(
+                    input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+                )
+                if chunks.cuts(nn.size(ids, 1)):
+                    out = encoded_in_chunks(nn, self.encoder, chunks, ids, mask, types, output_hidden_states)
+                    return out if return_dict else out.to_tuple()
             found: ModelOutput | tuple[Array, ...] = self.encoder(
                 input_ids,
                 attention_mask,
@@ -347,6 +368,31 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 return_dict,
             )
             return found
+
+        def encode_in_chunks(
+            self,
+            input_ids: Array,
+            attention_mask: Array | None = None,
+            token_type_ids: Array | None = None,
+            *,
+            window: int | None = None,
+            overlap: int | None = None,
+        ) -> ChunkedOutput:
+            """Source ids (B, S), however many, -> last_hidden_state (B, S, W) and attention_mask (B, S): give both on.
+
+            Each row is cut into windows of at most `window` tokens (the encoder's positions), of which neighbours share
+            at least `overlap` (an eighth of the window); all of a batch are encoded together. The first token of a row is
+            put before each of its windows where it is special ([CLS], <s>: bos_token_id or cls_token_id of the encoder's
+            config or tokenizer), the last behind each where it is (eos_token_id, sep_token_id); where neither config nor
+            tokenizer has any, windows get none. Each token has one state, from the window where the nearer edge is
+            farthest. A source that fits into one window has the states of `encode`.
+
+            Raises InputError for a window or an overlap that cannot be.
+            """
+            ids, mask, types = nn.given(
+                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+            )
+            return encoded_in_chunks(nn, self.encoder, chunks_of(self.encoder, window, overlap), ids, mask, types)
 
         def decode(
             self,
@@ -458,7 +504,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=decoder_input_ids, labels=labels
             )
             if encoder_outputs is None:
-                encoder_outputs = self.encoder(
+                encoder_outputs = self.encode(
                     input_ids,
                     attention_mask,
                     token_type_ids,

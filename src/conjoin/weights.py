@@ -8,7 +8,7 @@ from typing import Any
 from conjoin.errors import CheckpointError
 from conjoin.spec import Family, Role, Row
 
-__all__ = ["Plan", "Read", "Report", "from_file", "plan", "to_file"]
+__all__ = ["Plan", "Read", "Report", "Shape", "from_file", "plan", "to_file"]
 
 UNTIED = "output.weight"  # ours, where the output embedding is not the token embedding
 Shape = tuple[int, ...]

@@ -15,6 +15,7 @@ from conjoin.cli.options import (
     BatchSize,
     Device,
     DType,
+    InChunks,
     LengthPenalty,
     MaxNewTokens,
     MinNewTokens,
@@ -56,6 +57,7 @@ def evaluate(
     ] = None,
     batch_size: BatchSize = 32,
     truncate: Truncate = False,
+    encode_in_chunks: InChunks = None,
     device: Device = None,
     dtype: DType = None,
     backend: BackendName = "torch",
@@ -73,6 +75,7 @@ def evaluate(
         "length_penalty": length_penalty,
         "no_repeat_ngram_size": no_repeat_ngram_size,
         "repetition_penalty": repetition_penalty,
+        "encode_in_chunks": encode_in_chunks,
     }
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     pairs = read_pairs(data, source_column=source_column, target_column=target_column, split=split)
@@ -113,7 +116,8 @@ def scored(
     except SourceTooLongError as error:
         raise InputError(
             f"source {error.index + 1} of {pairs.name} has {error.tokens} tokens and the encoder has positions for "
-            f"{error.limit}; drop the end of such sources with --truncate."
+            f"{error.limit}; drop the end of such sources with --truncate, or read all of them in windows with "
+            f"--encode-in-chunks."
         ) from None
 
 

@@ -18,6 +18,7 @@ from conjoin.cli.options import (
     BatchSize,
     Device,
     DType,
+    InChunks,
     LengthPenalty,
     MaxNewTokens,
     MinNewTokens,
@@ -84,6 +85,7 @@ def generate(
     skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Answer an empty line with an empty line.")] = False,
     batch_size: BatchSize = 16,
     truncate: Truncate = False,
+    encode_in_chunks: InChunks = None,
     device: Device = None,
     dtype: DType = None,
     backend: BackendName = "torch",
@@ -99,6 +101,7 @@ def generate(
         "length_penalty": length_penalty,
         "no_repeat_ngram_size": no_repeat_ngram_size,
         "repetition_penalty": repetition_penalty,
+        "encode_in_chunks": encode_in_chunks,
         "do_sample": do_sample or None,
         "temperature": temperature,
         "top_k": top_k,
@@ -186,7 +189,8 @@ def written(write: "Writer", chunk: list[Item], file: str) -> list[str]:
     except SourceTooLongError as error:
         raise InputError(
             f"line {asked[error.index].number} of {named(file)} has {error.tokens} tokens and the encoder has "
-            f"positions for {error.limit}; shorten it, or drop the end with --truncate."
+            f"positions for {error.limit}; shorten it, drop the end with --truncate, or read all of it in windows with "
+            f"--encode-in-chunks."
         ) from None
     return ["" if item.source is None else next(texts) for item in chunk]
 

@@ -15,6 +15,7 @@ from conjoin.composite import EncoderDecoderConfig, any_config, part_config
 from conjoin.config import CONFIG_FILE, ModelConfig, read_config
 from conjoin.errors import CheckpointError, ConfigError
 from conjoin.families import family_of, role_of, spec_of
+from conjoin.families.custom import CustomConfig
 from conjoin.generation import GENERATION_FILE, SPECIAL_TOKENS
 from conjoin.gguf import is_gguf
 from conjoin.hub import resolve
@@ -113,7 +114,7 @@ def joined(config: EncoderDecoderConfig, stored: Stored) -> dict[str, Any]:
     counts |= {n: prod(s) for n, s in stored.shapes.items() if n.startswith("enc_to_dec_proj.")}
     names = list(counts)
     by_part: dict[str, int] = {part: sum(counts[n] for n in members([part], names, ())) for part in PARTS}
-    sides: dict[str, Any] = {role: sizes(config.part(role).model_type, config.spec(role)) for role in ROLES}
+    sides: dict[str, Any] = {role: sizes(config.part(role), config.spec(role)) for role in ROLES}
     parameters: dict[str, int] = {**by_part, "total": sum(counts.values())} if counts else {}
     settings = {k: v for k, v in config.generation.to_dict().items() if k not in SPECIAL_TOKENS}
     return {"joined": True, **sides, "share": config.share, "parameters": parameters, "generation": settings}
@@ -130,14 +131,17 @@ def single(config: ModelConfig, stored: Stored) -> dict[str, Any]:
             continue
         part = part_config(config, role)
         new = new_counts(part, role, stored.shapes) if stored.shapes else {}
-        found[role] = {**sizes(part.model_type, spec_of(part, role)), "new": new}
+        found[role] = {**sizes(part, spec_of(part, role)), "new": new}
     return found
 
 
-def sizes(model_type: str, spec: StackSpec) -> dict[str, Any]:
-    """The sizes of a stack."""
+def sizes(config: ModelConfig, spec: StackSpec) -> dict[str, Any]:
+    """The sizes of a stack; of a module of the user's own only the width is known."""
+    if isinstance(config, CustomConfig):
+        unknown = dict.fromkeys(("layers", "heads", "ffn", "positions", "vocabulary"))
+        return {"family": config.class_name, "width": spec.width, **unknown}
     return {
-        "family": model_type,
+        "family": config.model_type,
         "layers": spec.layers,
         "width": spec.width,
         "heads": spec.heads,
@@ -150,6 +154,8 @@ def sizes(model_type: str, spec: StackSpec) -> dict[str, Any]:
 def parameter_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, Shape]) -> dict[str, int]:
     """How many numbers each of our parameters has, of those that a part's file holds."""
     family, side, spec = family_of(config.model_type), role_of(config.model_type, role), spec_of(config, role)
+    if isinstance(config, CustomConfig):
+        return {f"module.{name}": prod(shape) for name, shape in shapes.items()}
     names = canonical(list(shapes), family.old_names)
     prefix, ours_shapes = choose_prefix(side, range(spec.layers), names), parameter_shapes(spec)
     counts: dict[str, int] = {}

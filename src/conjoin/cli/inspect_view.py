@@ -71,9 +71,14 @@ def print_sizes(console: Console, found: dict[str, Any]) -> None:
         table.add_column(name, justify="left" if name == "family" else "right")
     able = [role for role in ("encoder", "decoder") if "cannot" not in found[role]]
     for role in able:
-        table.add_row(f"as {role}" if not found["joined"] else role, *(str(found[role][name]) for name in COLUMNS))
+        table.add_row(f"as {role}" if not found["joined"] else role, *(known(found[role][name]) for name in COLUMNS))
     heading(console, "Sizes")
     console.print(table)
+
+
+def known(value: object) -> str:
+    """A size, or nothing where it is not known."""
+    return "" if value is None else str(value)
 
 
 def print_parameters(console: Console, parameters: dict[str, int], share: str) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     "BatchSize",
     "DType",
     "Device",
+    "InChunks",
     "LengthPenalty",
     "MaxNewTokens",
     "MinNewTokens",
@@ -44,6 +45,14 @@ BatchSize = Annotated[int, typer.Option(help="Texts at once.")]
 Truncate = Annotated[
     bool,
     typer.Option("--truncate/--no-truncate", help="Drop the end of a source too long for the encoder, or stop there."),
+]
+InChunks = Annotated[
+    bool | None,
+    typer.Option(
+        "--encode-in-chunks/--no-encode-in-chunks",
+        help="Read a source too long for the encoder in windows that overlap. [default: the model's]",
+        show_default=False,
+    ),
 ]
 Device = Annotated[
     str | None,

@@ -65,8 +65,11 @@ def train(
     precision: Annotated[str | None, option("auto, float32 or bfloat16 (auto).")] = None,
     device: Annotated[str | None, option("auto or cpu (auto: a GPU where there is one).")] = None,
     max_source_length: Annotated[
-        int | None, option("Tokens; longer sources are cut (the encoder's positions).")
+        int | None, option("Tokens; longer sources are cut (the encoder's positions; none with --encode-in-chunks).")
     ] = None,
+    encode_in_chunks: Annotated[
+        bool, typer.Option("--encode-in-chunks", help="Read sources too long for the encoder in windows that overlap.")
+    ] = False,
     max_target_length: Annotated[
         int | None, option("Tokens; longer targets are cut (the decoder's positions).")
     ] = None,
@@ -100,6 +103,7 @@ def train(
         "start": start,
         "precision": precision,
         "device": device,
+        "encode_in_chunks": encode_in_chunks or None,
         "max_source_length": max_source_length,
         "max_target_length": max_target_length,
         "evaluate_every": evaluate_every,

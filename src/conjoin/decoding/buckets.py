@@ -18,7 +18,8 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
     if not ops.FIXED_SHAPES or ops.is_traced(call.source):
         return settings, call
     if call.states is None:
-        model.encoder.check_inputs(call.input_ids, call.seen, call.token_type_ids, call.inputs_embeds)
+        in_chunks = settings.chunks is not None
+        model.encoder.check_inputs(call.input_ids, call.seen, call.token_type_ids, call.inputs_embeds, in_chunks)
     call = ops.on_host(call)
     decoder = model.decoder.spec
     rows, source = call.source.shape[:2]

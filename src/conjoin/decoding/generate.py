@@ -1,9 +1,11 @@
 """`generate`: from a model, source ids and settings to sequences; the one entry to all searches."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from conjoin.chunks import asked_chunks, encoded_in_chunks
 from conjoin.decoding import search
 from conjoin.decoding.buckets import bucketed
 from conjoin.decoding.call import INPUTS, Call, called
@@ -23,6 +25,7 @@ def generate(
     model: Any, input_ids: Array | None, generation_config: GenerationConfig | None, given: Mapping[str, Any]
 ) -> Array | GenerateOutput:
     """As `EncoderDecoderModel.generate` says."""
+    input_ids, given = model.read_first(input_ids, dict(given))
     refuse_unknown("generate()", given, [*INPUTS, "seed", "input_ids", "generation_config", *GENERATION_FIELDS])
     config = model.config.generation
     if generation_config is not None:
@@ -50,6 +53,8 @@ def resolved(
     spec = model.decoder.spec
     settings = resolve(config, prompt=call.prompt.shape[1], positions=spec.max_length, vocab=spec.vocab)
     model.ops.check_range(call.prompt, spec.vocab, "decoder")
+    if call.states is None and call.inputs_embeds is None and call.position_ids is None:
+        settings = replace(settings, chunks=asked_chunks(model.encoder, config))
     return settings, call
 
 
@@ -64,6 +69,9 @@ def decoded(
 def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
     """The state after source and prompt were read, the source encoded once and the prompt read once for all hypotheses."""
     states, seen = call.states, call.seen
+    if states is None and settings.chunks is not None:
+        chunked = encoded_in_chunks(ops, model.encoder, settings.chunks, call.input_ids, seen, call.token_type_ids)
+        states = chunked["last_hidden_state"]
     if states is None:
         inputs = {
             name: getattr(call, name) for name in ("input_ids", "token_type_ids", "position_ids", "inputs_embeds")

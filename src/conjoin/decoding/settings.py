@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from conjoin.chunks import Chunks
 from conjoin.errors import InputError
 from conjoin.generation import GenerationConfig
 
@@ -48,6 +49,7 @@ class Settings:
     pad: int
     output_scores: bool
     as_dictionary: bool
+    chunks: Chunks | None = None  # how the source is cut into windows, if it is
 
     def lengths(self) -> dict[str, Any]:
         """The four of `LENGTHS`."""

@@ -17,7 +17,7 @@ __all__ = ["stream"]
 
 Array = Any
 Arrays = dict[str, Any]
-KEPT = ("memory", "memory_mask", "row")  # of a state, what every step reads and none changes
+KEPT = ("memory", "memory_mask", "read", "row")  # of a state, what every step reads and none changes
 
 
 def stream(model: Any, input_ids: Array, given: Mapping[str, Any]) -> Iterator[int]:
@@ -27,6 +27,7 @@ def stream(model: Any, input_ids: Array, given: Mapping[str, Any]) -> Iterator[i
     same padded shape. Between two tokens the model is as it was, so that several streams and other calls may take turns.
     Raises what `generate` raises, and InputError for beams, several sources or several sequences.
     """
+    input_ids, given = model.read_first(input_ids, dict(given))
     refuse_unknown("stream()", given, [*INPUTS, "seed", *GENERATION_FIELDS])
     config = model.config.generation.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
     ops = model.ops
@@ -74,6 +75,7 @@ def state_of(kept: Arrays, changing: Arrays) -> State:
         memory=kept["memory"],
         memory_mask=kept.get("memory_mask"),
         lineage=None,
+        read=kept["read"],
         row=kept["row"],
         done=None,
         search=Grown(None),

@@ -79,6 +79,8 @@ def packed_twin(stack: Any) -> Any:
 
 def can_pack(stack: Any) -> bool:
     """Whether every layer is an ordinary float32 one on a CPU that oneDNN knows."""
+    if expected_layers(stack) == 0:  # no stack of ours
+        return False
     known = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not known or stack.device.type != "cpu" or stack.dtype != torch.float32:
         return False

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from conjoin.errors import ConfigError, nearest
+from conjoin.families.custom import CUSTOM
 from conjoin.spec import Family, Role, RoleName, StackSpec
 
 __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
@@ -27,6 +28,8 @@ def family_of(model_type: object) -> Family:
     """The family of a `model_type`. Raises ConfigError with the nearest known one."""
     if isinstance(model_type, str) and model_type in FAMILIES:
         return FAMILIES[model_type]
+    if model_type == CUSTOM.model_type:  # no architecture, and so not among those that are listed
+        return CUSTOM
     raise ConfigError(
         f'model_type "{model_type}" is not known{nearest(str(model_type), FAMILIES)}. '
         f"conjoin reads {', '.join(sorted(FAMILIES))}."

@@ -120,6 +120,7 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
     )
     generate = as_it_is(JoinedModel.generate)
     encode = as_it_is(BaseEncoderDecoder.encode)
+    encode_in_chunks = as_it_is(BaseEncoderDecoder.encode_in_chunks)
     decode = as_it_is(BaseEncoderDecoder.decode)
     init_cache = as_it_is(BaseEncoderDecoder.init_cache)
 

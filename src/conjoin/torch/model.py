@@ -1,40 +1,113 @@
 """EncoderDecoderModel in PyTorch: the joined model with what only PyTorch has."""
 
-from typing import ClassVar
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import torch
 
 from conjoin.backends import torch as backend
+from conjoin.chunks import chunks_of
 from conjoin.composite import EncoderDecoderConfig
+from conjoin.decoding.call import INPUTS
+from conjoin.generation import GENERATION_FIELDS
 from conjoin.model import JoinedModel
 from conjoin.parts import checked_names
+from conjoin.torch.custom import CustomEncoder, as_encoder
 from conjoin.torch.native import BaseEncoderDecoder
 from conjoin.torch.parts import Decoder, Encoder, Placed
 
 __all__ = ["EncoderDecoderModel"]
+
+FORWARD = inspect.signature(BaseEncoderDecoder.forward)
+ENCODE = inspect.signature(BaseEncoderDecoder.encode)
+base_forward = checked_names(BaseEncoderDecoder.forward)
+base_encode = checked_names(BaseEncoderDecoder.encode)
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def in_the_words_of(method: Any) -> Callable[[Method], Method]:
+    """Gives a method the signature and the text of the one that it stands for."""
+
+    def renamed(own: Method) -> Method:
+        functools.update_wrapper(own, method)
+        return own
+
+    return renamed
+
+
+def named(signature: inspect.Signature, model: Any, args: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's arguments by name."""
+    found = {**signature.bind_partial(model, *args).arguments, **given}
+    del found["self"]
+    return found
 
 
 class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ignore[misc]
     """A pretrained encoder and a pretrained decoder as one sequence-to-sequence model.
 
     From `config` (random weights), or from ready parts: `encoder` an Encoder, `decoder` a Decoder. `config.share` says
-    what the two sides have in common. Raises ConfigError for what cannot be joined.
+    what the two sides have in common. `encoder` may be any torch module that returns hidden states (B, S, W) (custom.py):
+    calls then give it what it names, and W is that of its config, or `encoder_hidden_size`. Raises ConfigError for what
+    cannot be joined.
     """
 
     ops: ClassVar = backend
     encoder_class = Encoder
     decoder_class = Decoder
-    encoder: Encoder
+    other_encoders = (CustomEncoder,)
+    encoder: Encoder | CustomEncoder
     decoder: Decoder
     enc_to_dec_proj: torch.nn.Linear | None
 
     def __init__(
         self,
         config: EncoderDecoderConfig | None = None,
-        encoder: Encoder | None = None,
+        encoder: Encoder | torch.nn.Module | None = None,
         decoder: Decoder | None = None,
+        *,
+        encoder_hidden_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.assemble(config, encoder, decoder)
+        self.assemble(config, as_encoder(encoder, config, encoder_hidden_size), decoder)
 
-    forward = checked_names(BaseEncoderDecoder.forward)
+    @classmethod
+    def accept_encoder(cls, options: dict[str, Any]) -> None:
+        """Takes a torch module as `encoder_model`, with its width as `encoder_hidden_size`."""
+        ready = options.get("model")
+        if isinstance(ready, torch.nn.Module):
+            options["model"] = as_encoder(ready, None, options.pop("hidden_size", None))
+
+    @in_the_words_of(BaseEncoderDecoder.forward)
+    def forward(self, *args: Any, **given: Any) -> Any:
+        """As every framework's; an encoder of the user's own reads its source first."""
+        if isinstance(self.encoder, CustomEncoder):
+            args, given = (), self.read_by_custom(named(FORWARD, self, args, given), FORWARD.parameters)
+        return base_forward(self, *args, **given)
+
+    @in_the_words_of(BaseEncoderDecoder.encode)
+    def encode(self, *args: Any, **given: Any) -> Any:
+        """The encoder's output; of an encoder of the user's own with whatever inputs it names."""
+        if isinstance(self.encoder, CustomEncoder):
+            return self.encoder(**named(ENCODE, self, args, given))
+        return base_encode(self, *args, **given)
+
+    def read_first(self, input_ids: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """What `generate` was given, with the source read by an encoder of the user's own."""
+        if not isinstance(self.encoder, CustomEncoder) or given.get("encoder_outputs") is not None:
+            return input_ids, given
+        ids = given.pop("inputs", None) if input_ids is None else input_ids
+        with backend.no_gradients(self):
+            found = self.read_by_custom({**given, "input_ids": ids}, [*INPUTS, "seed", *GENERATION_FIELDS])
+        states = found["encoder_outputs"]["last_hidden_state"]
+        seen_by_rules = ids is not None and tuple(ids.shape) == tuple(states.shape[:2])
+        return (ids if seen_by_rules else None), found
+
+    def read_by_custom(self, given: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+        """The arguments of a call whose source the encoder of the user's own has read."""
+        assert isinstance(self.encoder, CustomEncoder)
+        if given.get("encode_in_chunks", self.config.generation.encode_in_chunks):
+            chunks_of(self.encoder)  # says that there are none
+        return self.encoder.encoded(given, known)

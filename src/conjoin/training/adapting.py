@@ -5,11 +5,12 @@ from contextlib import contextmanager
 
 import torch
 
+from conjoin.chunks import asked_chunks
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.recipe import Recipe
 from conjoin.training.tokenise import Examples
 
-__all__ = ["adapted", "expect_lengths"]
+__all__ = ["adapted", "expect_lengths", "read_as_asked"]
 
 
 @contextmanager
@@ -32,6 +33,16 @@ def adapted(model: EncoderDecoderModel, recipe: Recipe) -> Iterator[None]:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(trained[name])
             parameter.grad = None
+
+
+def read_as_asked(model: EncoderDecoderModel, recipe: Recipe) -> None:
+    """Makes the model read long sources in windows where the recipe says so: a setting that is saved with it.
+
+    Raises InputError for windows that the encoder cannot have.
+    """
+    if recipe.encode_in_chunks:
+        model.config.generation.encode_in_chunks = True
+    asked_chunks(model.encoder, model.config.generation)
 
 
 def expect_lengths(model: EncoderDecoderModel, examples: Examples) -> None:

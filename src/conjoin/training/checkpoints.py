@@ -5,6 +5,7 @@ states) and state.json (position, scores, recipe) beside it. Whatever is being w
 begins with a dot, and is swept away by the next run.
 """
 
+import copy
 import json
 import os
 import pickle
@@ -20,6 +21,7 @@ from torch import Tensor
 from conjoin.checkpoint import merge, require_space, sync
 from conjoin.config import read_json
 from conjoin.errors import CheckpointError
+from conjoin.torch.custom import CustomEncoder
 from conjoin.torch.model import EncoderDecoderModel
 
 __all__ = ["Checkpoints", "Standing", "bytes_needed", "load_weights"]
@@ -172,7 +174,9 @@ def load_weights(model: EncoderDecoderModel, folder: Path) -> None:
 
     Raises CheckpointError where they do not fit.
     """
-    there: dict[str, Tensor] = EncoderDecoderModel.from_pretrained(folder, dtype="float32").state_dict()
+    encoder = copy.deepcopy(model.encoder.module) if isinstance(model.encoder, CustomEncoder) else None
+    loaded = EncoderDecoderModel.from_pretrained(folder, encoder=encoder, dtype="float32")
+    there: dict[str, Tensor] = loaded.state_dict()
     own: dict[str, Tensor] = model.state_dict()
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in there.items()}:
         raise CheckpointError(

@@ -15,7 +15,7 @@ from accelerate.utils import DistributedType
 import conjoin
 from conjoin.errors import ConfigError
 from conjoin.torch.model import EncoderDecoderModel
-from conjoin.training.adapting import adapted, expect_lengths
+from conjoin.training.adapting import adapted, expect_lengths, read_as_asked
 from conjoin.training.batches import Batches, Rows, Share, share_of
 from conjoin.training.checkpoints import Checkpoints, Standing, bytes_needed, load_weights
 from conjoin.training.data import Pairs
@@ -76,6 +76,7 @@ def train(
     ConjoinError where the loss is no longer a number: the checkpoints are then those before it.
     """
     accelerator = one_accelerator(recipe)
+    read_as_asked(model, recipe)
     limits = limits_of(model, recipe.max_source_length, recipe.max_target_length)
     precision = chosen_precision(recipe.precision, accelerator.device)
     recipe = recipe.changed(precision=precision, max_source_length=limits.source, max_target_length=limits.target)

@@ -77,7 +77,10 @@ class Recipe:
     precision: Precision = "auto"  # of the arithmetic; weights and optimiser stay in float32
     device: Device = "auto"
     freeze: tuple[PartName, ...] = ()
-    max_source_length: int | None = None  # tokens; the encoder's positions
+    encode_in_chunks: bool = False  # read sources too long for the encoder in windows, then and ever after
+    max_source_length: int | None = (
+        None  # tokens; the encoder's positions, or all that there are where it reads in windows
+    )
     max_target_length: int | None = None  # tokens; the decoder's positions
     evaluate_every: int | None = None  # steps; at the end of each epoch
     save_every: int | None = None  # steps; at each evaluation
@@ -96,6 +99,8 @@ class Recipe:
             ("start", Start),
         ):
             check_choice(name, getattr(self, name), get_args(kind))
+        if not isinstance(self.encode_in_chunks, bool):
+            raise ConfigError(f"encode_in_chunks is {self.encode_in_chunks!r}; True or False was expected.")
         if not isinstance(self.freeze, tuple):
             raise ConfigError(f'freeze is {self.freeze!r}; a tuple of parts was expected, such as ("embeddings",).')
         for part in self.freeze:

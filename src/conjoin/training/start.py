@@ -90,7 +90,7 @@ def encoded(model: EncoderDecoderModel, examples: Examples) -> tuple[Tensor, Ten
     for at in range(0, len(rows), BATCH):
         ids, mask = padded([examples.sources[i].tolist() for i in rows[at : at + BATCH]])
         ids = ids.to(model.device)
-        out = model.encoder(input_ids=ids, attention_mask=mask.to(model.device)).last_hidden_state.float().cpu()
+        out = model.encode(input_ids=ids, attention_mask=mask.to(model.device))["last_hidden_state"].float().cpu()
         keep = mask.bool() & ~torch.isin(ids.cpu(), special)
         states.append(out[keep])
         tokens.append(ids.cpu()[keep])

@@ -29,9 +29,9 @@ TEXTS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Limits:
-    """The longest source and the longest target, in tokens, special tokens included."""
+    """The longest source and the longest target, in tokens, special tokens included; None for any length."""
 
-    source: int
+    source: int | None
     target: int
 
 
@@ -67,17 +67,25 @@ class Examples:
 
 
 def limits_of(model: JoinedModel, source: int | None, target: int | None) -> Limits:
-    """The limits asked for, or the model's positions. Raises ConfigError for more than the model has."""
-    found = []
-    for name, asked, part in (
-        ("max_source_length", source, model.encoder),
-        ("max_target_length", target, model.decoder),
-    ):
-        positions = part.spec.max_length
-        if asked is not None and asked > positions:
-            raise ConfigError(f"{name} is {asked} and the {part.role} has positions for {positions} tokens; lower it.")
-        found.append(positions if asked is None else asked)
-    return Limits(*found)
+    """The limits asked for, or the model's positions; an encoder that reads in chunks has no limit of its own.
+
+    Raises ConfigError for more than the model has.
+    """
+    longest = limit_of("max_target_length", target, model.decoder)
+    if model.config.generation.encode_in_chunks:
+        return Limits(source, longest)
+    return Limits(limit_of("max_source_length", source, model.encoder), longest)
+
+
+def limit_of(name: str, asked: int | None, part: Any) -> int:
+    """One side's limit."""
+    positions: int = part.spec.max_length
+    if asked is not None and asked > positions:
+        remedy = ", or set encode_in_chunks" if part.role == "encoder" else ""
+        raise ConfigError(
+            f"{name} is {asked} and the {part.role} has positions for {positions} tokens; lower it{remedy}."
+        )
+    return positions if asked is None else asked
 
 
 def tokenise(model: JoinedModel, pairs: Pairs, limits: Limits) -> Examples:
@@ -111,14 +119,16 @@ def end_token(model: JoinedModel) -> int:
     return end
 
 
-def source_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int) -> tuple[list[Ids], int]:
+def source_ids(tokenizer: TokenizerLike, pairs: Pairs, limit: int | None) -> tuple[list[Ids], int]:
     """Ids with special tokens, and how many texts were cut."""
     found: list[Ids] = []
     cut = 0
     for texts in chunks(pairs.sources):
         rows: list[Any] = tokenizer(list(texts))["input_ids"]
         for text, row in zip(texts, rows, strict=True):
-            if len(row) > limit:  # cut by the tokenizer itself, which keeps the special token at the end
+            if (
+                limit is not None and len(row) > limit
+            ):  # cut by the tokenizer itself, which keeps the special token at the end
                 row, cut = tokenizer(text, truncation=True, max_length=limit)["input_ids"], cut + 1
             if len(row) == 0:
                 raise DataError(f"{pairs.name}: the source of pair {len(found) + 1} ({text!r:.40}) makes no tokens.")

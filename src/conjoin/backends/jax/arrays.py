@@ -45,6 +45,7 @@ __all__ = [
     "padded",
     "pick",
     "power",
+    "reshaped",
     "set_column",
     "slot",
     "softmax",
@@ -174,6 +175,11 @@ def flat(x: Array) -> Array:
 def merged(x: Array) -> Array:
     """(B, R, ...) -> (B * R, ...)."""
     return x.reshape(-1, *x.shape[2:])
+
+
+def reshaped(x: Array, shape: Sequence[int]) -> Array:
+    """x in another shape, of which one axis may be -1."""
+    return x.reshape(*shape)
 
 
 def pick(x: Array, index: Array) -> Array:

@@ -48,6 +48,7 @@ __all__ = [
     "padded",
     "pick",
     "power",
+    "reshaped",
     "set_column",
     "slot",
     "softmax",
@@ -168,6 +169,11 @@ def flat(x: tf.Tensor) -> tf.Tensor:
 def merged(x: tf.Tensor) -> tf.Tensor:
     """(B, R, ...) -> (B * R, ...)."""
     return tf.reshape(x, (-1, *x.shape[2:]))
+
+
+def reshaped(x: tf.Tensor, shape: Sequence[Any]) -> tf.Tensor:
+    """x in another shape, of which one axis may be -1."""
+    return tf.reshape(x, tuple(shape))
 
 
 def pick(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

@@ -44,6 +44,7 @@ __all__ = [
     "padded",
     "pick",
     "power",
+    "reshaped",
     "set_column",
     "slot",
     "softmax",
@@ -144,6 +145,11 @@ def flat(x: Tensor) -> Tensor:
 def merged(x: Tensor) -> Tensor:
     """(B, R, ...) -> (B * R, ...)."""
     return x.reshape(-1, *x.shape[2:])
+
+
+def reshaped(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """x in another shape, of which one axis may be -1."""
+    return x.reshape(*shape)
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:
