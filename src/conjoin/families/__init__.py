@@ -12,8 +12,13 @@ __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 MODULES = (
     "bart",
     "bert",
+    "gemma",
+    "gemma2",
+    "gemma3",
     "gpt2",
     "llama",
+    "mistral",
+    "qwen",
     "roberta",
 )
 FAMILIES: dict[str, Family] = {
