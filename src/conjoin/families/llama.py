@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from conjoin.config import config_class
+from conjoin.families.causal import causal_family, cross_rows
 from conjoin.families.rope import RopeConfig, rotary
-from conjoin.spec import BIASES, Family, Role, StackSpec, row, stack, table
+from conjoin.spec import BIASES, Family, StackSpec, stack, table
 
 __all__ = ["FAMILIES", "LLAMA", "LlamaConfig"]
 
@@ -64,9 +65,14 @@ def gated_stack(config: Any, biases: str = "", **facts: Any) -> StackSpec:
     return stack(config, **{**common, **fixed, **facts})
 
 
+def biases(config: Any) -> str:
+    """The layers that have a bias, where the config says it of attention and of the feed-forward."""
+    return "q k v o " * config.attention_bias + "up gate down" * config.mlp_bias
+
+
 def read(config: LlamaConfig) -> StackSpec:
     """Llama's facts; causal on either side."""
-    return gated_stack(config, "q k v o " * config.attention_bias + "up gate down" * config.mlp_bias)
+    return gated_stack(config, biases(config))
 
 
 PRODUCTS = table(
@@ -79,20 +85,11 @@ NORMS = table("layers.{}.", "layers.{}.", "attention_norm=input_layernorm ffn_no
 LAYER = (*PRODUCTS, *NORMS)
 OUTER = table("", "", "embed.token=embed_tokens norm=norm")
 BODY = (*OUTER, *LAYER)
-CROSS_NAMES = (  # names of our own: nobody else gives a Llama cross-attention
-    ".q=.q_proj .k=.k_proj .v=.v_proj .o=.o_proj .q_norm=.q_norm .k_norm=.k_norm "
-    "_norm=_layernorm _out_norm=_out_layernorm _gate:=.gate"
-)
-CROSS = table("layers.{}.cross", "layers.{}.cross_attn", CROSS_NAMES)
-HEAD = (row("output.weight", "lm_head.weight", rooted=True), row("head.bias", "lm_head.bias", rooted=True))
-BUFFERS = (r"rotary_emb\.inv_freq$",)
 
 
 def gated_family(config: type[Any], name: str, read: Any, body: Any = BODY) -> Family:
     """A family of this kind, transformers' classes of which begin with `name`."""
-    encoder = Role(f"{name}Model", read, body, ("", "model."), (*BUFFERS, r"^lm_head\.", r"\.cross_attn"))
-    decoder = Role(f"{name}ForCausalLM", read, (*body, *CROSS, *HEAD), ("model.", ""), (*BUFFERS, r"^lm_head\.weight$"))
-    return Family(config=config, encoder=encoder, decoder=decoder)
+    return causal_family(config, name, read, body, cross=cross_rows())
 
 
 LLAMA = gated_family(LlamaConfig, "Llama", read)
