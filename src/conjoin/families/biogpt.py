@@ -1,7 +1,7 @@
 """BioGPT (https://arxiv.org/abs/2210.10341): BART's decoder without cross-attention, norms first.
 
-Positions count from the first token of what comes, as in transformers from 4.57 on; before, it counted from the first
-that the mask shows, which differs where a text is padded on the left.
+Positions count from the first token of what comes, as in transformers 5; transformers 4 counted from the first that the
+mask shows, which differs where a text is padded on the left.
 """
 
 from dataclasses import dataclass

@@ -44,7 +44,9 @@ class GPTNeoConfig(ModelConfig):
 
     def types(self) -> list[str]:
         """The type of each layer. Raises ConfigError for one that is not known, or where there are too few."""
-        given = [[["global", "local"], self.num_layers]] if self.attention_types is None else self.attention_types
+        given: list[list[Any]] = (
+            [[["global", "local"], self.num_layers]] if self.attention_types is None else self.attention_types
+        )
         found = [kind for kinds, times in given for _ in range(times) for kind in kinds]
         if len(found) < self.num_layers or not {"global", "local"}.issuperset(found):
             raise ConfigError(

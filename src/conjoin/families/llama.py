@@ -67,7 +67,8 @@ def gated_stack(config: Any, biases: str = "", **facts: Any) -> StackSpec:
 
 def biases(config: Any) -> str:
     """The layers that have a bias, where the config says it of attention and of the feed-forward."""
-    return "q k v o " * config.attention_bias + "up gate down" * config.mlp_bias
+    names: str = "q k v o " * config.attention_bias + "up gate down" * config.mlp_bias
+    return names
 
 
 def read(config: LlamaConfig) -> StackSpec:
