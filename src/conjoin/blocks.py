@@ -86,9 +86,10 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.k = linear(spec, "k", read, keys)
             self.v = linear(spec, "v", read, keys)
             self.o = linear(spec, "o", queries, spec.width)
-            normed = spec.query_key_norm
-            self.q_norm = nn.RMSNorm(spec.head_dim, spec.norm_eps, spec.norm_offset) if normed else None
-            self.k_norm = nn.RMSNorm(spec.head_dim, spec.norm_eps, spec.norm_offset) if normed else None
+            normed, self.wide = spec.query_key_norm, spec.query_key_norm_wide
+            wide_q, wide_k = (queries, keys) if self.wide else (spec.head_dim, spec.head_dim)
+            self.q_norm = nn.RMSNorm(wide_q, spec.norm_eps, spec.norm_offset) if normed else None
+            self.k_norm = nn.RMSNorm(wide_k, spec.norm_eps, spec.norm_offset) if normed else None
             self.dropout = nn.Dropout(spec.attention_dropout)
             self.fused: Any = None  # one product for q, k and v, which an engine may put here
 
@@ -101,13 +102,17 @@ def define(nn: Any) -> Mapping[str, Any]:
 
         def queries(self, q: Array) -> Array:
             """(B, T, H * D) -> (B, H, T, D)."""
-            q = nn.split_heads(q, self.heads)
-            return q if self.q_norm is None else self.q_norm(q)
+            return self.split(q, self.heads, self.q_norm)
 
         def keys(self, k: Array) -> Array:
             """(B, S, heads * D) -> (B, heads, S, D)."""
-            k = nn.split_heads(k, self.key_heads)
-            return k if self.k_norm is None else self.k_norm(k)
+            return self.split(k, self.key_heads, self.k_norm)
+
+        def split(self, x: Array, heads: int, norm: Any) -> Array:
+            """(B, T, heads * D) -> (B, heads, T, D), normed before or after where there is a norm."""
+            if norm is None:
+                return nn.split_heads(x, heads)
+            return nn.split_heads(norm(x), heads) if self.wide else norm(nn.split_heads(x, heads))
 
         def keys_values(self, memory: Array) -> Cache:
             """(B, S, W) -> keys and values (B, heads, S, D)."""
@@ -180,20 +185,20 @@ def define(nn: Any) -> Mapping[str, Any]:
             scale = spec.head_dim**-0.5 if spec.score_scale is None else spec.score_scale
             if spec.scale_scores_by_layer:
                 scale /= number + 1
-            sandwich = spec.norms == "sandwich"
+            out, before = spec.norms in ("sandwich", "out"), spec.norms != "out"
             self.post, self.parallel, self.residual_scale = spec.norms == "post", spec.parallel, spec.residual_scale
             self.has_cross, self.cross_place = spec.has_cross(number), spec.cross_place
             self.attention = Attention(spec, scale, spec.width)
-            self.attention_norm = norm_of(spec, spec.width) if number or spec.first_norm else None
-            self.attention_out_norm = norm_of(spec, spec.width) if sandwich else None
+            self.attention_norm = norm_of(spec, spec.width) if before and (number or spec.first_norm) else None
+            self.attention_out_norm = norm_of(spec, spec.width) if out else None
             if self.has_cross:
                 self.cross = Attention(spec, scale, spec.memory_width or spec.width)
-                self.cross_norm = norm_of(spec, spec.width)
-                self.cross_out_norm = norm_of(spec, spec.width) if sandwich else None
+                self.cross_norm = norm_of(spec, spec.width) if before else None
+                self.cross_out_norm = norm_of(spec, spec.width) if out else None
                 self.cross_gate = nn.vector(1, trained=True) if spec.cross_gate else None
             self.ffn = FeedForward(spec)
-            self.ffn_norm = norm_of(spec, spec.width) if spec.parallel != "one_norm" else None
-            self.ffn_out_norm = norm_of(spec, spec.width) if sandwich else None
+            self.ffn_norm = norm_of(spec, spec.width) if before and spec.parallel != "one_norm" else None
+            self.ffn_out_norm = norm_of(spec, spec.width) if out else None
             self.dropout = nn.Dropout(spec.dropout)
 
         def before(self, norm: Any, x: Array) -> Array:
@@ -262,12 +267,14 @@ def define(nn: Any) -> Mapping[str, Any]:
                 spec.position_pad,
                 spec.types,
             )
+            self.projects_tokens = spec.embed_project == "tokens"
+            summed = spec.width if self.projects_tokens else spec.token_width
             self.token = nn.Embedding(spec.vocab, spec.token_width)
-            self.position = nn.Embedding(spec.positions, spec.token_width) if has_table(spec) else None
+            self.position = nn.Embedding(spec.positions, summed) if has_table(spec) else None
             self.table = nn.Constant(sinusoids(spec)) if spec.sinusoidal else None
             if spec.types:
-                self.segment = nn.Embedding(spec.types, spec.token_width)
-            self.norm = norm_of(spec, spec.token_width) if spec.embed_norm else None
+                self.segment = nn.Embedding(spec.types, summed)
+            self.norm = norm_of(spec, summed) if spec.embed_norm else None
             self.project = linear(spec, "embed", spec.token_width, spec.width) if spec.embed_width else None
             self.dropout = nn.Dropout(spec.embed_dropout)
 
@@ -293,6 +300,8 @@ def define(nn: Any) -> Mapping[str, Any]:
         ) -> Array:
             """ids (B, T), or ready token embeddings (B, T, W) -> (B, T, W); `rows` are of the position table."""
             x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
+            if self.project is not None and self.projects_tokens:
+                x = self.project(x)
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
             if self.position is not None:
@@ -300,7 +309,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             if self.table is not None:
                 x = x + nn.looked_up(self.table, rows, x)
             x = self.dropout(x if self.norm is None else self.norm(x))
-            return x if self.project is None else self.project(x)
+            return x if self.project is None or self.projects_tokens else self.project(x)
 
     class Head(nn.Module):
         """What stands between the last hidden state and the output embedding, and the bias after it."""
@@ -308,14 +317,16 @@ def define(nn: Any) -> Mapping[str, Any]:
         def __init__(self, spec: StackSpec) -> None:
             super().__init__()
             self.transforms = spec.head == "transform"
+            dense = spec.head in ("transform", "project")
+            self.dense = linear(spec, "head", spec.width, spec.output_width) if dense else None
             if self.transforms:
-                self.dense = linear(spec, "head", spec.width, spec.output_width)
                 self.activation = nn.activation(spec.head_activation or spec.activation)
                 self.norm = norm_of(spec, spec.output_width)
             self.bias = nn.vector(spec.vocab, trained=spec.head_bias == "trained") if spec.head_bias != "none" else None
 
         def forward(self, x: Array) -> Array:
-            return self.norm(self.activation(self.dense(x))) if self.transforms else x
+            x = x if self.dense is None else self.dense(x)
+            return self.norm(self.activation(x)) if self.transforms else x
 
     class Stack(nn.Module):
         """Embeddings, blocks and, for a decoder, a head."""
@@ -329,7 +340,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.layers = nn.ModuleList([Block(spec, i) for i in range(blocks)])
             self.relative = nn.ModuleList(relative_tables(spec))
             self.norm = norm_of(spec, spec.width) if spec.final_norm else None
-            self.head = Head(spec) if spec.head == "transform" or spec.head_bias != "none" else None
+            self.head = Head(spec) if spec.head not in ("none", "plain") or spec.head_bias != "none" else None
             untied = spec.head != "none" and not spec.tied
             self.output = nn.OutputEmbedding(spec.output_width, spec.vocab) if untied else None
 

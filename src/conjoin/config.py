@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
@@ -118,6 +118,10 @@ class ModelConfig:
     def by_role(self, role: RoleName, name: str) -> str:
         """The field that `name` means when this config is the encoder, or the decoder, of a join."""
         return name
+
+    def of_layers(self, layers: Sequence[int]) -> dict[str, Any]:
+        """The fields that list something for each layer, as they are where only these layers are kept."""
+        return {}
 
     def check(self) -> None:
         """Raises ConfigError where sizes cannot be."""

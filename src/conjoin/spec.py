@@ -66,6 +66,7 @@ class StackSpec:
     limit: int = 0  # the longest sequence of a stack without a position table, 0 for any
     types: int = 0  # token-type embeddings, 0 for none
     embed_width: int = 0  # of the embeddings where it is not the stack's: a projection follows
+    embed_project: Literal["sum", "tokens"] = "sum"  # what is projected: all that is summed, or tokens alone (OPT)
     embed_norm: bool = False
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
@@ -76,6 +77,7 @@ class StackSpec:
     scale_scores_by_layer: bool = False  # and divided by the layer's number, counted from 1
     score_cap: float = 0.0  # scores are squeezed by tanh to lie within it (Gemma 2), 0 for not
     query_key_norm: bool = False  # an RMS norm over each head's queries and keys
+    query_key_norm_wide: bool = False  # over those of all heads at once (OLMo 2)
     reaches: tuple[int | None, ...] = ()  # by layer, how many tokens away one is still seen; () and None for any
     rotary: tuple[Rotary | None, ...] = ()  # by layer
     relative: Relative | None = None
@@ -95,7 +97,8 @@ class StackSpec:
     norm_eps: float
     norm_bias: bool = True
     norm_offset: float = 0.0  # Gemma: norm weights are kept less this
-    norms: Literal["post", "pre", "sandwich"] = "post"  # BERT; GPT-2; before and after each sublayer (Gemma 2)
+    # BERT; GPT-2; before and after each sublayer (Gemma 2); after each sublayer, within the residual (OLMo 2)
+    norms: Literal["post", "pre", "sandwich", "out"] = "post"
     first_norm: bool = True  # whether the first layer's attention has a norm (ModernBERT: none)
     parallel: Literal["", "two_norms", "one_norm"] = ""  # attention and feed-forward read the same (GPT-NeoX; Phi)
     biases: frozenset[str] = BIASES  # of the linear layers, by their names
@@ -105,7 +108,8 @@ class StackSpec:
     blocks: tuple[int, ...] = ()  # by layer, the number of the block that it is, where layers share one (ALBERT)
     final_norm: bool = False
     # The head.
-    head: Literal["none", "plain", "transform"] = "none"  # transform: BERT's dense, activation and norm before it
+    # transform: BERT's dense, activation and norm before it; project: a product alone, to head_width (OPT)
+    head: Literal["none", "plain", "transform", "project"] = "none"
     head_activation: str = ""  # where it is not the activation of the stack
     head_bias: Literal["none", "trained", "fixed"] = "none"  # fixed: BART's final_logits_bias, a buffer
     head_width: int = 0  # of the output embedding where it is not W

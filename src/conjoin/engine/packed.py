@@ -96,7 +96,7 @@ def expected_layers(stack: Any) -> int:
     spec = stack.spec
     each = 4 + 2 + (1 if spec.gated else 0)
     crossed = sum(4 for block in stack.layers if block.has_cross)
-    return int(len(stack.layers) * each + crossed + (spec.head == "transform") + bool(spec.embed_width))
+    return int(len(stack.layers) * each + crossed + (spec.head in ("transform", "project")) + bool(spec.embed_width))
 
 
 def signature(stack: Any) -> tuple[object, ...]:
@@ -125,7 +125,7 @@ def packed_copy(stack: Any) -> Any:
         ffn.up, ffn.down = PackedLinear([ffn.up]), PackedLinear([ffn.down])
     if twin.embed.project is not None:
         twin.embed.project = PackedLinear([twin.embed.project])
-    if twin.head is not None and twin.head.transforms:
+    if twin.head is not None and twin.head.dense is not None:
         twin.head.dense = PackedLinear([twin.head.dense])
     if stack.spec.head != "none":
         twin.output = PackedEmbedding((twin.embed.token if twin.output is None else twin.output).weight)

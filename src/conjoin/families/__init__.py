@@ -13,9 +13,26 @@ __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 MODULES = (
     "bart",
     "bert",
+    "biogpt",
+    "bloom",
+    "gemma",
+    "gemma2",
+    "gemma3",
     "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "gptj",
+    "granite",
     "llama",
+    "mistral",
+    "olmo2",
+    "opt",
+    "phi",
+    "phi3",
+    "qwen",
     "roberta",
+    "smollm3",
+    "stablelm",
 )
 FAMILIES: dict[str, Family] = {
     family.model_type: family

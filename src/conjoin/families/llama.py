@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from conjoin.config import config_class
+from conjoin.families.causal import causal_family, cross_rows
 from conjoin.families.rope import RopeConfig, rotary
-from conjoin.spec import BIASES, Family, Role, StackSpec, row, stack, table
+from conjoin.spec import BIASES, Family, StackSpec, stack, table
 
 __all__ = ["FAMILIES", "LLAMA", "LlamaConfig"]
 
 
-@config_class
 @dataclass(kw_only=True)
-class LlamaConfig(RopeConfig):
-    """Sizes and settings of a Llama, with transformers' names and defaults."""
+class GatedConfig(RopeConfig):
+    """What the configs of Llama and its many relatives have in common, with Llama's defaults."""
 
-    model_type: ClassVar[str] = "llama"
+    unless_none: ClassVar[tuple[str, ...]] = (*RopeConfig.unless_none, "head_dim")
     irrelevant: ClassVar[frozenset[str]] = frozenset({"pretraining_tp", "bos_token", "eos_token"})
 
     vocab_size: int = 32000
@@ -25,16 +25,25 @@ class LlamaConfig(RopeConfig):
     num_attention_heads: int = 32
     num_key_value_heads: int | None = None
     head_dim: int | None = None
-    hidden_act: str = "silu"
     max_position_embeddings: int = 2048
     initializer_range: float = 0.02
     rms_norm_eps: float = 1e-6
-    attention_bias: bool = False
     attention_dropout: float = 0.0
-    mlp_bias: bool = False
     tie_word_embeddings: bool = False
     bos_token_id: int | None = 1
     eos_token_id: int | list[int] | None = 2
+
+
+@config_class
+@dataclass(kw_only=True)
+class LlamaConfig(GatedConfig):
+    """Sizes and settings of a Llama, with transformers' names and defaults."""
+
+    model_type: ClassVar[str] = "llama"
+
+    hidden_act: str = "silu"
+    attention_bias: bool = False
+    mlp_bias: bool = False
 
 
 def gated_stack(config: Any, biases: str = "", **facts: Any) -> StackSpec:
@@ -56,36 +65,32 @@ def gated_stack(config: Any, biases: str = "", **facts: Any) -> StackSpec:
     return stack(config, **{**common, **fixed, **facts})
 
 
+def biases(config: Any) -> str:
+    """The layers that have a bias, where the config says it of attention and of the feed-forward."""
+    names: str = "q k v o " * config.attention_bias + "up gate down" * config.mlp_bias
+    return names
+
+
 def read(config: LlamaConfig) -> StackSpec:
     """Llama's facts; causal on either side."""
-    return gated_stack(config, "q k v o " * config.attention_bias + "up gate down" * config.mlp_bias)
+    return gated_stack(config, biases(config))
 
 
-LAYER = table(
+PRODUCTS = table(
     "layers.{}.",
     "layers.{}.",
     "attention.q=self_attn.q_proj attention.k=self_attn.k_proj attention.v=self_attn.v_proj attention.o=self_attn.o_proj "
-    "attention_norm=input_layernorm ffn_norm=post_attention_layernorm "
     "ffn.gate=mlp.gate_proj ffn.up=mlp.up_proj ffn.down=mlp.down_proj",
 )
-BODY = (*table("", "", "embed.token=embed_tokens norm=norm"), *LAYER)
-CROSS = table(  # names of our own: nobody else gives a Llama cross-attention
-    "layers.{}.cross",
-    "layers.{}.cross_attn",
-    ".q=.q_proj .k=.k_proj .v=.v_proj .o=.o_proj .q_norm=.q_norm .k_norm=.k_norm "
-    "_norm=_layernorm _out_norm=_out_layernorm _gate:=.gate",
-)
-HEAD = (row("output.weight", "lm_head.weight", rooted=True), row("head.bias", "lm_head.bias", rooted=True))
-BUFFERS = (r"rotary_emb\.inv_freq$",)
+NORMS = table("layers.{}.", "layers.{}.", "attention_norm=input_layernorm ffn_norm=post_attention_layernorm")
+LAYER = (*PRODUCTS, *NORMS)
+OUTER = table("", "", "embed.token=embed_tokens norm=norm")
+BODY = (*OUTER, *LAYER)
 
 
 def gated_family(config: type[Any], name: str, read: Any, body: Any = BODY) -> Family:
     """A family of this kind, transformers' classes of which begin with `name`."""
-    encoder = Role(f"{name}Model", read, body, ("", "model."), (*BUFFERS, r"^lm_head\.", r"\.cross_attn"))
-    decoder = Role(
-        f"{name}ForCausalLM", read, (*body, *CROSS, *HEAD), ("model.", ""), (*BUFFERS, r"^lm_head\.weight$"), "new"
-    )
-    return Family(config=config, encoder=encoder, decoder=decoder)
+    return causal_family(config, name, read, body, cross=cross_rows())
 
 
 LLAMA = gated_family(LlamaConfig, "Llama", read)

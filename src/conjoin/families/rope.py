@@ -9,7 +9,7 @@ from conjoin.config import ModelConfig
 from conjoin.errors import ConfigError
 from conjoin.spec import Rotary
 
-__all__ = ["RopeConfig", "rotary"]
+__all__ = ["PartialRopeConfig", "RopeConfig", "rotary"]
 
 KEYS = frozenset(
     "rope_type type rope_theta partial_rotary_factor factor low_freq_factor high_freq_factor "
@@ -45,6 +45,21 @@ class RopeConfig(ModelConfig):
             if scaling.get("rope_type", "default") != "default":
                 found["rope_scaling"] = scaling
         return found
+
+
+@dataclass(kw_only=True)
+class PartialRopeConfig(RopeConfig):
+    """A config of which only the first part of each head turns; the share may stand in `rope_parameters`, too."""
+
+    partial_rotary_factor: float = 1.0
+
+    def rope(self, layer_type: str | None = None) -> dict[str, Any]:
+        """The parameters, with the share."""
+        return {"partial_rotary_factor": self.partial_rotary_factor, **super().rope(layer_type)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Both ways, so that transformers 4 and 5 read the same."""
+        return {**super().to_dict(), "partial_rotary_factor": self.rope()["partial_rotary_factor"]}
 
 
 def rotary(config: RopeConfig, size: int, layer_type: str | None = None, theta: float = 10000.0) -> Rotary:

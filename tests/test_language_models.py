@@ -1,0 +1,159 @@
+"""What only some language models have: layers of several kinds, files within files, old keys, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from families.case import VOCAB, Case, logits_of
+from families.language_models import CASES, GATED
+from peers import randomise
+
+from conjoin import ConfigError, EncoderDecoderModel
+from conjoin.composite import any_config, part_config
+from conjoin.families import spec_of
+
+BY_NAME = {case.name: case for case in CASES}
+FULL, SLIDING = "full_attention", "sliding_attention"
+Decoder = EncoderDecoderModel.decoder_class
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def tokens(rows: int = 3, length: int = 9) -> torch.Tensor:
+    return torch.randint(6, VOCAB, (rows, length), generator=torch.Generator().manual_seed(2))
+
+
+def spec(model_type: str, role: str = "decoder", **keys: Any) -> Any:
+    """The stack that a config.json of these keys describes."""
+    return spec_of(part_config(any_config({"model_type": model_type, **keys}), role), role)
+
+
+@torch.no_grad()
+def test_kept_layers_keep_their_kind(tmp_path: Path) -> None:
+    """Layers 1 and 3 of a Gemma 2 see everything; as layers 0 and 1 they still do."""
+    config = transformers.Gemma2Config(**{**GATED, "num_hidden_layers": 4, "head_dim": 16, "sliding_window": 3})
+    theirs = Case("gemma2", config, decoder=transformers.Gemma2ForCausalLM).make("decoder", tmp_path / "four")
+    ours = Decoder.from_pretrained(tmp_path / "four", keep_layers=[1, 3])
+    ours.save_pretrained(tmp_path / "two")
+    theirs.model.layers = torch.nn.ModuleList([theirs.model.layers[1], theirs.model.layers[3]])
+    theirs.config.layer_types, theirs.config.num_hidden_layers = [FULL, FULL], 2
+    expected = logits_of(theirs, tokens(), None, None).numpy()
+    for model in (ours, Decoder.from_pretrained(tmp_path / "two")):
+        np.testing.assert_allclose(model(input_ids=tokens()).logits.numpy(), expected, **CLOSE)
+
+
+def test_what_is_listed_by_layer_follows_the_layers() -> None:
+    smol = any_config({"model_type": "smollm3", "num_hidden_layers": 4, "no_rope_layers": [1, 0, 1, 0]})
+    assert smol.of_layers([1, 2]) == {"layer_types": [FULL, FULL], "no_rope_layers": [0, 1]}
+    neo = any_config({"model_type": "gpt_neo", "num_layers": 4})
+    assert neo.of_layers([1, 3]) == {"attention_types": [[["local", "local"], 1]]}
+    qwen = {"use_sliding_window": True, "sliding_window": 3, "num_hidden_layers": 4, "max_window_layers": 2}
+    assert any_config({"model_type": "qwen2", **qwen}).of_layers([1, 2]) == {"layer_types": [FULL, SLIDING]}
+
+
+@torch.no_grad()
+def test_text_of_a_model_that_sees_images(tmp_path: Path) -> None:
+    """The text model of a Gemma 3 is read out of the whole, and saved as a text model."""
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = transformers.Gemma3Config(
+        text_config={**GATED, "head_dim": 16, "sliding_window": 3, "rope_parameters": None},
+        vision_config={**vision, "image_size": 8, "patch_size": 4},
+        mm_tokens_per_image=4,
+        eos_token_id=[1, 7],
+    )
+    theirs = transformers.Gemma3ForConditionalGeneration(config).eval()
+    randomise(theirs, 0)
+    theirs.tie_weights()
+    theirs.save_pretrained(tmp_path / "whole")
+    expected = theirs(input_ids=tokens()).logits.numpy()
+    ours = Decoder.from_pretrained(tmp_path / "whole")
+    np.testing.assert_allclose(ours(input_ids=tokens()).logits.numpy(), expected, **CLOSE)
+    assert (ours.config.model_type, ours.config.eos_token_id) == ("gemma3_text", [1, 7])
+    ours.save_pretrained(tmp_path / "text")
+    again = Decoder.from_pretrained(tmp_path / "text")
+    np.testing.assert_allclose(again(input_ids=tokens()).logits.numpy(), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["opt", "biogpt", "bloom", "mistral", "gpt_neo"])
+@torch.no_grad()
+def test_targets_padded_on_the_right(name: str, tmp_path: Path) -> None:
+    """Where transformers counts positions by the mask, it makes no difference to tokens that are seen."""
+    theirs = BY_NAME[name].make("decoder", tmp_path)
+    mask = torch.ones_like(tokens())
+    mask[1, 6:], mask[2, 2:] = 0, 0
+    expected = theirs(input_ids=tokens(), attention_mask=mask, use_cache=False).logits
+    found = Decoder.from_pretrained(tmp_path)(input_ids=tokens(), attention_mask=mask).logits
+    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], **CLOSE)
+
+
+OLD: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    (
+        "gpt_neox",
+        {"rotary_pct": 0.5, "rotary_emb_base": 500},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 500, "partial_rotary_factor": 0.5}},
+    ),
+    (
+        "phi",
+        {"partial_rotary_factor": 0.4, "rope_theta": 500.0, "rope_scaling": None},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.4}},
+    ),
+    (
+        "gemma3_text",
+        {
+            "rope_theta": 5000.0,
+            "rope_local_base_freq": 300.0,
+            "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+            "sliding_window_pattern": 2,
+            "num_hidden_layers": 2,
+        },
+        {
+            "layer_types": [SLIDING, FULL],
+            "rope_parameters": {
+                FULL: {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0},
+                SLIDING: {"rope_type": "default", "rope_theta": 300.0},
+            },
+            "num_hidden_layers": 2,
+        },
+    ),
+    ("smollm3", {}, {"rope_parameters": {"rope_type": "default", "rope_theta": 2_000_000.0}}),
+    ("bloom", {"n_embed": 48, "num_attention_heads": 6, "seq_length": 2048}, {"hidden_size": 48, "n_head": 6}),
+    ("gemma", {"hidden_act": "gelu", "hidden_activation": None}, {"hidden_act": "gelu_pytorch_tanh"}),
+    ("gemma2", {"hidden_act": "gelu_pytorch_tanh", "cache_implementation": "hybrid", "sliding_window_size": 4096}, {}),
+]
+
+
+@pytest.mark.parametrize(("model_type", "old", "new"), OLD, ids=[one[0] for one in OLD])
+def test_old_keys_mean_what_new_ones_do(model_type: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    assert spec(model_type, **old) == spec(model_type, **new)
+
+
+LONG = {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("phi", {"qk_layernorm": True}, "qk_layernorm"),
+    ("stablelm", {"qk_layernorm": True}, "qk_layernorm"),
+    ("stablelm", {"hidden_dropout": 0.1}, "hidden_dropout"),
+    ("phi3", {"rope_scaling": LONG}, "rope_type.*longrope"),
+    ("phi3", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_type.*yarn"),
+    ("gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+    ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+    ("gemma3", {}, "text_config"),
+    ("opt", {"_remove_final_layer_norm": True}, "_remove_final_layer_norm"),
+    ("opt", {"layer_norm_elementwise_affine": False}, "layer_norm_elementwise_affine"),
+    ("opt", {"layerdrop": 0.1}, "layerdrop"),
+    ("bloom", {"apply_residual_connection_post_layernorm": True}, "apply_residual_connection_post_layernorm"),
+    ("gptj", {"rotary": False}, "rotary"),
+    ("qwen2", {"num_hidden_layers": 1, "layer_types": ["chunked_attention"]}, "layer_types.*chunked_attention"),
+    ("qwen2", {"num_hidden_layers": 2, "layer_types": [FULL]}, "layer_types.*2 layers"),
+    ("qwen2", {"num_hidden_layers": 1, "layer_types": [SLIDING], "sliding_window": None}, "sliding_window.*not set"),
+    ("mistral", {"sliding_window": 0}, "window is 0"),
+    ("gpt_neo", {"num_layers": 1, "attention_types": [[["other"], 1]]}, "attention_types.*other"),
+    ("smollm3", {"num_hidden_layers": 2, "no_rope_layers": [1]}, "no_rope_layers.*2 layers"),
+]
+
+
+@pytest.mark.parametrize(("model_type", "keys", "says"), REFUSED)
+def test_what_is_not_implemented_is_refused(model_type: str, keys: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        spec(model_type, **keys)
