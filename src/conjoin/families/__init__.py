@@ -10,11 +10,20 @@ from conjoin.spec import Family, Role, RoleName, StackSpec
 __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 
 MODULES = (
+    "albert",
     "bart",
     "bert",
+    "bert_like",
+    "bert_prenorm",
+    "distilbert",
+    "electra",
     "gpt2",
     "llama",
+    "mpnet",
+    "rembert",
     "roberta",
+    "roberta_like",
+    "roformer",
 )
 FAMILIES: dict[str, Family] = {
     family.model_type: family
