@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
@@ -104,6 +104,10 @@ class ModelConfig:
     def by_role(self, role: RoleName, name: str) -> str:
         """The field that `name` means when this config is the encoder, or the decoder, of a join."""
         return name
+
+    def keeping(self, layers: Sequence[int]) -> dict[str, Any]:
+        """What a config says layer by layer, of these layers alone; nothing, but for families that do."""
+        return {}
 
     def check(self) -> None:
         """Raises ConfigError where sizes cannot be."""

@@ -113,7 +113,7 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
     kept = kept_layers(role, options.get("keep_layers"), spec_of(part_config(saved, role), role).layers)
     changes = {config.by_role(role, k): v for k, v in options.items() if k not in PART_OPTIONS}
     if kept is not None:
-        changes[config.by_role(role, "num_hidden_layers")] = len(kept)
+        changes |= {config.by_role(role, "num_hidden_layers"): len(kept), **config.keeping(kept)}
     known = [*config.names(), *config.attribute_map, *PART_OPTIONS]
     refuse_unknown(
         "from_encoder_decoder_pretrained()", [f"{role}_{k}" for k in changes], [f"{role}_{k}" for k in known]
