@@ -6,15 +6,14 @@ import transformers
 
 from families.case import SIZES, TOKENS, Case
 
-LAYERS = 4  # of which the first and the last see all
 # A window of 6 is smaller than the tests' sequences.
-WINDOWED = {**SIZES, **TOKENS, "num_hidden_layers": LAYERS, "local_attention": 6}
+WINDOWED = {**SIZES, **TOKENS, "num_hidden_layers": 4, "local_attention": 6}
 BIASED = {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}
 TURNS = {
     "full_attention": {"rope_type": "default", "rope_theta": 500.0},
     "sliding_attention": {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0},
 }
-KINDS = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+FULL, SLIDING = TURNS
 
 
 def encoder(name: str, **facts: Any) -> Case:
@@ -45,12 +44,12 @@ def eurobert(name: str, **facts: Any) -> Case:
 
 CASES = [
     encoder("modernbert"),
-    encoder("modernbert-biased", rope_parameters=TURNS, layer_types=KINDS[::-1], **BIASED),
+    encoder("modernbert-biased", rope_parameters=TURNS, layer_types=[SLIDING, SLIDING, FULL, FULL], **BIASED),
     decoder("modernbert-decoder"),
     decoder(
         "modernbert-decoder-biased",
         rope_parameters=TURNS,
-        layer_types=KINDS,
+        layer_types=[FULL, SLIDING, SLIDING, FULL],
         tie_word_embeddings=False,
         classifier_activation="relu",
         **BIASED,

@@ -1,9 +1,11 @@
 """ALBERT (https://arxiv.org/abs/1909.11942): an encoder, BERT whose layers share their weights; narrow embeddings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from conjoin.config import config_class
+from conjoin.errors import ConfigError
 from conjoin.families import bert
 from conjoin.spec import Family, Role, StackSpec, table
 
@@ -32,6 +34,15 @@ class AlbertConfig(bert.BertConfig):
     attention_probs_dropout_prob: float = 0.0
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3
+
+    def keeping(self, layers: Sequence[int]) -> dict[str, Any]:
+        """Nothing more. Raises ConfigError where layers are of several groups, as no config says which of them stay."""
+        if self.num_hidden_groups > 1:
+            raise ConfigError(
+                f"{self.model_type}: its layers are of {self.num_hidden_groups} groups, so that some cannot be kept; set "
+                f"num_hidden_layers instead."
+            )
+        return {}
 
 
 def read(config: AlbertConfig) -> StackSpec:

@@ -23,7 +23,9 @@ class DistilBertConfig(ModelConfig):
         "intermediate_size": "hidden_dim",
     }
     # A file has its position table whether it was computed or learned.
-    irrelevant: ClassVar[frozenset[str]] = frozenset("qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_".split())
+    irrelevant: ClassVar[frozenset[str]] = frozenset(
+        "qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_".split()
+    )
     only: ClassVar[dict[str, tuple[object, ...]]] = bert.BertConfig.only
 
     vocab_size: int = 30522

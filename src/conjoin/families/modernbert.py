@@ -1,8 +1,8 @@
 """ModernBERT (https://arxiv.org/abs/2412.13663), an encoder, and its decoder (Ettin, https://arxiv.org/abs/2507.11412)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from conjoin.config import config_class
 from conjoin.errors import ConfigError
@@ -71,9 +71,9 @@ class ModernBertConfig(RopeConfig):
         return found
 
     def keeping(self, layers: Sequence[int]) -> dict[str, Any]:
-        """The kinds of the layers that are kept. Raises ConfigError without the first, which alone has no norm."""
+        """The kinds of the layers that are kept. Raises ConfigError where the first, which has no norm, is another."""
         if layers[0] != 0:
-            raise ConfigError(f"the first layer of a {self.model_type} must stay the first; keep {[0, *layers]} or fewer.")
+            raise ConfigError(f"{self.model_type}: layers {list(layers)} were to be kept; the first must be layer 0.")
         kinds = self.kinds()
         return {"layer_types": [kinds[i] for i in layers]}
 
@@ -92,7 +92,9 @@ class ModernBertConfig(RopeConfig):
         found["global_attn_every_n_layers"] = steps[0] if steps else self.global_attn_every_n_layers
         found["layer_types"] = kinds
         found["rope_parameters"] = {kind: {"rope_type": "default", **self.rope(kind)} for kind in (FULL, SLIDING)}
-        found["global_rope_theta"], found["local_rope_theta"] = (self.rope(kind)["rope_theta"] for kind in (FULL, SLIDING))
+        found["global_rope_theta"], found["local_rope_theta"] = (
+            self.rope(kind)["rope_theta"] for kind in (FULL, SLIDING)
+        )
         return found
 
 
@@ -102,7 +104,18 @@ class ModernBertDecoderConfig(ModernBertConfig):
     """Sizes and settings of a ModernBERT decoder, with the names and defaults of transformers 4 and 5."""
 
     model_type: ClassVar[str] = "modernbert-decoder"
-    irrelevant: ClassVar[frozenset[str]] = ModernBertConfig.irrelevant | {"sliding_window"}  # half of local_attention
+    irrelevant: ClassVar[frozenset[str]] = ModernBertConfig.irrelevant | {"sliding_window"}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """Raises ConfigError, too, where the two keys for the window do not agree, since transformers reads one alone."""
+        window, local = found.get("sliding_window"), found.get("local_attention", cls.local_attention)
+        if None not in (window, local) and window != local // 2:
+            raise ConfigError(
+                f'{cls.model_type}: "sliding_window" is {window} and "local_attention" {local} (the default where there is '
+                f"none); half of it was expected. Set local_attention to {2 * window} if that is what was trained."
+            )
+        return super().from_dict(found)
 
 
 def read(config: ModernBertConfig) -> StackSpec:
