@@ -70,6 +70,7 @@ def seen(x: np.ndarray, mask: torch.Tensor) -> np.ndarray:
 def test_encoder_states_equal(case: Case, framework: Framework, made: Any) -> None:
     theirs, folder = made(case, "encoder")
     ids, mask = source()
+    ids = ids if case.pad is None else ids.masked_fill(mask == 0, case.pad)
     ours = framework.parts[0].from_pretrained(folder)
     out = ours(**framework.arrays({"input_ids": ids, "attention_mask": mask}), output_hidden_states=True)
     expected = case.states(theirs, ids, mask).numpy()
@@ -129,7 +130,7 @@ def round_trip(case: Case, role: str, made: Any, folder: Path) -> None:
         return  # with cross-attention, of which transformers knows nothing
     kind = case.encoder if role == "encoder" else case.decoder
     opened, report = kind.from_pretrained(folder / "saved", output_loading_info=True)
-    assert not {n for n in report["missing_keys"] if "pooler" not in n}, report
+    assert not {n for n in report["missing_keys"] if "pooler" not in n and case.computed not in n}, report
     assert not report["unexpected_keys"], report
     assert not report["mismatched_keys"], report
     ids, mask = source()

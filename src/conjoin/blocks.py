@@ -81,6 +81,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             super().__init__()
             self.heads, self.key_heads, self.scale, self.cap = spec.heads, spec.key_heads, scale, spec.score_cap
             self.interleaved = any(one is not None and one.interleaved for one in spec.rotary)
+            self.turns_values = spec.rotary_values
             queries, keys = spec.heads * spec.head_dim, spec.key_heads * spec.head_dim
             self.q = linear(spec, "q", spec.width, queries)
             self.k = linear(spec, "k", read, keys)
@@ -139,6 +140,7 @@ def define(nn: Any) -> Mapping[str, Any]:
                 q, k, v = self.products(x)
                 q, k = self.turned(self.queries(q), sight.turn), self.turned(self.keys(k), sight.turn)
                 v = nn.split_heads(v, self.key_heads)
+                v = self.turned(v, sight.turn) if self.turns_values else v
             else:
                 q = self.queries(self.q(x))
                 k, v = memory if isinstance(memory, tuple) else self.keys_values(memory)
@@ -200,14 +202,15 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.ffn_norm = norm_of(spec, spec.width) if before and spec.parallel != "one_norm" else None
             self.ffn_out_norm = norm_of(spec, spec.width) if out else None
             self.dropout = nn.Dropout(spec.dropout)
+            self.ffn_dropout = self.dropout if spec.ffn_dropout is None else nn.Dropout(spec.ffn_dropout)
 
         def before(self, norm: Any, x: Array) -> Array:
             """What a sublayer reads."""
             return x if self.post or norm is None else norm(x)
 
-        def added(self, y: Array, out_norm: Any) -> Array:
+        def added(self, y: Array, out_norm: Any, dropout: Any) -> Array:
             """What a sublayer adds to the residual."""
-            return nn.scaled(self.dropout(y if out_norm is None else out_norm(y)), self.residual_scale)
+            return nn.scaled(dropout(y if out_norm is None else out_norm(y)), self.residual_scale)
 
         def after(self, norm: Any, x: Array) -> Array:
             """The residual, normed where norms come last."""
@@ -217,12 +220,12 @@ def define(nn: Any) -> Mapping[str, Any]:
             """What self-attention adds, and the new cache."""
             weights = None if trace is None else trace.attentions
             y, cache = self.attention(self.before(self.attention_norm, x), sight, None, cache, at, weights)
-            return self.added(y, self.attention_out_norm), cache
+            return self.added(y, self.attention_out_norm, self.dropout), cache
 
         def fed(self, x: Array) -> Array:
             """What the feed-forward adds."""
             norm = self.attention_norm if self.parallel == "one_norm" else self.ffn_norm
-            return self.added(self.ffn(self.before(norm, x)), self.ffn_out_norm)
+            return self.added(self.ffn(self.before(norm, x)), self.ffn_out_norm, self.ffn_dropout)
 
         def crossed(
             self, x: Array, place: str, memory: Array | Cache | None, mask: Array | None, trace: Trace | None
@@ -232,7 +235,7 @@ def define(nn: Any) -> Mapping[str, Any]:
                 return x
             weights = None if trace is None else trace.cross_attentions
             y, _ = self.cross(self.before(self.cross_norm, x), Sight(mask), memory, weights=weights)
-            crossed = self.after(self.cross_norm, x + self.added(y, self.cross_out_norm))
+            crossed = self.after(self.cross_norm, x + self.added(y, self.cross_out_norm, self.dropout))
             return crossed if self.cross_gate is None else x + nn.tanh(self.cross_gate) * (crossed - x)
 
         def forward(
@@ -274,6 +277,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.table = nn.Constant(sinusoids(spec)) if spec.sinusoidal else None
             if spec.types:
                 self.segment = nn.Embedding(spec.types, summed)
+            self.task = nn.Embedding(spec.task_types, summed) if spec.task_types else None
             self.norm = norm_of(spec, summed) if spec.embed_norm else None
             self.project = linear(spec, "embed", spec.token_width, spec.width) if spec.embed_width else None
             self.dropout = nn.Dropout(spec.embed_dropout)
@@ -306,6 +310,8 @@ def define(nn: Any) -> Mapping[str, Any]:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
             if self.position is not None:
                 x = x + self.position(rows)
+            if self.task is not None:
+                x = x + nn.first_row(self.task)
             if self.table is not None:
                 x = x + nn.looked_up(self.table, rows, x)
             x = self.dropout(x if self.norm is None else self.norm(x))

@@ -54,13 +54,14 @@ class OpenPart:
 
     def plan(self, wanted: Mapping[str, Shape], available: Mapping[str, Shape]) -> Plan:
         """How to read the part out of the tensors of its folder; layers that were left out on purpose are no surprise."""
+        spec = spec_of(self.config, self.role)
         return plan(
             family_of(self.config.model_type),
             role_of(self.config.model_type, self.role),
             wanted,
             available,
-            layers=self.layers,
-            heads=spec_of(self.config, self.role).heads,
+            layers=range(max(spec.blocks) + 1) if spec.blocks else self.layers,  # shared blocks are kept, all of them
+            heads=spec.heads,
             file_layers=spec_of(self.saved, self.role).layers,
         )
 
@@ -192,7 +193,7 @@ def check_share(config: EncoderDecoderConfig) -> None:
         )
     encoder, decoder = spec_of(config.encoder, "encoder"), spec_of(config.decoder, "decoder")
     if config.share == "embeddings":
-        ours, theirs = (encoder.vocab, encoder.width), (decoder.vocab, decoder.width)
+        ours, theirs = (encoder.vocab, encoder.token_width), (decoder.vocab, decoder.token_width)
         if ours != theirs:
             raise ConfigError(
                 f'share="embeddings" needs one vocabulary and width; the encoder has {ours} and the decoder {theirs}.'

@@ -161,7 +161,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         def empty_cache(self, batch: Any, slots: Any, like: Array) -> list[Cache]:
             """Keys and values (B, H, slots, D) of zeros, for each layer."""
             shape = (batch, self.spec.key_heads, slots, self.spec.head_dim)
-            return [(nn.zeros(shape, like), nn.zeros(shape, like)) for _ in self.layers]
+            return [(nn.zeros(shape, like), nn.zeros(shape, like)) for _ in range(self.spec.layers)]
 
         def causal_mask(self, length: Any, past: Any, slots: Any, attention_mask: Array | None, like: Array) -> Array:
             """(1 or B, 1, T, slots in sight): what each of `length` new tokens may see."""

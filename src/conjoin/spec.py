@@ -65,6 +65,7 @@ class StackSpec:
     sinusoidal: Literal["", "halves", "fairseq"] = ""  # a computed position table: sines then cosines (Marian, XGLM)
     limit: int = 0  # the longest sequence of a stack without a position table, 0 for any
     types: int = 0  # token-type embeddings, 0 for none
+    task_types: int = 0  # rows of a table of tasks, the first of which is added to all tokens (ERNIE), 0 for none
     embed_width: int = 0  # of the embeddings where it is not the stack's: a projection follows
     embed_project: Literal["sum", "tokens"] = "sum"  # what is projected: all that is summed, or tokens alone (OPT)
     embed_norm: bool = False
@@ -80,6 +81,7 @@ class StackSpec:
     query_key_norm_wide: bool = False  # over those of all heads at once (OLMo 2)
     reaches: tuple[int | None, ...] = ()  # by layer, how many tokens away one is still seen; () and None for any
     rotary: tuple[Rotary | None, ...] = ()  # by layer
+    rotary_values: bool = False  # values turn too, not queries and keys alone (RoFormer)
     relative: Relative | None = None
     alibi: bool = False  # scores fall with distance, by a slope a head (https://arxiv.org/abs/2108.12409)
     attention_dropout: float = 0.0
@@ -104,6 +106,7 @@ class StackSpec:
     biases: frozenset[str] = BIASES  # of the linear layers, by their names
     residual_scale: float = 1.0  # of what a sublayer adds (Granite)
     dropout: float = 0.0
+    ffn_dropout: float | None = None  # of what the feed-forward adds, where it is not that of attention
     activation_dropout: float = 0.0
     blocks: tuple[int, ...] = ()  # by layer, the number of the block that it is, where layers share one (ALBERT)
     final_norm: bool = False

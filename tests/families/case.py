@@ -48,6 +48,8 @@ class Case:
     logits: Callable[..., Tensor] = logits_of
     seed: int = 0
     offsets: bool = False  # whether the peer's encoder takes position_ids
+    pad: int | None = None  # stands where the mask hides, for families whose positions skip it
+    computed: str = "pooler"  # in names of tensors that transformers makes anew where a file lacks them
     prepare: Callable[[Any], None] = field(default=lambda model: None)  # after the weights were drawn
 
     def make(self, role: str, folder: Path) -> Any:

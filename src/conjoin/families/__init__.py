@@ -11,6 +11,7 @@ from conjoin.spec import Family, Role, RoleName, StackSpec
 __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 
 MODULES = (
+    "albert",
     "bart",
     "bert",
     "biogpt",
@@ -18,6 +19,11 @@ MODULES = (
     "gemma",
     "gemma2",
     "gemma3",
+    "bert_like",
+    "bert_prenorm",
+    "distilbert",
+    "electra",
+    "eurobert",
     "gpt2",
     "gpt_neo",
     "gpt_neox",
@@ -33,6 +39,13 @@ MODULES = (
     "roberta",
     "smollm3",
     "stablelm",
+    "modernbert",
+    "mpnet",
+    "nomic_bert",
+    "rembert",
+    "roberta",
+    "roberta_like",
+    "roformer",
 )
 FAMILIES: dict[str, Family] = {
     family.model_type: family

@@ -54,12 +54,13 @@ def read(config: BertConfig) -> StackSpec:
 
 
 LAYER = "encoder.layer.{}."
+EMBED = table(
+    "embed.",
+    "embeddings.",
+    "token=word_embeddings position=position_embeddings segment=token_type_embeddings norm=LayerNorm",
+)
 BODY = (
-    *table(
-        "embed.",
-        "embeddings.",
-        "token=word_embeddings position=position_embeddings segment=token_type_embeddings norm=LayerNorm",
-    ),
+    *EMBED,
     *table(
         "layers.{}.",
         LAYER,

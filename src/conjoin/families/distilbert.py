@@ -1,0 +1,75 @@
+"""DistilBERT (https://arxiv.org/abs/1910.01108): an encoder, BERT without token types and under names of its own."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from conjoin.config import ModelConfig, config_class
+from conjoin.families import bert
+from conjoin.spec import Family, Role, StackSpec, stack, table
+
+__all__ = ["DISTILBERT", "FAMILIES", "DistilBertConfig"]
+
+
+@config_class
+@dataclass(kw_only=True)
+class DistilBertConfig(ModelConfig):
+    """Sizes and settings of a DistilBERT, with transformers' names and defaults."""
+
+    model_type: ClassVar[str] = "distilbert"
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+        "intermediate_size": "hidden_dim",
+    }
+    # A file has its position table whether it was computed or learned.
+    irrelevant: ClassVar[frozenset[str]] = frozenset(
+        "qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_".split()
+    )
+    only: ClassVar[dict[str, tuple[object, ...]]] = bert.BertConfig.only
+
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+    n_layers: int = 6
+    n_heads: int = 12
+    dim: int = 768
+    hidden_dim: int = 3072
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation: str = "gelu"
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 0
+
+
+def read(config: DistilBertConfig) -> StackSpec:
+    """The facts of an encoder. What attention adds has no dropout."""
+    return stack(
+        config,
+        positions=config.max_position_embeddings,
+        activation=config.activation,
+        norm_eps=1e-12,
+        embed_norm=True,
+        embed_dropout=config.dropout,
+        ffn_dropout=config.dropout,
+        attention_dropout=config.attention_dropout,
+    )
+
+
+BODY = (
+    *table("embed.", "embeddings.", "token=word_embeddings position=position_embeddings norm=LayerNorm"),
+    *table(
+        "layers.{}.",
+        "transformer.layer.{}.",
+        "attention.q=attention.q_lin attention.k=attention.k_lin attention.v=attention.v_lin "
+        "attention.o=attention.out_lin attention_norm=sa_layer_norm "
+        "ffn.up=ffn.lin1 ffn.down=ffn.lin2 ffn_norm=output_layer_norm",
+    ),
+)
+HEADS = (r"^vocab_(transform|layer_norm|projector)\.", r"^pre_classifier\.", bert.TASKS)
+
+DISTILBERT = Family(
+    config=DistilBertConfig,
+    old_names=bert.OLD_NAMES,
+    encoder=Role("DistilBertModel", read, BODY, ("", "distilbert."), (*bert.BUFFERS, *HEADS)),
+)
+FAMILIES = (DISTILBERT,)
