@@ -268,6 +268,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             if spec.types:
                 self.segment = nn.Embedding(spec.types, spec.token_width)
             self.norm = norm_of(spec, spec.token_width) if spec.embed_norm else None
+            self.norm_first = spec.embed_norm_first
             self.project = linear(spec, "embed", spec.token_width, spec.width) if spec.embed_width else None
             self.dropout = nn.Dropout(spec.embed_dropout)
 
@@ -295,11 +296,13 @@ def define(nn: Any) -> Mapping[str, Any]:
             x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
+            if self.norm_first:
+                x = self.norm(x)
             if self.position is not None:
                 x = x + self.position(rows)
             if self.table is not None:
                 x = x + nn.looked_up(self.table, rows, x)
-            x = self.dropout(x if self.norm is None else self.norm(x))
+            x = self.dropout(x if self.norm is None or self.norm_first else self.norm(x))
             return x if self.project is None else self.project(x)
 
     class Head(nn.Module):

@@ -11,10 +11,14 @@ __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 
 MODULES = (
     "bart",
+    "bart_like",
     "bert",
     "gpt2",
     "llama",
     "roberta",
+    "t5",
+    "trocr",
+    "xglm",
 )
 FAMILIES: dict[str, Family] = {
     family.model_type: family
