@@ -296,7 +296,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
-            if self.norm_first:
+            if self.norm is not None and self.norm_first:
                 x = self.norm(x)
             if self.position is not None:
                 x = x + self.position(rows)

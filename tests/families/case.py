@@ -48,6 +48,7 @@ class Case:
     logits: Callable[..., Tensor] = logits_of
     seed: int = 0
     offsets: bool = False  # whether the peer's encoder takes position_ids
+    alone: Any = None  # transformers' class of an encoder that was saved alone, where it is not `encoder`
     lacks: str = "pooler"  # which of the peer's tensors a part that was saved alone need not have
     prepare: Callable[[Any], None] = field(default=lambda model: None)  # after the weights were drawn
 

@@ -14,7 +14,7 @@ from transformers.models.mvp.modeling_mvp import MvpEncoder
 from transformers.models.pegasus.modeling_pegasus import PegasusEncoder
 from transformers.models.plbart.modeling_plbart import PLBartEncoder
 
-from families.case import FFN, HEADS, LAYERS, POSITIONS, TOKENS, VOCAB, WIDTH, Case
+from families.case import FFN, HEADS, LAYERS, POSITIONS, TOKENS, VOCAB, WIDTH, Case, logits_of
 
 T5 = {
     "vocab_size": VOCAB,
@@ -72,10 +72,14 @@ def states_of_half(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
 
 def logits_of_half(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Tensor:
     """What the decoder of an encoder-decoder says after states of some encoder."""
-    found: Tensor = model(
-        encoder_outputs=(states,), attention_mask=mask, decoder_input_ids=ids, use_cache=False
-    ).logits
+    found: Tensor = model(encoder_outputs=(states,), attention_mask=mask, decoder_input_ids=ids, use_cache=False).logits
     return found
+
+
+def logits_of_trocr(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    """A decoder's logits; transformers 5 leaves its computed positions empty where a file was opened."""
+    model.model.decoder.embed_positions.weights = None  # made again by the pass
+    return logits_of(model, ids, states, mask)
 
 
 @torch.no_grad()
@@ -96,7 +100,11 @@ def untied(model: Any) -> None:
 
 def whole(name: str, config: Any, kind: Any, **more: Any) -> Case:
     """The folder of an encoder-decoder, of which each side reads its half."""
-    half = {"states": states_of_half, "logits": logits_of_half, "lacks": r"^(model\.)?(en|de)coder\.|^lm_head|shared"}
+    half = {
+        "states": states_of_half,
+        "logits": logits_of_half,
+        "lacks": r"^model\.(en|de)coder\.|^lm_head|shared|^embed_pos",
+    }
     given = {"encoder": kind, "decoder": kind, "crosses": True}
     return Case(name, config, **{**given, **half, **more})
 
@@ -111,11 +119,13 @@ def t5(name: str, kind: str = "T5", *, encoder: str = "EncoderModel", **more: An
     return Case(name, config, **{**given, **half, **more})
 
 
-def sided(name: str, kind: str, encoder: Any, *, prepare: Any = lambda model: None, **changes: Any) -> Case:
+def sided(
+    name: str, kind: str, encoder: Any, *, prepare: Any = lambda model: None, lacks: str = "^$", **changes: Any
+) -> Case:
     """The folders of an encoder and of a decoder alone."""
     config = getattr(transformers, f"{kind}Config")(**{**SIDED, **changes})
     return Case(
-        name, config, encoder, getattr(transformers, f"{kind}ForCausalLM"), crosses=True, prepare=prepare, lacks="^$"
+        name, config, encoder, getattr(transformers, f"{kind}ForCausalLM"), crosses=True, prepare=prepare, lacks=lacks
     )
 
 
@@ -131,16 +141,21 @@ CASES = [
     t5("mt5", "MT5", prepare=untied),
     t5("umt5", "UMT5", prepare=untied),
     t5("longt5", "LongT5", local_radius=2),
-    whole("mbart-whole", config("MBart", SIDED, scale_embedding=True), transformers.MBartForConditionalGeneration),
+    whole(
+        "mbart-whole",
+        config("MBart", SIDED, scale_embedding=True),
+        transformers.MBartForConditionalGeneration,
+        alone=MBartEncoder,
+    ),
     sided("mbart", "MBart", MBartEncoder),
     whole(
         "pegasus-whole",
         config("Pegasus", SIDED, activation_function="relu"),
         transformers.PegasusForConditionalGeneration,
+        alone=PegasusEncoder,
         prepare=sinusoidal,
-        lacks=r"^model\.(en|de)coder|^lm_head|shared",
     ),
-    sided("pegasus", "Pegasus", PegasusEncoder, prepare=sinusoidal, scale_embedding=True),
+    sided("pegasus", "Pegasus", PegasusEncoder, prepare=sinusoidal, lacks="embed_positions", scale_embedding=True),
     whole(
         "marian-whole",
         config(
@@ -152,9 +167,10 @@ CASES = [
             activation_function="swish",
         ),
         transformers.MarianMTModel,
+        alone=MarianEncoder,
         prepare=sinusoidal,
     ),
-    sided("marian", "Marian", MarianEncoder, prepare=sinusoidal, scale_embedding=True),
+    sided("marian", "Marian", MarianEncoder, prepare=sinusoidal, lacks="embed_positions", scale_embedding=True),
     sided("blenderbot", "Blenderbot", BlenderbotEncoder, scale_embedding=True),
     sided("blenderbot-small", "BlenderbotSmall", BlenderbotSmallEncoder),
     whole("m2m_100", config("M2M100", SIDED), transformers.M2M100ForConditionalGeneration, encoder=M2M100Encoder),
@@ -176,6 +192,7 @@ CASES = [
         None,
         transformers.TrOCRForCausalLM,
         crosses=True,
+        logits=logits_of_trocr,
     ),
     Case("xglm", config("XGLM", XGLM), transformers.XGLMModel, transformers.XGLMForCausalLM),
     Case("xglm-cross", config("XGLM", XGLM), None, transformers.XGLMForCausalLM, crosses=True),

@@ -205,9 +205,7 @@ def read_m2m_100(config: M2M100Config, role: RoleName) -> StackSpec:
     """PEGASUS's facts, but for positions that skip padding."""
     pad = 1 if config.pad_token_id is None else config.pad_token_id
     counted = {"positions": config.max_position_embeddings + pad + 1, "position_offset": pad + 1, "position_pad": pad}
-    return read_marian(
-        config, role, norms="pre", final_norm=True, **counted, sinusoidal="fairseq", head_bias="none"
-    )
+    return read_marian(config, role, norms="pre", final_norm=True, **counted, sinusoidal="fairseq", head_bias="none")
 
 
 def read_blenderbot(config: BlenderbotConfig, role: RoleName) -> StackSpec:

@@ -110,8 +110,8 @@ class LongT5Config(T5Config):
     encoder_attention_type: str = "local"
 
 
-def read(config: T5Config, role: RoleName) -> StackSpec:
-    """The facts of one side."""
+def read(config: T5Config, role: RoleName, each_layer: bool = False) -> StackSpec:
+    """The facts of one side; `each_layer` for a table of distances in each."""
     decoder = role == "decoder"
     kind, _, activation = config.feed_forward_proj.rpartition("-")
     gelu = "gelu_new" if config.feed_forward_proj == "gated-gelu" else activation
@@ -120,7 +120,7 @@ def read(config: T5Config, role: RoleName) -> StackSpec:
         layers=(decoder and config.num_decoder_layers) or config.num_layers,
         head_size=config.d_kv,
         score_scale=1.0,
-        relative=Relative(config.relative_attention_num_buckets, config.relative_attention_max_distance),
+        relative=Relative(config.relative_attention_num_buckets, config.relative_attention_max_distance, each_layer),
         activation=config.dense_act_fn or gelu,
         gated=kind == "gated" if config.is_gated_act is None else config.is_gated_act,
         norm="rms",
@@ -145,8 +145,7 @@ def read_mt5(config: MT5Config, role: RoleName) -> StackSpec:
 
 def read_umt5(config: UMT5Config, role: RoleName) -> StackSpec:
     """T5's facts with a table a layer; files have an output embedding of their own whether logits are scaled or not."""
-    spec = read(config, role)
-    return replace(spec, relative=replace(spec.relative, each_layer=True), tied=False)
+    return replace(read(config, role, each_layer=True), tied=False)
 
 
 def read_longt5(config: LongT5Config, role: RoleName) -> StackSpec:
@@ -156,7 +155,7 @@ def read_longt5(config: LongT5Config, role: RoleName) -> StackSpec:
         return spec
     if config.encoder_attention_type != "local":
         raise ConfigError(
-            f'longt5: "encoder_attention_type" is {config.encoder_attention_type!r}; only \'local\' is implemented for the '
+            f"longt5: \"encoder_attention_type\" is {config.encoder_attention_type!r}; only 'local' is implemented for the "
             f"encoder. The decoder of such a checkpoint can be used."
         )
     return replace(spec, reaches=(config.local_radius,) * spec.layers)
@@ -194,7 +193,9 @@ OTHERS = (r"^(shared|encoder\.embed_tokens|decoder\.embed_tokens|lm_head)\.weigh
 TASKS = (r"^(transformer\.)?decoder\.", r"^(classifier|classification_head|qa_outputs)\.")
 
 
-def family(config: type[Any], name: str, read: Any, attention: str = "SelfAttention", each_layer: bool = False) -> Family:
+def family(
+    config: type[Any], name: str, read: Any, attention: str = "SelfAttention", each_layer: bool = False
+) -> Family:
     """A family of this kind, transformers' classes of which begin with `name`; `attention` is its encoder's."""
     return Family(
         config=config,
