@@ -24,6 +24,10 @@ PRE_NORM: dict[str, tuple[object, ...]] = {
     "add_final_layer_norm": (True,),
     "normalize_before": (True,),
 }
+# What transformers 3 asked of a config where 4 and later know it by the model type: of no meaning for later families.
+RELICS = bart.BartConfig.irrelevant | {key for key in bart.BartConfig.only if not key.endswith("_layerdrop")}
+UNREAD = frozenset("do_blenderbot_90_layernorm extra_layer_norm layernorm_variant unk_token_id".split())
+NO_LAYER_DROP: dict[str, tuple[object, ...]] = {"encoder_layerdrop": (0, 0.0), "decoder_layerdrop": (0, 0.0)}
 COMPUTED: dict[str, tuple[object, ...]] = {"normalize_embedding": (False,), "static_position_embeddings": (True,)}
 
 
@@ -82,14 +86,8 @@ class BlenderbotConfig(bart.BartConfig):
     """Blenderbot (https://arxiv.org/abs/2004.13637), but for its 90M model, which is Blenderbot small."""
 
     model_type: ClassVar[str] = "blenderbot"
-    irrelevant: ClassVar[frozenset[str]] = bart.BartConfig.irrelevant | {"unk_token_id"}
-    only: ClassVar[dict[str, tuple[object, ...]]] = {
-        **PRE_NORM,
-        "do_blenderbot_90_layernorm": (False,),
-        "extra_layer_norm": (False,),
-        "layernorm_variant": ("prelayernorm",),
-        "normalize_embedding": (False,),
-    }
+    irrelevant: ClassVar[frozenset[str]] = bart.BartConfig.irrelevant | UNREAD
+    only: ClassVar[dict[str, tuple[object, ...]]] = {**PRE_NORM, "normalize_embedding": (False,)}
 
     vocab_size: int = 8008
     max_position_embeddings: int = 128
@@ -111,13 +109,7 @@ class BlenderbotSmallConfig(bart.BartConfig):
     """Blenderbot small (https://arxiv.org/abs/2004.13637), the 90M model."""
 
     model_type: ClassVar[str] = "blenderbot-small"
-    irrelevant: ClassVar[frozenset[str]] = bart.BartConfig.irrelevant | {"unk_token_id"}
-    only: ClassVar[dict[str, tuple[object, ...]]] = {
-        **bart.BartConfig.only,
-        "do_blenderbot_90_layernorm": (True,),
-        "extra_layer_norm": (False,),
-        "layernorm_variant": ("xlm",),
-    }
+    irrelevant: ClassVar[frozenset[str]] = bart.BartConfig.irrelevant | UNREAD
 
     max_position_embeddings: int = 512
     encoder_layers: int = 8
@@ -137,11 +129,8 @@ class M2M100Config(bart.BartConfig):
 
     model_type: ClassVar[str] = "m2m_100"
     # Its checkpoints were trained with layers left out now and then, which says nothing about what they compute.
-    irrelevant: ClassVar[frozenset[str]] = bart.BartConfig.irrelevant | {"encoder_layerdrop", "decoder_layerdrop"}
-    only: ClassVar[dict[str, tuple[object, ...]]] = {
-        **{key: values for key, values in PRE_NORM.items() if not key.endswith("_layerdrop")},
-        **COMPUTED,
-    }
+    irrelevant: ClassVar[frozenset[str]] = RELICS | {"encoder_layerdrop", "decoder_layerdrop"}
+    only: ClassVar[dict[str, tuple[object, ...]]] = {}
     whole: ClassVar[bool] = True
 
     vocab_size: int = 128112
@@ -158,6 +147,8 @@ class PLBartConfig(bart.BartConfig):
 
     model_type: ClassVar[str] = "plbart"
     attribute_map: ClassVar[dict[str, str]] = {"hidden_size": "d_model", "initializer_range": "init_std"}
+    irrelevant: ClassVar[frozenset[str]] = RELICS
+    only: ClassVar[dict[str, tuple[object, ...]]] = NO_LAYER_DROP
 
     vocab_size: int = 50005
     encoder_layers: int = 6
@@ -178,8 +169,8 @@ class MvpConfig(bart.BartConfig):
     """MVP (https://arxiv.org/abs/2206.12131): a BART, where it has no prompts."""
 
     model_type: ClassVar[str] = "mvp"
-    irrelevant: ClassVar[frozenset[str]] = bart.BartConfig.irrelevant | {"prompt_length", "prompt_mid_dim"}
-    only: ClassVar[dict[str, tuple[object, ...]]] = {**bart.BartConfig.only, "use_prompt": (False,)}
+    irrelevant: ClassVar[frozenset[str]] = RELICS | {"prompt_length", "prompt_mid_dim"}
+    only: ClassVar[dict[str, tuple[object, ...]]] = {**NO_LAYER_DROP, "use_prompt": (False,)}
 
     vocab_size: int = 50267
     forced_eos_token_id: int | list[int] | None = None
