@@ -279,6 +279,7 @@ def define(nn: Any) -> Mapping[str, Any]:
                 self.segment = nn.Embedding(spec.types, summed)
             self.task = nn.Embedding(spec.task_types, summed) if spec.task_types else None
             self.norm = norm_of(spec, summed) if spec.embed_norm else None
+            self.norm_first = spec.embed_norm_first
             self.project = linear(spec, "embed", spec.token_width, spec.width) if spec.embed_width else None
             self.dropout = nn.Dropout(spec.embed_dropout)
 
@@ -308,13 +309,15 @@ def define(nn: Any) -> Mapping[str, Any]:
                 x = self.project(x)
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
+            if self.norm is not None and self.norm_first:
+                x = self.norm(x)
             if self.position is not None:
                 x = x + self.position(rows)
             if self.task is not None:
                 x = x + nn.first_row(self.task)
             if self.table is not None:
                 x = x + nn.looked_up(self.table, rows, x)
-            x = self.dropout(x if self.norm is None else self.norm(x))
+            x = self.dropout(x if self.norm is None or self.norm_first else self.norm(x))
             return x if self.project is None or self.projects_tokens else self.project(x)
 
     class Head(nn.Module):

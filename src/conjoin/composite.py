@@ -43,6 +43,7 @@ def part_config(config: "ModelConfig | Mapping[str, Any]", role: RoleName) -> Mo
     else:
         raise ConfigError(f"{role}: a config or a dictionary was expected, not {type(config).__name__}.")
     role_of(part.model_type, role)
+    part = part.of_side(role)
     part.is_decoder = part.add_cross_attention = role == "decoder"
     part.is_encoder_decoder = False
     return part

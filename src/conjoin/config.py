@@ -83,6 +83,7 @@ class ModelConfig:
     irrelevant: ClassVar[frozenset[str]] = frozenset()  # keys of the family that say nothing about a join
     unless_none: ClassVar[tuple[str, ...]] = ()  # fields that are written only where they are set
     only: ClassVar[dict[str, tuple[object, ...]]] = {}  # keys that are read, with the values that are implemented
+    whole: ClassVar[bool] = False  # transformers has no class of the decoder alone, but one of encoder and decoder
 
     is_decoder: bool = False
     add_cross_attention: bool = False
@@ -122,6 +123,10 @@ class ModelConfig:
     def of_layers(self, layers: Sequence[int]) -> dict[str, Any]:
         """The fields that list something for each layer, as they are where only these layers are kept."""
         return {}
+
+    def of_side(self, role: RoleName) -> Self:
+        """This config as one side of a join reads it, where the family's sides differ in more than names say (Marian)."""
+        return self
 
     def check(self) -> None:
         """Raises ConfigError where sizes cannot be."""
@@ -179,6 +184,8 @@ class ModelConfig:
         for name in (*OURS_ALONE, *self.unless_none):  # transformers does not know them, or takes null for a value
             if found[name] in (None, False):
                 del found[name]
+        if self.whole and self.is_decoder:  # whose class would else generate as if there were no source
+            found["is_encoder_decoder"] = True
         return {**found, "model_type": self.model_type}
 
     def to_json_string(self) -> str:

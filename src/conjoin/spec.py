@@ -69,6 +69,7 @@ class StackSpec:
     embed_width: int = 0  # of the embeddings where it is not the stack's: a projection follows
     embed_project: Literal["sum", "tokens"] = "sum"  # what is projected: all that is summed, or tokens alone (OPT)
     embed_norm: bool = False
+    embed_norm_first: bool = False  # before positions are added (Blenderbot small's decoder)
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
     # Attention.
@@ -171,6 +172,8 @@ class Row:
     optional: bool = False  # zero where the file has none, and written only if not zero
     row_vector: bool = False  # stored (1, V), as BART's final_logits_bias is
     by_head: bool = False  # several, joined head by head rather than one after another (GPT-NeoX, BLOOM)
+    beside: str = ""  # counts only in stacks that have this layer too, beside ours (T5's wi_1, beside a gate)
+    without: str = ""  # counts only in stacks that do not have this layer
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Weight rows <-> tensors, both ways: which tensor of a file becomes which of ours, and one report of what does not fit."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,15 @@ def instances(role: Role, layers: Sequence[int]) -> Iterator[tuple[Row, tuple[st
             yield one, tuple(n.format(i) for n in one.ours), one.theirs.format(theirs), one.also
 
 
+def counts(one: Row, ours: Sequence[str], names: Collection[str]) -> bool:
+    """Whether a row, of these names of ours, is one for a stack that has the parameters `names`."""
+
+    def has(layer: str) -> bool:
+        return re.sub(r"\w+(\.\w+)$", rf"{layer}\1", ours[0]) in names
+
+    return ours[0] in names and (not one.beside or has(one.beside)) and not (one.without and has(one.without))
+
+
 def stored_shape(one: Row, shapes: Sequence[Shape]) -> Shape:
     """The shape in the file of what has these shapes here."""
     first = sum(s[0] for s in shapes)
@@ -117,7 +126,7 @@ def plan(
     prefix = choose_prefix(role, layers, names)
     report, reads, used = Report(), [], set()
     for one, ours, theirs, also in instances(role, layers):
-        if ours[0] not in wanted:
+        if not counts(one, ours, wanted):
             continue
         candidates = (theirs if one.rooted else prefix + theirs, *also)
         if one.untied:
@@ -150,8 +159,8 @@ def left_out(role: Role, layers: Sequence[int], file_layers: int, prefix: str, w
     for layer_numbers in (layers, range(file_layers)):
         for one, ours, theirs, _ in instances(role, layer_numbers):
             name = theirs if one.rooted else prefix + theirs
-            weight = ours[0].removesuffix("bias") + "weight"
-            if not (ours[0].endswith(".bias") and ours[0] not in wanted and weight in wanted):
+            unbiased = ours[0].endswith(".bias") and ours[0].removesuffix("bias") + "weight" in wanted
+            if counts(one, ours, wanted) if ours[0] in wanted else not unbiased:
                 named.add(name)
     return named
 
@@ -189,7 +198,7 @@ def to_file(
     """Our arrays under the file's names and in its layout; of those that are optional, only what is not zero."""
     found = {}
     for one, ours, theirs, _ in instances(role, layers):
-        if ours[0] not in arrays:
+        if not counts(one, ours, arrays):
             continue
         own = [arrays[n] for n in ours]
         if one.by_head:

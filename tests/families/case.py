@@ -49,7 +49,8 @@ class Case:
     seed: int = 0
     offsets: bool = False  # whether the peer's encoder takes position_ids
     pad: int | None = None  # stands where the mask hides, for families whose positions skip it
-    computed: str = "pooler"  # in names of tensors that transformers makes anew where a file lacks them
+    alone: Any = None  # transformers' class of an encoder that was saved alone, where it is not `encoder`
+    lacks: str = "pooler"  # which of the peer's tensors a part that was saved alone need not have
     prepare: Callable[[Any], None] = field(default=lambda model: None)  # after the weights were drawn
 
     def make(self, role: str, folder: Path) -> Any:

@@ -13,6 +13,7 @@ __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 MODULES = (
     "albert",
     "bart",
+    "bart_like",
     "bert",
     "biogpt",
     "bloom",
@@ -46,6 +47,9 @@ MODULES = (
     "roberta",
     "roberta_like",
     "roformer",
+    "t5",
+    "trocr",
+    "xglm",
 )
 FAMILIES: dict[str, Family] = {
     family.model_type: family

@@ -1,10 +1,12 @@
 """BART (https://arxiv.org/abs/1910.13461): its encoder, or its decoder with the cross-attention it was trained with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.spec import Family, Role, RoleName, StackSpec, row, stack, table
+from conjoin.spec import Family, Role, RoleName, Row, StackSpec, row, stack, table
 
 __all__ = ["BART", "FAMILIES", "BartConfig"]
 
@@ -58,42 +60,40 @@ class BartConfig(ModelConfig):
         return f"{role}_{sided[name]}" if name in sided else name
 
 
-def read(config: BartConfig, role: RoleName) -> StackSpec:
-    """The facts of one side."""
+def read(config: Any, role: RoleName, **facts: Any) -> StackSpec:
+    """The facts of one side, but for those in which a relative of BART's differs."""
     decoder = role == "decoder"
-    return stack(
-        config,
-        layers=config.decoder_layers if decoder else config.encoder_layers,
-        heads=config.decoder_attention_heads if decoder else config.encoder_attention_heads,
-        ffn=config.decoder_ffn_dim if decoder else config.encoder_ffn_dim,
-        positions=config.max_position_embeddings + 2,
-        position_offset=2,
-        activation=config.activation_function,
-        norm_eps=1e-5,
-        embed_norm=True,
-        embed_scale=config.d_model**0.5 if config.scale_embedding else 1.0,
-        dropout=config.dropout,
-        embed_dropout=config.dropout,
-        attention_dropout=config.attention_dropout,
-        activation_dropout=config.activation_dropout,
-        head="plain" if decoder else "none",
-        head_bias="fixed" if decoder else "none",
-        initializer_range=config.init_std,
-    )
+    own = {
+        "layers": config.decoder_layers if decoder else config.encoder_layers,
+        "heads": config.decoder_attention_heads if decoder else config.encoder_attention_heads,
+        "ffn": config.decoder_ffn_dim if decoder else config.encoder_ffn_dim,
+        "positions": config.max_position_embeddings + 2,
+        "position_offset": 2,
+        "activation": config.activation_function,
+        "norm_eps": 1e-5,
+        "embed_norm": True,
+        "embed_scale": config.d_model**0.5 if config.scale_embedding else 1.0,
+        "dropout": config.dropout,
+        "embed_dropout": config.dropout,
+        "attention_dropout": config.attention_dropout,
+        "activation_dropout": config.activation_dropout,
+        "head": "plain" if decoder else "none",
+        "head_bias": "fixed" if decoder else "none",
+        "initializer_range": config.init_std,
+    }
+    return stack(config, **{**own, **facts})
 
 
 SHARED = ("model.shared.weight", "shared.weight")
-BODY = (
-    row("embed.token.weight", "embed_tokens.weight", also=SHARED),
-    *table("embed.", "", "position=embed_positions norm=layernorm_embedding"),
-    *table(
-        "layers.{}.",
-        "layers.{}.",
-        "attention.q=self_attn.q_proj attention.k=self_attn.k_proj attention.v=self_attn.v_proj "
-        "attention.o=self_attn.out_proj attention_norm=self_attn_layer_norm "
-        "ffn.up=fc1 ffn.down=fc2 ffn_norm=final_layer_norm",
-    ),
+TOKEN = row("embed.token.weight", "embed_tokens.weight", also=SHARED)
+LAYERS = table(
+    "layers.{}.",
+    "layers.{}.",
+    "attention.q=self_attn.q_proj attention.k=self_attn.k_proj attention.v=self_attn.v_proj "
+    "attention.o=self_attn.out_proj attention_norm=self_attn_layer_norm "
+    "ffn.up=fc1 ffn.down=fc2 ffn_norm=final_layer_norm",
 )
+BODY = (TOKEN, *table("embed.", "", "position=embed_positions norm=layernorm_embedding"), *LAYERS)
 CROSS = table(
     "layers.{}.cross",
     "layers.{}.encoder_attn",
@@ -105,22 +105,37 @@ HEAD = (
 )
 OTHERS = (r"^(model\.)?shared\.", r"^classification_head\.")
 
-BART = Family(
-    config=BartConfig,
-    encoder=Role(
-        "BartEncoder",
-        lambda config: read(config, "encoder"),
-        BODY,
-        ("", "model.encoder.", "encoder."),
-        (*OTHERS, r"^(model\.)?decoder\.", r"^lm_head\.", r"^final_logits_bias$"),
-    ),
-    decoder=Role(
-        "BartForCausalLM",
-        lambda config: read(config, "decoder"),
-        (*BODY, *CROSS, *HEAD),
-        ("model.decoder.", "decoder.", ""),
-        (*OTHERS, r"^(model\.)?encoder\.", r"^lm_head\.weight$"),
-        "trained",
-    ),
-)
+
+def sided_family(
+    config: type[Any],
+    name: str,
+    read: Callable[..., StackSpec],
+    body: tuple[Row, ...] = BODY,
+    *,
+    alone: str = "ForCausalLM",
+    head: tuple[Row, ...] = HEAD,
+    buffers: tuple[str, ...] = (),
+) -> Family:
+    """BART or a relative, transformers' classes of which begin with `name`; `read` makes a spec of a config and a role."""
+    return Family(
+        config=config,
+        encoder=Role(
+            f"{name}Encoder",
+            partial(read, role="encoder"),
+            body,
+            ("", "model.encoder.", "encoder."),
+            (*OTHERS, *buffers, r"^(model\.)?decoder\.", r"^lm_head\.", r"^final_logits_bias$"),
+        ),
+        decoder=Role(
+            f"{name}{alone}",
+            partial(read, role="decoder"),
+            (*body, *CROSS, *head),
+            ("model.decoder.", "decoder.", ""),
+            (*OTHERS, *buffers, r"^(model\.)?encoder\.", r"^lm_head\.weight$"),
+            "trained",
+        ),
+    )
+
+
+BART = sided_family(BartConfig, "Bart", read)
 FAMILIES = (BART,)

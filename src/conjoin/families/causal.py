@@ -5,7 +5,7 @@ from typing import Any
 
 from conjoin.spec import Family, Role, Row, StackSpec, row, table
 
-__all__ = ["HEAD", "causal_family", "cross_rows"]
+__all__ = ["BUFFERS", "HEAD", "causal_family", "cross_rows"]
 
 HEAD = (row("output.weight", "lm_head.weight", rooted=True),)
 BUFFERS = (r"rotary_emb\.inv_freq$",)

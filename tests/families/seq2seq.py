@@ -1,0 +1,199 @@
+"""Halves of encoder-decoders: T5 and its relatives, BART's relatives; TrOCR and XGLM, which cross-attend too."""
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers.models.blenderbot.modeling_blenderbot import BlenderbotEncoder
+from transformers.models.blenderbot_small.modeling_blenderbot_small import BlenderbotSmallEncoder
+from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
+from transformers.models.marian.modeling_marian import MarianEncoder
+from transformers.models.mbart.modeling_mbart import MBartEncoder
+from transformers.models.mvp.modeling_mvp import MvpEncoder
+from transformers.models.pegasus.modeling_pegasus import PegasusEncoder
+from transformers.models.plbart.modeling_plbart import PLBartEncoder
+
+from families.case import FFN, HEADS, LAYERS, POSITIONS, TOKENS, VOCAB, WIDTH, Case, logits_of
+
+T5 = {
+    "vocab_size": VOCAB,
+    "d_model": WIDTH,
+    "d_kv": 6,
+    "d_ff": FFN,
+    "num_layers": LAYERS,
+    "num_decoder_layers": 3,
+    "num_heads": HEADS,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 7,
+    "decoder_start_token_id": 0,
+    **TOKENS,
+}
+SIDED = {
+    "vocab_size": VOCAB,
+    "d_model": WIDTH,
+    "encoder_layers": LAYERS,
+    "encoder_attention_heads": HEADS,
+    "encoder_ffn_dim": FFN,
+    "decoder_layers": 3,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 29,
+    "max_position_embeddings": POSITIONS,
+    "forced_eos_token_id": None,
+    "decoder_start_token_id": 5,
+    **TOKENS,
+    "pad_token_id": 1,
+}
+XGLM = {
+    "vocab_size": VOCAB,
+    "d_model": WIDTH,
+    "ffn_dim": FFN,
+    "num_layers": LAYERS,
+    "attention_heads": HEADS,
+    "max_position_embeddings": POSITIONS,
+    **TOKENS,
+}
+TROCR = {
+    "vocab_size": VOCAB,
+    "d_model": WIDTH,
+    "decoder_layers": LAYERS,
+    "decoder_attention_heads": HEADS,
+    "decoder_ffn_dim": FFN,
+    "max_position_embeddings": POSITIONS,
+    **TOKENS,
+}
+
+
+def states_of_half(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """What the encoder of an encoder-decoder says."""
+    found: Tensor = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+    return found
+
+
+def logits_of_half(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    """What the decoder of an encoder-decoder says after states of some encoder."""
+    found: Tensor = model(encoder_outputs=(states,), attention_mask=mask, decoder_input_ids=ids, use_cache=False).logits
+    return found
+
+
+def logits_of_trocr(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    """A decoder's logits; transformers 5 leaves its computed positions empty where a file was opened."""
+    model.model.decoder.embed_positions.weights = None  # made again by the pass
+    return logits_of(model, ids, states, mask)
+
+
+@torch.no_grad()
+def sinusoidal(model: Any) -> None:
+    """Computes the positions again, over what was drawn for them."""
+    for module in model.modules():
+        if hasattr(module, "create_weight"):
+            module.weight.copy_(module.create_weight())
+
+
+def untied(model: Any) -> None:
+    """Gives the output an embedding of its own, which transformers 5 knows of by the file alone."""
+    head = getattr(model, "lm_head", None)
+    if head is not None:
+        draw = torch.Generator().manual_seed(5)
+        head.weight = torch.nn.Parameter(0.3 * torch.randn(head.weight.shape, generator=draw))
+
+
+def whole(name: str, config: Any, kind: Any, **more: Any) -> Case:
+    """The folder of an encoder-decoder, of which each side reads its half."""
+    half = {
+        "states": states_of_half,
+        "logits": logits_of_half,
+        "lacks": r"^model\.(en|de)coder\.|^lm_head|shared|^embed_pos",
+    }
+    given = {"encoder": kind, "decoder": kind, "crosses": True}
+    return Case(name, config, **{**given, **half, **more})
+
+
+def t5(name: str, kind: str = "T5", *, encoder: str = "EncoderModel", **more: Any) -> Case:
+    """The folder of an encoder alone, and that of a whole model for its decoder."""
+    changes = {key: more.pop(key) for key in list(more) if key not in Case.__dataclass_fields__}
+    config = getattr(transformers, f"{kind}Config")(**{**T5, **changes})
+    decoder = getattr(transformers, f"{kind}ForConditionalGeneration")
+    given = {"encoder": getattr(transformers, kind + encoder), "decoder": decoder, "crosses": True}
+    half = {"states": states_of_half, "logits": logits_of_half, "lacks": r"^(en|de)coder\.|^lm_head"}
+    return Case(name, config, **{**given, **half, **more})
+
+
+def sided(
+    name: str, kind: str, encoder: Any, *, prepare: Any = lambda model: None, lacks: str = "^$", **changes: Any
+) -> Case:
+    """The folders of an encoder and of a decoder alone."""
+    config = getattr(transformers, f"{kind}Config")(**{**SIDED, **changes})
+    return Case(
+        name, config, encoder, getattr(transformers, f"{kind}ForCausalLM"), crosses=True, prepare=prepare, lacks=lacks
+    )
+
+
+def config(kind: str, sizes: dict[str, Any], **changes: Any) -> Any:
+    return getattr(transformers, f"{kind}Config")(**{**sizes, **changes})
+
+
+CASES = [
+    t5("t5"),
+    t5("t5-whole", encoder="ForConditionalGeneration", num_decoder_layers=None, layer_norm_epsilon=1e-3),
+    t5("t5-1.1", feed_forward_proj="gated-gelu", tie_word_embeddings=False, prepare=untied),
+    t5("t5-1.1-silu-tied", feed_forward_proj="gated-silu", tie_word_embeddings=False),
+    t5("mt5", "MT5", prepare=untied),
+    t5("umt5", "UMT5", prepare=untied),
+    t5("longt5", "LongT5", local_radius=2),
+    whole(
+        "mbart-whole",
+        config("MBart", SIDED, scale_embedding=True),
+        transformers.MBartForConditionalGeneration,
+        alone=MBartEncoder,
+    ),
+    sided("mbart", "MBart", MBartEncoder),
+    whole(
+        "pegasus-whole",
+        config("Pegasus", SIDED, activation_function="relu"),
+        transformers.PegasusForConditionalGeneration,
+        alone=PegasusEncoder,
+        prepare=sinusoidal,
+    ),
+    sided("pegasus", "Pegasus", PegasusEncoder, prepare=sinusoidal, lacks="embed_positions", scale_embedding=True),
+    whole(
+        "marian-whole",
+        config(
+            "Marian",
+            SIDED,
+            vocab_size=VOCAB + 8,
+            decoder_vocab_size=VOCAB,
+            share_encoder_decoder_embeddings=False,
+            activation_function="swish",
+        ),
+        transformers.MarianMTModel,
+        alone=MarianEncoder,
+        prepare=sinusoidal,
+    ),
+    sided("marian", "Marian", MarianEncoder, prepare=sinusoidal, lacks="embed_positions", scale_embedding=True),
+    sided("blenderbot", "Blenderbot", BlenderbotEncoder, scale_embedding=True),
+    sided("blenderbot-small", "BlenderbotSmall", BlenderbotSmallEncoder),
+    whole("m2m_100", config("M2M100", SIDED), transformers.M2M100ForConditionalGeneration, encoder=M2M100Encoder),
+    sided("plbart", "PLBart", PLBartEncoder),
+    sided("mvp", "Mvp", MvpEncoder),
+    Case("trocr", config("TrOCR", TROCR), None, transformers.TrOCRForCausalLM, crosses=True),
+    Case(
+        "trocr-computed",
+        config(
+            "TrOCR",
+            TROCR,
+            pad_token_id=2,
+            cross_attention_hidden_size=20,
+            use_learned_position_embeddings=False,
+            layernorm_embedding=False,
+            scale_embedding=True,
+            tie_word_embeddings=False,
+        ),
+        None,
+        transformers.TrOCRForCausalLM,
+        crosses=True,
+        logits=logits_of_trocr,
+    ),
+    Case("xglm", config("XGLM", XGLM), transformers.XGLMModel, transformers.XGLMForCausalLM),
+    Case("xglm-cross", config("XGLM", XGLM), None, transformers.XGLMForCausalLM, crosses=True),
+]
