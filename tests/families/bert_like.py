@@ -42,7 +42,7 @@ def sinusoids_restored(model: Any) -> None:
 
 
 def roformer(name: str, **facts: Any) -> Case:
-    case = {"prepare": sinusoids_restored, "computed": "embed_positions"}
+    case = {"prepare": sinusoids_restored, "lacks": "pooler|embed_positions"}
     return pair(name, "RoFormer", "RoFormer", case=case, **facts)
 
 
