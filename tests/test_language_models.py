@@ -9,6 +9,7 @@ import torch
 import transformers
 from families.case import VOCAB, Case, logits_of
 from families.language_models import CASES, GATED
+from frameworks import Framework, every_framework
 from peers import randomise
 
 from conjoin import ConfigError, EncoderDecoderModel
@@ -86,6 +87,24 @@ def test_targets_padded_on_the_right(name: str, tmp_path: Path) -> None:
     expected = theirs(input_ids=tokens(), attention_mask=mask, use_cache=False).logits
     found = Decoder.from_pretrained(tmp_path)(input_ids=tokens(), attention_mask=mask).logits
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], **CLOSE)
+
+
+@every_framework
+@torch.no_grad()
+def test_small_weights_of_a_norm_with_an_offset_count_in_half_precision(framework: Framework, tmp_path: Path) -> None:
+    """1 + 0.003 is 1 in bfloat16, so Gemma adds in float32. All that is not the last norm is made to do nothing."""
+    config = transformers.GemmaConfig(**{**GATED, "hidden_size": 36, "head_dim": 16})
+    theirs = transformers.GemmaModel(config).eval()
+    for name, weight in theirs.named_parameters():
+        weight.fill_(0.003) if name == "norm.weight" else weight.fill_(0.0)
+    theirs.embed_tokens.weight.copy_(torch.randn(VOCAB, 36, generator=torch.Generator().manual_seed(1)))
+    theirs.bfloat16().save_pretrained(tmp_path)
+    ours = framework.parts[0].from_pretrained(tmp_path, dtype="bfloat16")
+    ids = tokens()
+    found = ours(**framework.arrays({"input_ids": ids, "attention_mask": torch.ones_like(ids)})).last_hidden_state
+    found = found.float() if isinstance(found, torch.Tensor) else found
+    expected = theirs(input_ids=ids).last_hidden_state.float().numpy()
+    assert (np.asarray(found, np.float32) == expected).mean() > 0.99
 
 
 OLD: list[tuple[str, dict[str, Any], dict[str, Any]]] = [

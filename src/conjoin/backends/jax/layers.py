@@ -161,7 +161,9 @@ class RMSNorm(Module):
         """(..., W) -> (..., W)."""
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         normed = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.eps)
-        scale = self.scale[...] + self.offset if self.offset else self.scale[...]
+        scale = self.scale[...]
+        if self.offset:  # in half precision the sum would have few of the weight's digits
+            return (normed * (scale.astype(wide.dtype) + self.offset)).astype(x.dtype)
         return scale * normed.astype(x.dtype)
 
 

@@ -176,8 +176,9 @@ class RMSNorm(Module):
         """(..., W) -> (..., W)."""
         wide = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
         normed = wide * tf.math.rsqrt(tf.reduce_mean(tf.square(wide), -1, keepdims=True) + self.eps)
-        scale = tf.cast(self.scale.value, x.dtype)
-        return (scale + self.offset if self.offset else scale) * tf.cast(normed, x.dtype)
+        if self.offset:  # in half precision the sum would have few of the weight's digits
+            return tf.cast(normed * (tf.cast(self.scale.value, wide.dtype) + self.offset), x.dtype)
+        return tf.cast(self.scale.value, x.dtype) * tf.cast(normed, x.dtype)
 
 
 class OutputEmbedding(Module):

@@ -70,6 +70,8 @@ class RMSNorm(Module):
             return torch.nn.functional.rms_norm(x, (x.shape[-1],), weight, self.eps)
         wide = x.float()
         normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        if self.offset:  # in half precision the sum would have few of the weight's digits
+            return (normed * (self.weight.float() + self.offset)).to(x.dtype)
         return weight * normed.to(x.dtype)
 
 
