@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from conjoin import attention, convolution
 from conjoin.positions import distance_buckets, sinusoids, slopes
 from conjoin.spec import StackSpec
 
@@ -47,6 +48,7 @@ class Sight(NamedTuple):
     mask: Array | None
     bias: Array | None = None  # (1, H, T, S), added to the scores
     turn: tuple[Array, Array] | None = None  # cosines and sines (1 or B, 1, T, pairs) for queries and keys
+    own: Any = None  # what attention of another kind makes of the whole stack's input, once
 
 
 @dataclass
@@ -157,6 +159,9 @@ def define(nn: Any) -> Mapping[str, Any]:
                 y, seen = nn.regrouped(y, self.heads), seen if seen is None else nn.regrouped(seen, self.heads)
             return y, seen
 
+    kinds = attention.define(nn, Attention)
+    Convolution = convolution.define(nn)  # noqa: N806
+
     class FeedForward(nn.Module):
         """Up, activation, down; with a gate, the activated product multiplies another (https://arxiv.org/abs/2002.05202)."""
 
@@ -183,7 +188,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             sandwich = spec.norms == "sandwich"
             self.post, self.parallel, self.residual_scale = spec.norms == "post", spec.parallel, spec.residual_scale
             self.has_cross, self.cross_place = spec.has_cross(number), spec.cross_place
-            self.attention = Attention(spec, scale, spec.width)
+            kind = kinds.layer(spec.attention)
+            self.attention = Attention(spec, scale, spec.width) if kind is None else kind(spec, scale, number)
             self.attention_norm = norm_of(spec, spec.width) if number or spec.first_norm else None
             self.attention_out_norm = norm_of(spec, spec.width) if sandwich else None
             if self.has_cross:
@@ -194,6 +200,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.ffn = FeedForward(spec)
             self.ffn_norm = norm_of(spec, spec.width) if spec.parallel != "one_norm" else None
             self.ffn_out_norm = norm_of(spec, spec.width) if sandwich else None
+            self.convolution = Convolution(spec) if spec.convolution is not None and number == 0 else None
             self.dropout = nn.Dropout(spec.dropout)
 
         def before(self, norm: Any, x: Array) -> Array:
@@ -241,6 +248,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             trace: Trace | None = None,
         ) -> tuple[Array, Cache | None]:
             """x (B, T, W) -> (B, T, W) and the new cache."""
+            entered = x
             x = self.crossed(x, "before_self_attention", memory, memory_mask, trace)
             y, cache = self.attended(x, sight, cache, at, trace)
             if self.parallel:
@@ -249,7 +257,8 @@ def define(nn: Any) -> Mapping[str, Any]:
                 x = self.after(self.attention_norm, x + y)
                 x = self.crossed(x, "after_self_attention", memory, memory_mask, trace)
                 x = self.after(self.ffn_norm, x + self.fed(x))
-            return self.crossed(x, "after_feed_forward", memory, memory_mask, trace), cache
+            x = self.crossed(x, "after_feed_forward", memory, memory_mask, trace)
+            return x if self.convolution is None else self.convolution(entered, x, sight.mask), cache
 
     class Embed(nn.Module):
         """Token, position and type embeddings, summed."""
@@ -267,7 +276,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.table = nn.Constant(sinusoids(spec)) if spec.sinusoidal else None
             if spec.types:
                 self.segment = nn.Embedding(spec.types, spec.token_width)
-            self.norm = norm_of(spec, spec.token_width) if spec.embed_norm else None
+            self.first = spec.project_first
+            self.norm = norm_of(spec, spec.width if self.first else spec.token_width) if spec.embed_norm else None
             self.project = linear(spec, "embed", spec.token_width, spec.width) if spec.embed_width else None
             self.dropout = nn.Dropout(spec.embed_dropout)
 
@@ -299,8 +309,9 @@ def define(nn: Any) -> Mapping[str, Any]:
                 x = x + self.position(rows)
             if self.table is not None:
                 x = x + nn.looked_up(self.table, rows, x)
+            x = self.project(x) if self.first and self.project is not None else x
             x = self.dropout(x if self.norm is None else self.norm(x))
-            return x if self.project is None else self.project(x)
+            return x if self.first or self.project is None else self.project(x)
 
     class Head(nn.Module):
         """What stands between the last hidden state and the output embedding, and the bias after it."""
@@ -328,6 +339,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             blocks = max(spec.blocks) + 1 if spec.blocks else spec.layers
             self.layers = nn.ModuleList([Block(spec, i) for i in range(blocks)])
             self.relative = nn.ModuleList(relative_tables(spec))
+            shared = kinds.shared(spec.attention)
+            self.shared = None if shared is None else shared(spec)
             self.norm = norm_of(spec, spec.width) if spec.final_norm else None
             self.head = Head(spec) if spec.head == "transform" or spec.head_bias != "none" else None
             untied = spec.head != "none" and not spec.tied
@@ -347,11 +360,13 @@ def define(nn: Any) -> Mapping[str, Any]:
             for rotary in {id(one): one for one in spec.rotary if one is not None}.values():
                 turns[id(rotary)] = nn.turns(place.positions, rotary.frequencies, rotary.scale, like)
             biases = self.biases(place, like)
+            own = None if self.shared is None else self.shared(given)
             return [
                 Sight(
                     masks[spec.reaches[i] if spec.reaches else None],
                     biases[i % len(biases)],
                     turns[id(spec.rotary[i] if spec.rotary else None)],
+                    own,
                 )
                 for i in range(spec.layers)
             ]

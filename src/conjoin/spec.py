@@ -12,7 +12,9 @@ from typing import Any, Literal
 __all__ = [
     "BIASES",
     "NO_LIMIT",
+    "Convolution",
     "CrossPlace",
+    "Disentangled",
     "Family",
     "Relative",
     "Role",
@@ -27,7 +29,7 @@ __all__ = [
 
 RoleName = Literal["encoder", "decoder"]
 CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
-BIASES = frozenset("q k v o up gate down embed head".split())
+BIASES = frozenset("q k v o up gate down embed head c2p p2c".split())
 NO_LIMIT = 1 << 30  # tokens
 
 
@@ -49,6 +51,27 @@ class Relative:
     each_layer: bool = False  # a table of its own in every layer, rather than the first one's in all
 
 
+@dataclass(frozen=True)
+class Disentangled:
+    """Attention whose scores are of content and of places apart (DeBERTa, https://arxiv.org/abs/2006.03654)."""
+
+    rows: int  # of the table of relative places, half of them for places before
+    farthest: int  # the distance from which on all are alike
+    buckets: bool = False  # far distances share rows on a logarithmic scale (section 3.1 of 2111.09543)
+    c2p: bool = True  # content of the query with the place of the key
+    p2c: bool = True  # place of the query with the content of the key
+    shared: bool = False  # places go through the projections of content
+    norm: bool = False  # a layer norm over the table
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of the embeddings, added to what the first layer makes (DeBERTa-v2)."""
+
+    kernel: int  # tokens, an odd number
+    activation: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackSpec:
     """One transformer stack. Every field is a fact read from a checkpoint's config.json."""
@@ -66,10 +89,12 @@ class StackSpec:
     limit: int = 0  # the longest sequence of a stack without a position table, 0 for any
     types: int = 0  # token-type embeddings, 0 for none
     embed_width: int = 0  # of the embeddings where it is not the stack's: a projection follows
+    project_first: bool = False  # that projection comes before the norm, rather than last
     embed_norm: bool = False
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
     # Attention.
+    attention: Disentangled | None = None  # self-attention of another kind than scaled products of content
     kv_heads: int = 0  # of keys and values where they are fewer (grouped-query attention)
     head_size: int = 0  # D where it is not W / H
     score_scale: float | None = None  # what scores are multiplied by where it is not 1 / sqrt(D)
@@ -102,6 +127,7 @@ class StackSpec:
     residual_scale: float = 1.0  # of what a sublayer adds (Granite)
     dropout: float = 0.0
     activation_dropout: float = 0.0
+    convolution: Convolution | None = None
     blocks: tuple[int, ...] = ()  # by layer, the number of the block that it is, where layers share one (ALBERT)
     final_norm: bool = False
     # The head.

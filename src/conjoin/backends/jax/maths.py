@@ -13,18 +13,23 @@ from conjoin.backends.jax.layers import Constant
 __all__ = [
     "attention",
     "capped",
+    "convolved",
+    "dots",
     "first_row",
     "heads_first",
     "looked_up",
     "merge_heads",
     "regrouped",
     "scaled",
+    "skewed",
     "sloped",
     "split_heads",
     "tiled",
+    "transposed",
     "turned",
     "turns",
     "unembed",
+    "values",
     "visible",
     "window",
     "write",
@@ -148,3 +153,31 @@ def visible(buffer: Array, at: Any, x: Array) -> Array:
 def window(filled: Any, slots: int) -> int:
     """How many slots a mask must cover: all."""
     return slots
+
+
+def dots(a: Array, b: Array) -> Array:
+    """Every product of a (B, H, T, D) with b (1 or B, H, S, D) -> (B, H, T, S)."""
+    return jnp.matmul(a, b.swapaxes(-1, -2).astype(a.dtype))
+
+
+def skewed(x: Array) -> Array:
+    """x (B, H, T, 2T), by distance from 1 - T on, as pairs (B, H, T, T): of the token i places on, at T - 1 + i - its own."""
+    batch, heads, length, _ = x.shape
+    shifted = x.reshape(batch, heads, -1)[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return shifted.reshape(batch, heads, length, 2 * length - 1)[..., :length]
+
+
+def transposed(x: Array) -> Array:
+    """The last two axes in turn."""
+    return x.swapaxes(-1, -2)
+
+
+def values(parameter: Any) -> Array:
+    """Of a parameter that a module keeps by itself."""
+    return parameter[...]
+
+
+def convolved(x: Array, weight: Array) -> Array:
+    """x (B, T, C) over neighbouring tokens by a weight (out, C, kernel), an odd number -> (B, T, out)."""
+    layout = ("NWC", "OIW", "NWC")
+    return jax.lax.conv_general_dilated(x, weight.astype(x.dtype), (1,), "SAME", dimension_numbers=layout)

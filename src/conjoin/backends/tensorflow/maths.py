@@ -14,19 +14,24 @@ from conjoin.backends.tensorflow.loss import is_traced, size
 __all__ = [
     "attention",
     "capped",
+    "convolved",
+    "dots",
     "first_row",
     "heads_first",
     "looked_up",
     "merge_heads",
     "regrouped",
     "scaled",
+    "skewed",
     "sloped",
     "split_heads",
     "tanh",
     "tiled",
+    "transposed",
     "turned",
     "turns",
     "unembed",
+    "values",
     "visible",
     "window",
     "write",
@@ -164,3 +169,31 @@ def visible(buffer: tf.Tensor, at: Any, x: tf.Tensor) -> tf.Tensor:
 def window(filled: Any, slots: int) -> int:
     """How many slots a mask must cover: all."""
     return slots
+
+
+def dots(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Every product of a (B, H, T, D) with b (1 or B, H, S, D) -> (B, H, T, S)."""
+    return tf.matmul(a, tf.cast(b, a.dtype), transpose_b=True)
+
+
+def skewed(x: tf.Tensor) -> tf.Tensor:
+    """x (B, H, T, 2T), by distance from 1 - T on, as pairs (B, H, T, T): of the token i places on, at T - 1 + i - its own."""
+    batch, heads, length = size(x, 0), x.shape[1], size(x, 2)
+    flat = tf.reshape(x, (batch, heads, 2 * length * length))
+    shifted = flat[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return tf.reshape(shifted, (batch, heads, length, 2 * length - 1))[..., :length]
+
+
+def transposed(x: tf.Tensor) -> tf.Tensor:
+    """The last two axes in turn."""
+    return tf.transpose(x, (*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2))
+
+
+def values(parameter: Any) -> tf.Tensor:
+    """Of a parameter that a module keeps by itself, in the type that is computed in."""
+    return tf.cast(parameter.value, parameter.compute_dtype)
+
+
+def convolved(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """x (B, T, C) over neighbouring tokens by a weight (out, C, kernel), an odd number -> (B, T, out)."""
+    return tf.nn.conv1d(x, tf.transpose(weight, (2, 1, 0)), 1, "SAME")

@@ -181,7 +181,7 @@ def retype(model: Any, name: str, kind: str) -> None:
     """Makes the layer of a parameter anew, in another type, with its values; wherever the model has it."""
     owner = dict(owners(model)).get(name) or dict(owners(model))[name.rpartition(".")[0]]
     if isinstance(owner, Vector):
-        new = Vector.of(owner.shape[0], not owner.saved_only, keras.dtype_policies.get(kind))
+        new = Vector.of(tuple(owner.shape), not owner.saved_only, keras.dtype_policies.get(kind))
         before, after = [owner], [new]
     else:
         new = remade(owner, kind)

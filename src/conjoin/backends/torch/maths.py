@@ -14,6 +14,8 @@ from torch.nn import Dropout, Embedding, Module
 __all__ = [
     "attention",
     "capped",
+    "convolved",
+    "dots",
     "explicit_attention",
     "first_row",
     "heads_first",
@@ -21,13 +23,16 @@ __all__ = [
     "merge_heads",
     "regrouped",
     "scaled",
+    "skewed",
     "sloped",
     "slow_backward",
     "split_heads",
     "tiled",
+    "transposed",
     "turned",
     "turns",
     "unembed",
+    "values",
     "visible",
     "window",
     "write",
@@ -179,3 +184,30 @@ def visible(buffer: Tensor, at: int, x: Tensor) -> Tensor:
 def window(filled: int, slots: int) -> int:
     """How many slots a mask must cover when `filled` of `slots` are: just these."""
     return filled
+
+
+def dots(a: Tensor, b: Tensor) -> Tensor:
+    """Every product of a (B, H, T, D) with b (1 or B, H, S, D) -> (B, H, T, S)."""
+    return torch.matmul(a, b.transpose(-1, -2))
+
+
+def skewed(x: Tensor) -> Tensor:
+    """x (B, H, T, 2T), by distance from 1 - T on, as pairs (B, H, T, T): of the token i places on, at T - 1 + i - its own."""
+    length = x.shape[2]
+    shifted = x.flatten(2)[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return shifted.view(*x.shape[:2], length, 2 * length - 1)[..., :length]
+
+
+def transposed(x: Tensor) -> Tensor:
+    """The last two axes in turn."""
+    return x.transpose(-1, -2)
+
+
+def values(parameter: Tensor) -> Tensor:
+    """Of a parameter that a module keeps by itself."""
+    return parameter
+
+
+def convolved(x: Tensor, weight: Tensor) -> Tensor:
+    """x (B, T, C) over neighbouring tokens by a weight (out, C, kernel), an odd number -> (B, T, out)."""
+    return F.conv1d(x.transpose(1, 2), weight, padding=weight.shape[2] // 2).transpose(1, 2)
