@@ -21,6 +21,7 @@ __all__ = [
     "RoleName",
     "Rotary",
     "Row",
+    "Sliding",
     "StackSpec",
     "row",
     "stack",
@@ -65,6 +66,13 @@ class Disentangled:
 
 
 @dataclass(frozen=True)
+class Sliding:
+    """Attention to near tokens, and to and from a few that all see (Longformer, https://arxiv.org/abs/2004.05150)."""
+
+    reaches: tuple[int, ...]  # by layer, how many tokens away one is still seen
+
+
+@dataclass(frozen=True)
 class Convolution:
     """A convolution of the embeddings, added to what the first layer makes (DeBERTa-v2)."""
 
@@ -94,7 +102,7 @@ class StackSpec:
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
     # Attention.
-    attention: Disentangled | None = None  # self-attention of another kind than scaled products of content
+    attention: Disentangled | Sliding | None = None  # self-attention of another kind than scaled products of content
     kv_heads: int = 0  # of keys and values where they are fewer (grouped-query attention)
     head_size: int = 0  # D where it is not W / H
     score_scale: float | None = None  # what scores are multiplied by where it is not 1 / sqrt(D)

@@ -48,6 +48,7 @@ class Case:
     logits: Callable[..., Tensor] = logits_of
     seed: int = 0
     offsets: bool = False  # whether the peer's encoder takes position_ids
+    more: Callable[[Tensor], dict[str, Tensor]] = lambda ids: {}  # what the encoder is given too, by its ids
     prepare: Callable[[Any], None] = field(default=lambda model: None)  # after the weights were drawn
 
     def make(self, role: str, folder: Path) -> Any:

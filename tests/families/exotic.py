@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import torch
 import transformers
+from torch import Tensor
+from transformers.models.led.modeling_led import LEDEncoder
 
-from families.case import SIZES, TOKENS, Case
+from families.case import FFN, HEADS, POSITIONS, SIZES, TOKENS, VOCAB, WIDTH, Case
 
 
 def deberta_v2(name: str, **more: Any) -> Case:
@@ -24,6 +27,50 @@ def deberta_v2(name: str, **more: Any) -> Case:
     return Case(f"deberta-v2{name}", config, transformers.DebertaV2Model)
 
 
+def given_globals(ids: Tensor) -> Tensor:
+    """Some tokens that all see: one or two a row, and none in the third; one of them is padding in the fourth."""
+    chosen = torch.zeros_like(ids)
+    chosen[0, 0] = chosen[0, 7] = chosen[1, 3] = chosen[3, 1] = chosen[3, 6] = 1
+    return chosen
+
+
+def with_globals(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """An encoder's last hidden states where some tokens are global."""
+    found: Tensor = model(
+        input_ids=ids, attention_mask=mask, global_attention_mask=given_globals(ids)
+    ).last_hidden_state
+    return found
+
+
+def longformer(name: str, window: Any, **options: Any) -> Case:
+    """As longformer-base-4096 is, but for sizes."""
+    config = transformers.LongformerConfig(
+        **{**SIZES, **TOKENS, "pad_token_id": 1, "type_vocab_size": 1, "attention_window": window}
+    )
+    return Case(f"longformer{name}", config, transformers.LongformerModel, **options)
+
+
+def led(name: str, window: Any, **options: Any) -> Case:
+    """As led-base-16384 is, but for sizes."""
+    sizes = {
+        f"{side}_{size}": count
+        for side in ("encoder", "decoder")
+        for size, count in (("layers", 2), ("ffn_dim", FFN), ("attention_heads", HEADS))
+    }
+    config = transformers.LEDConfig(
+        **TOKENS,
+        **sizes,
+        vocab_size=VOCAB,
+        d_model=WIDTH,
+        max_encoder_position_embeddings=POSITIONS,
+        attention_window=window,
+    )
+    return Case(f"led{name}", config, LEDEncoder, **options)
+
+
+GLOBAL: dict[str, Any] = {"states": with_globals, "more": lambda ids: {"global_attention_mask": given_globals(ids)}}
+
+
 def deberta(name: str, **more: Any) -> Case:
     """As deberta-base is, but for sizes."""
     v1 = {
@@ -38,6 +85,11 @@ def deberta(name: str, **more: Any) -> Case:
 
 
 CASES = [
+    longformer("", 4),
+    longformer("-globals", [4, 6], **GLOBAL),
+    longformer("-wide", 64, **GLOBAL),
+    led("", [6, 4]),
+    led("-globals", 6, **GLOBAL),
     deberta(""),
     deberta("-c2p", pos_att_type=["c2p"], max_relative_positions=-1, position_biased_input=True, type_vocab_size=2),
     deberta("-p2c", pos_att_type=["p2c"], embedding_size=24),

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from conjoin.attention import disentangled
-from conjoin.spec import Disentangled
+from conjoin.attention import disentangled, sliding
+from conjoin.spec import Disentangled, Sliding
 
 __all__ = ["Kinds", "define"]
 
@@ -26,5 +26,9 @@ class Kinds(NamedTuple):
 
 def define(nn: Any, ordinary: Any) -> Kinds:
     """The classes, native to the framework of the backend `nn`; `ordinary` is its class of plain attention."""
-    layer, table = disentangled.define(nn, ordinary)
-    return Kinds({Disentangled: layer}, {Disentangled: table})
+    disentangled_layer, places = disentangled.define(nn, ordinary)
+    sliding_layer, view = sliding.define(nn, ordinary)
+    return Kinds(
+        layers={Disentangled: disentangled_layer, Sliding: sliding_layer},
+        stacks={Disentangled: places, Sliding: view},
+    )

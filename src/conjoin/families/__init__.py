@@ -15,7 +15,9 @@ MODULES = (
     "deberta",
     "deberta_v2",
     "gpt2",
+    "led",
     "llama",
+    "longformer",
     "roberta",
 )
 FAMILIES: dict[str, Family] = {

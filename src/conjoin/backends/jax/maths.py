@@ -9,9 +9,12 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from conjoin.backends.jax.layers import Constant
+from conjoin.backends.jax.loss import is_traced
 
 __all__ = [
     "attention",
+    "block_count",
+    "blocked",
     "capped",
     "convolved",
     "dots",
@@ -19,7 +22,9 @@ __all__ = [
     "heads_first",
     "looked_up",
     "merge_heads",
+    "most",
     "regrouped",
+    "repeated",
     "scaled",
     "skewed",
     "sloped",
@@ -28,10 +33,12 @@ __all__ = [
     "transposed",
     "turned",
     "turns",
+    "unblocked",
     "unembed",
     "values",
     "visible",
     "window",
+    "windows",
     "write",
 ]
 
@@ -181,3 +188,40 @@ def convolved(x: Array, weight: Array) -> Array:
     """x (B, T, C) over neighbouring tokens by a weight (out, C, kernel), an odd number -> (B, T, out)."""
     layout = ("NWC", "OIW", "NWC")
     return jax.lax.conv_general_dilated(x, weight.astype(x.dtype), (1,), "SAME", dimension_numbers=layout)
+
+
+def most(flags: Array) -> int:
+    """The most of a row (B, T) that are True, at least 1; all, where the values are not known yet."""
+    return int(flags.shape[1]) if is_traced(flags) else max(1, int(flags.sum(1).max()))
+
+
+def repeated(x: Array, times: int) -> Array:
+    """Each row (B, ...) several times, one after another (B * times, ...)."""
+    return jnp.repeat(x, times, 0)
+
+
+def block_count(length: int, size: int) -> int:
+    """How many blocks of a size hold so many tokens."""
+    return -(-length // size)
+
+
+def blocked(x: Array, size: int) -> Array:
+    """x (B, T, W) in n blocks of tokens (B * n, size, W), the last one filled with zeros."""
+    missing = block_count(x.shape[1], size) * size - x.shape[1]
+    return jnp.pad(x, ((0, 0), (0, missing), (0, 0))).reshape(-1, size, x.shape[2])
+
+
+def unblocked(x: Array, length: int) -> Array:
+    """Blocks (B * n, size, W) as (B, length, W)."""
+    return x.reshape(-1, block_count(length, x.shape[1]) * x.shape[1], x.shape[2])[:, :length]
+
+
+def windows(x: Array, size: int) -> Array:
+    """x (B, T) or (B, T, W) as each of n blocks sees it, with the one before and the one after: (B * n, 3 size, ...).
+
+    Beyond either end are zeros, or False.
+    """
+    missing = block_count(x.shape[1], size) * size - x.shape[1]
+    padded = jnp.pad(x, ((0, 0), (size, missing + size), *((0, 0),) * (x.ndim - 2)))
+    blocks = padded.reshape(x.shape[0], -1, size, *x.shape[2:])
+    return jnp.concatenate([blocks[:, :-2], blocks[:, 1:-1], blocks[:, 2:]], 2).reshape(-1, 3 * size, *x.shape[2:])
