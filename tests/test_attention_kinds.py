@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from families.exotic import CASES, given_globals
 from frameworks import ALL, Framework
 from peers import randomise
@@ -16,13 +17,17 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import build_relative_po
 
 from conjoin import BertConfig, EncoderDecoderModel
 from conjoin.errors import ConfigError, InputError
+from conjoin.families.big_bird import BigBirdConfig
+from conjoin.families.convbert import ConvBertConfig
 from conjoin.families.deberta_v2 import DebertaV2Config
 from conjoin.families.longformer import LongformerConfig
 from conjoin.positions import place_rows
 from conjoin.spec import Disentangled
 
 BY_NAME = {case.name: case for case in CASES}
-KINDS = ["deberta-v2-convolution", "deberta", "longformer-globals"]
+KINDS = ["deberta-v2-convolution", "deberta", "longformer-globals", "convbert-grouped", "big-bird"]
+LONG = {"vocab_size": 61, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+LONG |= {"max_position_embeddings": 130}
 Encoder = EncoderDecoderModel.encoder_class
 
 
@@ -69,6 +74,57 @@ def test_memory_of_sliding_attention_grows_with_tokens() -> None:
     assert most[1] < 4096 * 4096 / 8
 
 
+@torch.no_grad()
+def test_memory_of_sparse_blocks_grows_with_tokens() -> None:
+    torch.manual_seed(0)
+    config = BigBirdConfig(**{**LONG, "max_position_embeddings": 4096}, block_size=16, num_random_blocks=1)
+    encoder, most = Encoder(config).eval(), []
+    for length in (1024, 4096):
+        with Largest() as largest:
+            encoder(torch.randint(6, 61, (1, length)))
+        most.append(largest.found)
+    assert most[1] <= 4 * most[0] + 1000
+    assert most[1] < 4096 * 4096 / 8
+
+
+def long_source(length: int = 71) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask of a length that no block divides: a full row, and rows padded on either side."""
+    ids = torch.randint(6, 61, (3, length), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[1, length - 13 :] = 0
+    mask[2, :17] = 0
+    return ids, mask
+
+
+@pytest.mark.parametrize("framework", ALL.values(), ids=ALL)
+@pytest.mark.parametrize(
+    ("config", "kind", "chosen"),
+    [
+        (lambda: BigBirdConfig(**LONG, block_size=4, num_random_blocks=2), transformers.BigBirdModel, False),
+        (lambda: BigBirdConfig(**LONG, block_size=4, num_random_blocks=7), transformers.BigBirdModel, False),
+        (lambda: LongformerConfig(**LONG, attention_window=[8, 24]), transformers.LongformerModel, True),
+        (lambda: LongformerConfig(**LONG, attention_window=24), transformers.LongformerModel, False),
+    ],
+    ids=["sparse", "full", "sliding-global", "sliding"],
+)
+@torch.no_grad()
+def test_many_blocks_equal(config: Any, kind: Any, chosen: bool, framework: Framework, tmp_path: Path) -> None:
+    """Longer texts than the tests of families have, over many blocks and windows."""
+    torch.manual_seed(0)
+    encoder = Encoder(config())
+    randomise(encoder, 0)
+    encoder.save_pretrained(tmp_path)
+    ids, mask = long_source()
+    given = {"input_ids": ids, "attention_mask": mask}
+    if chosen:
+        given["global_attention_mask"] = torch.zeros_like(ids)
+        given["global_attention_mask"][[0, 0, 0, 1], [0, 33, 70, 20]] = 1
+    expected = kind.from_pretrained(tmp_path).eval()(**given).last_hidden_state.numpy()
+    ours = framework.parts[0].from_pretrained(tmp_path)
+    found = framework.number(ours(**framework.arrays(given)).last_hidden_state)
+    np.testing.assert_allclose(seen(found, mask), seen(expected, mask), **CLOSE)
+
+
 def by_kind(test: Any) -> Any:
     return pytest.mark.parametrize("name", KINDS)(test)
 
@@ -97,7 +153,10 @@ def test_recomputed_gradients_are_the_same(name: str, tmp_path: Path) -> None:
 @by_kind
 @torch.no_grad()
 def test_traced_calls_compute_the_same(name: str, tmp_path: Path) -> None:
-    """In JAX and TensorFlow, with values that nobody knows, and in TensorFlow with a length that nobody knows."""
+    """In JAX and TensorFlow, with values that nobody knows, and in TensorFlow with a length that nobody knows.
+
+    Blocks of BigBird are made for a length, so that it must be known.
+    """
     folder = made(name, tmp_path / "e")
     ids, mask = source()
     given = {"input_ids": ids, "attention_mask": mask, **BY_NAME[name].more(ids)}
@@ -112,9 +171,10 @@ def test_traced_calls_compute_the_same(name: str, tmp_path: Path) -> None:
     found = np.asarray(run(state, ALL["jax"].arrays(given)))
     np.testing.assert_allclose(seen(found, mask), seen(expected, mask), **CLOSE)
     keras = ALL["tensorflow"].parts[0].from_pretrained(folder)
-    signature = {name: tf.TensorSpec((None, None), tf.int32) for name in given}
+    length = ids.shape[1] if name == "big-bird" else None
+    signature = {key: tf.TensorSpec((None, length), tf.int32) for key in given}
     traced = tf.function(lambda arrays: keras(**arrays)["last_hidden_state"], input_signature=[signature])
-    arrays = {name: tf.cast(x, tf.int32) for name, x in ALL["tensorflow"].arrays(given).items()}
+    arrays = {key: tf.cast(x, tf.int32) for key, x in ALL["tensorflow"].arrays(given).items()}
     np.testing.assert_allclose(seen(traced(arrays).numpy(), mask), seen(expected, mask), **CLOSE)
 
 
@@ -166,6 +226,8 @@ def test_global_tokens_reach_the_join(tmp_path: Path) -> None:
     [
         (lambda: LongformerConfig(attention_window=5), "attention_window"),
         (lambda: LongformerConfig(attention_window=[4, 4]), "attention_window"),
+        (lambda: BigBirdConfig(attention_type="dense"), "attention_type"),
+        (lambda: ConvBertConfig(conv_kernel_size=4), "conv_kernel_size"),
         (lambda: DebertaV2Config(pos_att_type="p2p"), "pos_att_type"),
         (lambda: DebertaV2Config(conv_kernel_size=4), "conv_kernel_size"),
         (lambda: DebertaV2Config(attention_head_size=32), "attention_head_size"),

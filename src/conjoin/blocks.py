@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from conjoin import attention, convolution
+from conjoin import attention, convolution, grouped
 from conjoin.positions import distance_buckets, sinusoids, slopes
 from conjoin.spec import StackSpec
 
@@ -161,7 +161,13 @@ def define(nn: Any) -> Mapping[str, Any]:
             return y, seen
 
     kinds = attention.define(nn, Attention)
+    GroupedLinear = grouped.define(nn)  # noqa: N806
     Convolution = convolution.define(nn)  # noqa: N806
+
+    def product(spec: StackSpec, name: str, inputs: int, outputs: int) -> Any:
+        if spec.ffn_groups > 1:
+            return GroupedLinear(inputs, outputs, spec.ffn_groups)
+        return linear(spec, name, inputs, outputs)
 
     class FeedForward(nn.Module):
         """Up, activation, down; with a gate, the activated product multiplies another (https://arxiv.org/abs/2002.05202)."""
@@ -170,8 +176,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             super().__init__()
             self.activation = nn.activation(spec.activation)
             self.gate = linear(spec, "gate", spec.width, spec.ffn) if spec.gated else None
-            self.up = linear(spec, "up", spec.width, spec.ffn)
-            self.down = linear(spec, "down", spec.ffn, spec.width)
+            self.up = product(spec, "up", spec.width, spec.ffn)
+            self.down = product(spec, "down", spec.ffn, spec.width)
             self.dropout = nn.Dropout(spec.activation_dropout)
 
         def forward(self, x: Array) -> Array:

@@ -7,11 +7,12 @@ Names used throughout conjoin, with Hugging Face's beside them: width (hidden_si
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 __all__ = [
     "BIASES",
     "NO_LIMIT",
+    "BlockSparse",
     "Convolution",
     "CrossPlace",
     "Disentangled",
@@ -22,6 +23,7 @@ __all__ = [
     "Rotary",
     "Row",
     "Sliding",
+    "SpanConvolution",
     "StackSpec",
     "row",
     "stack",
@@ -32,6 +34,7 @@ RoleName = Literal["encoder", "decoder"]
 CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
 BIASES = frozenset("q k v o up gate down embed head c2p p2c".split())
 NO_LIMIT = 1 << 30  # tokens
+AttentionKind = Union["Disentangled", "Sliding", "SpanConvolution", "BlockSparse"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,21 @@ class Sliding:
 
 
 @dataclass(frozen=True)
+class SpanConvolution:
+    """Attention beside a convolution whose kernel each token makes (ConvBERT, https://arxiv.org/abs/2008.02496)."""
+
+    kernel: int  # tokens, an odd number
+
+
+@dataclass(frozen=True)
+class BlockSparse:
+    """Attention to neighbouring blocks, to the first and to the last (BigBird, https://arxiv.org/abs/2007.14062)."""
+
+    size: int  # tokens of a block
+    more: int  # how many times more the first block counts, in the place of blocks at random
+
+
+@dataclass(frozen=True)
 class Convolution:
     """A convolution of the embeddings, added to what the first layer makes (DeBERTa-v2)."""
 
@@ -89,6 +107,7 @@ class StackSpec:
     layers: int
     heads: int
     ffn: int
+    ffn_groups: int = 1  # in which the feed-forward's products are made apart (ConvBERT)
     # Embeddings.
     positions: int = 0  # rows of the position table, 0 for none
     position_offset: int = 0  # the row of the first position
@@ -102,7 +121,7 @@ class StackSpec:
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
     # Attention.
-    attention: Disentangled | Sliding | None = None  # self-attention of another kind than scaled products of content
+    attention: AttentionKind | None = None  # self-attention of another kind than scaled products of content
     kv_heads: int = 0  # of keys and values where they are fewer (grouped-query attention)
     head_size: int = 0  # D where it is not W / H
     score_scale: float | None = None  # what scores are multiplied by where it is not 1 / sqrt(D)
@@ -179,6 +198,11 @@ class StackSpec:
     def ordered(self) -> bool:
         """Whether attention scores or masks depend on how far two tokens are apart."""
         return self.relative is not None or self.alibi or any(reach is not None for reach in self.reaches)
+
+    @property
+    def padding_counts(self) -> bool:
+        """Whether hidden tokens, or how many there are, change what others become."""
+        return isinstance(self.attention, SpanConvolution | BlockSparse)
 
     def has_cross(self, layer: int) -> bool:
         """Whether a layer has cross-attention."""

@@ -84,7 +84,26 @@ def deberta(name: str, **more: Any) -> Case:
     return Case(f"deberta{name}", config, transformers.DebertaModel)
 
 
+def convbert(name: str, **more: Any) -> Case:
+    """As conv-bert-base is, but for sizes."""
+    config = transformers.ConvBertConfig(**{**SIZES, **TOKENS, "embedding_size": WIDTH, "conv_kernel_size": 5, **more})
+    return Case(f"convbert{name}", config, transformers.ConvBertModel)
+
+
+def big_bird(name: str, **more: Any) -> Case:
+    """As bigbird-roberta-base is, but for sizes."""
+    sparse = {"block_size": 1, "num_random_blocks": 1}  # blocks so small that nine tokens are many
+    config = transformers.BigBirdConfig(**{**SIZES, **TOKENS, **sparse, **more})
+    return Case(f"big-bird{name}", config, transformers.BigBirdModel)
+
+
 CASES = [
+    convbert(""),
+    convbert("-grouped", num_groups=2, embedding_size=24, intermediate_size=38),
+    convbert("-one-head", head_ratio=8, conv_kernel_size=3),
+    big_bird(""),
+    big_bird("-full", attention_type="original_full", use_bias=False),
+    big_bird("-short", block_size=2, rescale_embeddings=True),
     longformer("", 4),
     longformer("-globals", [4, 6], **GLOBAL),
     longformer("-wide", 64, **GLOBAL),

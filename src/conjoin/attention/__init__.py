@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from conjoin.attention import disentangled, sliding
-from conjoin.spec import Disentangled, Sliding
+from conjoin.attention import block_sparse, disentangled, sliding, span_convolution
+from conjoin.spec import BlockSparse, Disentangled, Sliding, SpanConvolution
 
 __all__ = ["Kinds", "define"]
 
@@ -28,7 +28,13 @@ def define(nn: Any, ordinary: Any) -> Kinds:
     """The classes, native to the framework of the backend `nn`; `ordinary` is its class of plain attention."""
     disentangled_layer, places = disentangled.define(nn, ordinary)
     sliding_layer, view = sliding.define(nn, ordinary)
+    sparse_layer, blocks = block_sparse.define(nn, ordinary)
     return Kinds(
-        layers={Disentangled: disentangled_layer, Sliding: sliding_layer},
-        stacks={Disentangled: places, Sliding: view},
+        layers={
+            BlockSparse: sparse_layer,
+            Disentangled: disentangled_layer,
+            Sliding: sliding_layer,
+            SpanConvolution: span_convolution.define(nn),
+        },
+        stacks={BlockSparse: blocks, Disentangled: places, Sliding: view},
     )

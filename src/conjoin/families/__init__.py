@@ -12,6 +12,8 @@ __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 MODULES = (
     "bart",
     "bert",
+    "big_bird",
+    "convbert",
     "deberta",
     "deberta_v2",
     "gpt2",

@@ -19,6 +19,7 @@ __all__ = [
     "convolved",
     "dots",
     "first_row",
+    "framed",
     "heads_first",
     "looked_up",
     "merge_heads",
@@ -225,3 +226,8 @@ def windows(x: Array, size: int) -> Array:
     padded = jnp.pad(x, ((0, 0), (size, missing + size), *((0, 0),) * (x.ndim - 2)))
     blocks = padded.reshape(x.shape[0], -1, size, *x.shape[2:])
     return jnp.concatenate([blocks[:, :-2], blocks[:, 1:-1], blocks[:, 2:]], 2).reshape(-1, 3 * size, *x.shape[2:])
+
+
+def framed(x: Array, size: int) -> Array:
+    """x (B, T, W) with so many tokens of zeros before and after."""
+    return jnp.pad(x, ((0, 0), (size, size), (0, 0)))

@@ -19,6 +19,7 @@ __all__ = [
     "convolved",
     "dots",
     "first_row",
+    "framed",
     "heads_first",
     "looked_up",
     "merge_heads",
@@ -243,3 +244,8 @@ def windows(x: tf.Tensor, width: int) -> tf.Tensor:
     padded = tf.pad(x, [[0, 0], [width, (blocks + 1) * width - size(x, 1)], *[[0, 0]] * (len(x.shape) - 2)])
     cut = tf.reshape(padded, (size(x, 0), blocks + 2, width, *x.shape[2:]))
     return tf.reshape(tf.concat([cut[:, :-2], cut[:, 1:-1], cut[:, 2:]], 2), (-1, 3 * width, *x.shape[2:]))
+
+
+def framed(x: tf.Tensor, width: int) -> tf.Tensor:
+    """x (B, T, W) with so many tokens of zeros before and after."""
+    return tf.pad(x, [[0, 0], [width, width], [0, 0]])

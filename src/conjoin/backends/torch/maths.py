@@ -20,6 +20,7 @@ __all__ = [
     "dots",
     "explicit_attention",
     "first_row",
+    "framed",
     "heads_first",
     "looked_up",
     "merge_heads",
@@ -253,3 +254,8 @@ def windows(x: Tensor, size: int) -> Tensor:
     missing = block_count(x.shape[1], size) * size - x.shape[1]
     padded = F.pad(x, (*(0, 0) * (x.dim() - 2), size, missing + size))
     return padded.unfold(1, 3 * size, size).movedim(-1, 2).flatten(0, 1)
+
+
+def framed(x: Tensor, size: int) -> Tensor:
+    """x (B, T, W) with so many tokens of zeros before and after."""
+    return F.pad(x, (0, 0, size, size))
