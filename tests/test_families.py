@@ -73,7 +73,9 @@ def test_encoder_states_equal(case: Case, framework: Framework, made: Any) -> No
     ids, mask = source()
     ids = ids if case.pad is None else ids.masked_fill(mask == 0, case.pad)
     ours = framework.parts[0].from_pretrained(folder)
-    out = ours(**framework.arrays({"input_ids": ids, "attention_mask": mask}), output_hidden_states=True)
+    out = ours(
+        **framework.arrays({"input_ids": ids, "attention_mask": mask, **case.more(ids)}), output_hidden_states=True
+    )
     expected = case.states(theirs, ids, mask).numpy()
     found = framework.number(out.last_hidden_state)
     np.testing.assert_allclose(seen(found, mask), seen(expected, mask), **CLOSE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "AlbertConfig": "conjoin.families.albert",
     "AutoConfig": "conjoin.composite",
     "AutoModelForCausalLM": "conjoin.auto",
     "AutoModelForSeq2SeqLM": "conjoin.auto",
@@ -16,24 +17,82 @@ _HOME = {
     "BartConfig": "conjoin.families.bart",
     "BartTokenizer": "conjoin.tokens",
     "BertConfig": "conjoin.families.bert",
+    "BertGenerationConfig": "conjoin.families.bert_like",
     "BertTokenizer": "conjoin.tokens",
+    "BigBirdConfig": "conjoin.families.big_bird",
+    "BioGptConfig": "conjoin.families.biogpt",
+    "BlenderbotConfig": "conjoin.families.bart_like",
+    "BlenderbotSmallConfig": "conjoin.families.bart_like",
+    "BloomConfig": "conjoin.families.bloom",
+    "CamembertConfig": "conjoin.families.roberta_like",
     "CheckpointError": "conjoin.errors",
     "ConfigError": "conjoin.errors",
     "ConjoinError": "conjoin.errors",
+    "ConvBertConfig": "conjoin.families.convbert",
+    "Data2VecTextConfig": "conjoin.families.roberta_like",
     "DataError": "conjoin.errors",
+    "DebertaConfig": "conjoin.families.deberta",
+    "DebertaV2Config": "conjoin.families.deberta_v2",
+    "DistilBertConfig": "conjoin.families.distilbert",
+    "ElectraConfig": "conjoin.families.electra",
     "EncoderDecoderConfig": "conjoin.composite",
     "EncoderDecoderModel": "conjoin.torch",
+    "ErnieConfig": "conjoin.families.bert_like",
+    "EuroBertConfig": "conjoin.families.eurobert",
     "FlaxEncoderDecoderModel": "conjoin.flax",
     "GPT2Config": "conjoin.families.gpt2",
     "GPT2Tokenizer": "conjoin.tokens",
+    "GPTJConfig": "conjoin.families.gptj",
+    "GPTNeoConfig": "conjoin.families.gpt_neo",
+    "GPTNeoXConfig": "conjoin.families.gpt_neox",
+    "Gemma2Config": "conjoin.families.gemma2",
+    "Gemma3Config": "conjoin.families.gemma3",
+    "Gemma3TextConfig": "conjoin.families.gemma3",
+    "GemmaConfig": "conjoin.families.gemma",
     "GenerationConfig": "conjoin.generation",
+    "GraniteConfig": "conjoin.families.granite",
     "InputError": "conjoin.errors",
+    "LEDConfig": "conjoin.families.led",
+    "LlamaConfig": "conjoin.families.llama",
+    "LongT5Config": "conjoin.families.t5",
+    "LongformerConfig": "conjoin.families.longformer",
+    "M2M100Config": "conjoin.families.bart_like",
+    "MBartConfig": "conjoin.families.bart_like",
+    "MPNetConfig": "conjoin.families.mpnet",
+    "MT5Config": "conjoin.families.t5",
+    "MarianConfig": "conjoin.families.bart_like",
+    "MegatronBertConfig": "conjoin.families.bert_prenorm",
+    "MistralConfig": "conjoin.families.mistral",
+    "ModernBertConfig": "conjoin.families.modernbert",
+    "ModernBertDecoderConfig": "conjoin.families.modernbert",
+    "MvpConfig": "conjoin.families.bart_like",
+    "NomicBertConfig": "conjoin.families.nomic_bert",
+    "OPTConfig": "conjoin.families.opt",
+    "Olmo2Config": "conjoin.families.olmo2",
+    "PLBartConfig": "conjoin.families.bart_like",
+    "PegasusConfig": "conjoin.families.bart_like",
+    "Phi3Config": "conjoin.families.phi3",
+    "PhiConfig": "conjoin.families.phi",
+    "Qwen2Config": "conjoin.families.qwen",
+    "Qwen3Config": "conjoin.families.qwen",
+    "RemBertConfig": "conjoin.families.rembert",
+    "RoFormerConfig": "conjoin.families.roformer",
     "RobertaConfig": "conjoin.families.roberta",
+    "RobertaPreLayerNormConfig": "conjoin.families.bert_prenorm",
     "RobertaTokenizer": "conjoin.tokens",
+    "SmolLM3Config": "conjoin.families.smollm3",
+    "StableLmConfig": "conjoin.families.stablelm",
+    "T5Config": "conjoin.families.t5",
     "TFEncoderDecoderModel": "conjoin.tensorflow",
+    "TrOCRConfig": "conjoin.families.trocr",
+    "UMT5Config": "conjoin.families.t5",
+    "XGLMConfig": "conjoin.families.xglm",
+    "XLMRobertaConfig": "conjoin.families.roberta_like",
+    "XLMRobertaXLConfig": "conjoin.families.bert_prenorm",
     "pipeline": "conjoin.pipelines",
 }
 __all__ = [
+    "AlbertConfig",
     "AutoConfig",
     "AutoModelForCausalLM",
     "AutoModelForSeq2SeqLM",
@@ -41,21 +100,78 @@ __all__ = [
     "BartConfig",
     "BartTokenizer",
     "BertConfig",
+    "BertGenerationConfig",
     "BertTokenizer",
+    "BigBirdConfig",
+    "BioGptConfig",
+    "BlenderbotConfig",
+    "BlenderbotSmallConfig",
+    "BloomConfig",
+    "CamembertConfig",
     "CheckpointError",
     "ConfigError",
     "ConjoinError",
+    "ConvBertConfig",
+    "Data2VecTextConfig",
     "DataError",
+    "DebertaConfig",
+    "DebertaV2Config",
+    "DistilBertConfig",
+    "ElectraConfig",
     "EncoderDecoderConfig",
     "EncoderDecoderModel",
+    "ErnieConfig",
+    "EuroBertConfig",
     "FlaxEncoderDecoderModel",
     "GPT2Config",
     "GPT2Tokenizer",
+    "GPTJConfig",
+    "GPTNeoConfig",
+    "GPTNeoXConfig",
+    "Gemma2Config",
+    "Gemma3Config",
+    "Gemma3TextConfig",
+    "GemmaConfig",
     "GenerationConfig",
+    "GraniteConfig",
     "InputError",
+    "LEDConfig",
+    "LlamaConfig",
+    "LongT5Config",
+    "LongformerConfig",
+    "M2M100Config",
+    "MBartConfig",
+    "MPNetConfig",
+    "MT5Config",
+    "MarianConfig",
+    "MegatronBertConfig",
+    "MistralConfig",
+    "ModernBertConfig",
+    "ModernBertDecoderConfig",
+    "MvpConfig",
+    "NomicBertConfig",
+    "OPTConfig",
+    "Olmo2Config",
+    "PLBartConfig",
+    "PegasusConfig",
+    "Phi3Config",
+    "PhiConfig",
+    "Qwen2Config",
+    "Qwen3Config",
+    "RemBertConfig",
+    "RoFormerConfig",
     "RobertaConfig",
+    "RobertaPreLayerNormConfig",
     "RobertaTokenizer",
+    "SmolLM3Config",
+    "StableLmConfig",
+    "T5Config",
     "TFEncoderDecoderModel",
+    "TrOCRConfig",
+    "UMT5Config",
+    "XGLMConfig",
+    "XLMRobertaConfig",
+    "XLMRobertaXLConfig",
     "pipeline",
 ]
 _EXTRAS = {"torch": "torch", "jax": "jax", "flax": "jax", "tensorflow": "tensorflow", "keras": "tensorflow"}
@@ -64,10 +180,59 @@ if TYPE_CHECKING:
     from conjoin.auto import AutoModelForCausalLM, AutoModelForSeq2SeqLM
     from conjoin.composite import AutoConfig, EncoderDecoderConfig
     from conjoin.errors import CheckpointError, ConfigError, ConjoinError, DataError, InputError
+    from conjoin.families.albert import AlbertConfig
     from conjoin.families.bart import BartConfig
+    from conjoin.families.bart_like import (
+        BlenderbotConfig,
+        BlenderbotSmallConfig,
+        M2M100Config,
+        MarianConfig,
+        MBartConfig,
+        MvpConfig,
+        PegasusConfig,
+        PLBartConfig,
+    )
     from conjoin.families.bert import BertConfig
+    from conjoin.families.bert_like import BertGenerationConfig, ErnieConfig
+    from conjoin.families.bert_prenorm import MegatronBertConfig, RobertaPreLayerNormConfig, XLMRobertaXLConfig
+    from conjoin.families.big_bird import BigBirdConfig
+    from conjoin.families.biogpt import BioGptConfig
+    from conjoin.families.bloom import BloomConfig
+    from conjoin.families.convbert import ConvBertConfig
+    from conjoin.families.deberta import DebertaConfig
+    from conjoin.families.deberta_v2 import DebertaV2Config
+    from conjoin.families.distilbert import DistilBertConfig
+    from conjoin.families.electra import ElectraConfig
+    from conjoin.families.eurobert import EuroBertConfig
+    from conjoin.families.gemma import GemmaConfig
+    from conjoin.families.gemma2 import Gemma2Config
+    from conjoin.families.gemma3 import Gemma3Config, Gemma3TextConfig
     from conjoin.families.gpt2 import GPT2Config
+    from conjoin.families.gpt_neo import GPTNeoConfig
+    from conjoin.families.gpt_neox import GPTNeoXConfig
+    from conjoin.families.gptj import GPTJConfig
+    from conjoin.families.granite import GraniteConfig
+    from conjoin.families.led import LEDConfig
+    from conjoin.families.llama import LlamaConfig
+    from conjoin.families.longformer import LongformerConfig
+    from conjoin.families.mistral import MistralConfig
+    from conjoin.families.modernbert import ModernBertConfig, ModernBertDecoderConfig
+    from conjoin.families.mpnet import MPNetConfig
+    from conjoin.families.nomic_bert import NomicBertConfig
+    from conjoin.families.olmo2 import Olmo2Config
+    from conjoin.families.opt import OPTConfig
+    from conjoin.families.phi import PhiConfig
+    from conjoin.families.phi3 import Phi3Config
+    from conjoin.families.qwen import Qwen2Config, Qwen3Config
+    from conjoin.families.rembert import RemBertConfig
     from conjoin.families.roberta import RobertaConfig
+    from conjoin.families.roberta_like import CamembertConfig, Data2VecTextConfig, XLMRobertaConfig
+    from conjoin.families.roformer import RoFormerConfig
+    from conjoin.families.smollm3 import SmolLM3Config
+    from conjoin.families.stablelm import StableLmConfig
+    from conjoin.families.t5 import LongT5Config, MT5Config, T5Config, UMT5Config
+    from conjoin.families.trocr import TrOCRConfig
+    from conjoin.families.xglm import XGLMConfig
     from conjoin.flax import FlaxEncoderDecoderModel
     from conjoin.generation import GenerationConfig
     from conjoin.pipelines import pipeline

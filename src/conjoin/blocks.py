@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from conjoin import attention, convolution, grouped
 from conjoin.positions import distance_buckets, sinusoids, slopes
 from conjoin.spec import StackSpec
 
@@ -47,6 +48,7 @@ class Sight(NamedTuple):
     mask: Array | None
     bias: Array | None = None  # (1, H, T, S), added to the scores
     turn: tuple[Array, Array] | None = None  # cosines and sines (1 or B, 1, T, pairs) for queries and keys
+    own: Any = None  # what attention of another kind makes of the whole stack's input, once
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Inputs:
     cache: Sequence[Cache] | None = None
     at: Any = 0  # the cache slot of the first new token
     trace: Trace | None = field(default=None)
+    global_mask: Array | None = None  # (B, T) which tokens all see, and see all, where attention is sliding
 
 
 def define(nn: Any) -> Mapping[str, Any]:
@@ -164,6 +167,15 @@ def define(nn: Any) -> Mapping[str, Any]:
                 y, seen = nn.regrouped(y, self.heads), seen if seen is None else nn.regrouped(seen, self.heads)
             return y, seen
 
+    kinds = attention.define(nn, Attention)
+    GroupedLinear = grouped.define(nn)  # noqa: N806
+    Convolution = convolution.define(nn)  # noqa: N806
+
+    def product(spec: StackSpec, name: str, inputs: int, outputs: int) -> Any:
+        if spec.ffn_groups > 1:
+            return GroupedLinear(inputs, outputs, spec.ffn_groups)
+        return linear(spec, name, inputs, outputs)
+
     class FeedForward(nn.Module):
         """Up, activation, down; with a gate, the activated product multiplies another (https://arxiv.org/abs/2002.05202)."""
 
@@ -171,8 +183,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             super().__init__()
             self.activation = nn.activation(spec.activation)
             self.gate = linear(spec, "gate", spec.width, spec.ffn) if spec.gated else None
-            self.up = linear(spec, "up", spec.width, spec.ffn)
-            self.down = linear(spec, "down", spec.ffn, spec.width)
+            self.up = product(spec, "up", spec.width, spec.ffn)
+            self.down = product(spec, "down", spec.ffn, spec.width)
             self.dropout = nn.Dropout(spec.activation_dropout)
 
         def forward(self, x: Array) -> Array:
@@ -190,7 +202,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             out, before = spec.norms in ("sandwich", "out"), spec.norms != "out"
             self.post, self.parallel, self.residual_scale = spec.norms == "post", spec.parallel, spec.residual_scale
             self.has_cross, self.cross_place = spec.has_cross(number), spec.cross_place
-            self.attention = Attention(spec, scale, spec.width)
+            kind = kinds.layer(spec.attention)
+            self.attention = Attention(spec, scale, spec.width) if kind is None else kind(spec, scale, number)
             self.attention_norm = norm_of(spec, spec.width) if before and (number or spec.first_norm) else None
             self.attention_out_norm = norm_of(spec, spec.width) if out else None
             if self.has_cross:
@@ -201,6 +214,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.ffn = FeedForward(spec)
             self.ffn_norm = norm_of(spec, spec.width) if before and spec.parallel != "one_norm" else None
             self.ffn_out_norm = norm_of(spec, spec.width) if out else None
+            self.convolution = Convolution(spec) if spec.convolution is not None and number == 0 else None
             self.dropout = nn.Dropout(spec.dropout)
             self.ffn_dropout = self.dropout if spec.ffn_dropout is None else nn.Dropout(spec.ffn_dropout)
 
@@ -249,6 +263,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             trace: Trace | None = None,
         ) -> tuple[Array, Cache | None]:
             """x (B, T, W) -> (B, T, W) and the new cache."""
+            entered = x
             x = self.crossed(x, "before_self_attention", memory, memory_mask, trace)
             y, cache = self.attended(x, sight, cache, at, trace)
             if self.parallel:
@@ -257,7 +272,8 @@ def define(nn: Any) -> Mapping[str, Any]:
                 x = self.after(self.attention_norm, x + y)
                 x = self.crossed(x, "after_self_attention", memory, memory_mask, trace)
                 x = self.after(self.ffn_norm, x + self.fed(x))
-            return self.crossed(x, "after_feed_forward", memory, memory_mask, trace), cache
+            x = self.crossed(x, "after_feed_forward", memory, memory_mask, trace)
+            return x if self.convolution is None else self.convolution(entered, x, sight.mask), cache
 
     class Embed(nn.Module):
         """Token, position and type embeddings, summed."""
@@ -270,15 +286,16 @@ def define(nn: Any) -> Mapping[str, Any]:
                 spec.position_pad,
                 spec.types,
             )
-            self.projects_tokens = spec.embed_project == "tokens"
-            summed = spec.width if self.projects_tokens else spec.token_width
+            self.project_place = spec.embed_project
+            summed = spec.width if spec.embed_project == "tokens" else spec.token_width
             self.token = nn.Embedding(spec.vocab, spec.token_width)
             self.position = nn.Embedding(spec.positions, summed) if has_table(spec) else None
             self.table = nn.Constant(sinusoids(spec)) if spec.sinusoidal else None
             if spec.types:
                 self.segment = nn.Embedding(spec.types, summed)
             self.task = nn.Embedding(spec.task_types, summed) if spec.task_types else None
-            self.norm = norm_of(spec, summed) if spec.embed_norm else None
+            normed = spec.width if spec.embed_project == "sum" else summed
+            self.norm = norm_of(spec, normed) if spec.embed_norm else None
             self.norm_first = spec.embed_norm_first
             self.project = linear(spec, "embed", spec.token_width, spec.width) if spec.embed_width else None
             self.dropout = nn.Dropout(spec.embed_dropout)
@@ -305,8 +322,7 @@ def define(nn: Any) -> Mapping[str, Any]:
         ) -> Array:
             """ids (B, T), or ready token embeddings (B, T, W) -> (B, T, W); `rows` are of the position table."""
             x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
-            if self.project is not None and self.projects_tokens:
-                x = self.project(x)
+            x = self.projected(x, "tokens")
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))
             if self.norm is not None and self.norm_first:
@@ -317,8 +333,13 @@ def define(nn: Any) -> Mapping[str, Any]:
                 x = x + nn.first_row(self.task)
             if self.table is not None:
                 x = x + nn.looked_up(self.table, rows, x)
+            x = self.projected(x, "sum")
             x = self.dropout(x if self.norm is None or self.norm_first else self.norm(x))
-            return x if self.project is None or self.projects_tokens else self.project(x)
+            return self.projected(x, "last")
+
+        def projected(self, x: Array, place: str) -> Array:
+            """x in the stack's width, where the embeddings are projected in this place."""
+            return x if self.project is None or self.project_place != place else self.project(x)
 
     class Head(nn.Module):
         """What stands between the last hidden state and the output embedding, and the bias after it."""
@@ -348,6 +369,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             blocks = max(spec.blocks) + 1 if spec.blocks else spec.layers
             self.layers = nn.ModuleList([Block(spec, i) for i in range(blocks)])
             self.relative = nn.ModuleList(relative_tables(spec))
+            shared = kinds.shared(spec.attention)
+            self.shared = None if shared is None else shared(spec)
             self.norm = norm_of(spec, spec.width) if spec.final_norm else None
             self.head = Head(spec) if spec.head not in ("none", "plain") or spec.head_bias != "none" else None
             untied = spec.head != "none" and not spec.tied
@@ -367,11 +390,13 @@ def define(nn: Any) -> Mapping[str, Any]:
             for rotary in {id(one): one for one in spec.rotary if one is not None}.values():
                 turns[id(rotary)] = nn.turns(place.positions, rotary.frequencies, rotary.scale, like)
             biases = self.biases(place, like)
+            own = None if self.shared is None else self.shared(given)
             return [
                 Sight(
                     masks[spec.reaches[i] if spec.reaches else None],
                     biases[i % len(biases)],
                     turns[id(spec.rotary[i] if spec.rotary else None)],
+                    own,
                 )
                 for i in range(spec.layers)
             ]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.spec import Relative, StackSpec
+from conjoin.spec import Disentangled, Relative, StackSpec
 
-__all__ = ["distance_buckets", "sinusoids", "slopes"]
+__all__ = ["distance_buckets", "place_rows", "sinusoids", "slopes"]
 
 Table = np.ndarray[Any, Any]
 
@@ -54,6 +54,24 @@ def distance_buckets(relative: Relative, causal: bool) -> Table:
     far = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact)) / scale * np.float32(buckets - exact)
     shared = np.minimum(exact + np.maximum(far, 0).astype(np.int64), buckets - 1)
     found: Table = start + np.where(distance < exact, distance, shared)
+    return found
+
+
+@functools.lru_cache(maxsize=32)
+def place_rows(kind: Disentangled) -> Table:
+    """The row of each distance query - key from -farthest to farthest (2 farthest + 1,), as DeBERTa has them.
+
+    With buckets, distances up to a quarter of the rows have a row each, and farther ones share rows on a logarithmic
+    scale; computed in float32, in which the borders between rows were drawn.
+    """
+    distance, half = np.arange(-kind.farthest, kind.farthest + 1), kind.rows // 2
+    if kind.buckets:
+        near = half // 2
+        away = np.maximum(np.abs(distance), near).astype(np.float32)
+        ratio = np.log(away / np.float32(near)) / np.log(np.float32((kind.farthest - 1) / near))
+        far = np.sign(distance) * (np.ceil(ratio * np.float32(near - 1)).astype(np.int64) + near)
+        distance = np.where(np.abs(distance) <= near, distance, far)
+    found: Table = np.clip(distance + half, 0, kind.rows - 1)
     return found
 
 

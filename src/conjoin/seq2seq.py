@@ -14,7 +14,7 @@ from conjoin.config import ModelConfig
 from conjoin.errors import InputError
 from conjoin.families import spec_of
 from conjoin.outputs import BaseModelOutput, CausalLMOutput, ChunkedOutput, ModelOutput, Seq2SeqLMOutput
-from conjoin.spec import StackSpec
+from conjoin.spec import Sliding, StackSpec
 
 __all__ = ["IGNORED", "DecoderCache", "define"]
 
@@ -95,6 +95,13 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 return None
             return input_ids != self.config.pad_token_id
 
+        def global_mask(self, given: Array | None, shape: tuple[Any, ...]) -> Array | None:
+            """(B, S) boolean: which tokens are global. Raises InputError where attention knows no such tokens."""
+            if given is not None and not isinstance(self.spec.attention, Sliding):
+                raise InputError("global_attention_mask was given, and the encoder's attention is not a sliding one.")
+            check_mask(given, shape, "global_attention_mask")
+            return None if given is None else nn.flags(given)
+
         def check_inputs(
             self,
             input_ids: Array | None,
@@ -123,14 +130,20 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             output_attentions: bool = False,
             output_hidden_states: bool = False,
             return_dict: bool = True,
+            global_attention_mask: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
-            """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token."""
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds = nn.given(
+            """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token.
+
+            `global_attention_mask` (B, S) is 1 for tokens that all see and that see all, where attention is sliding
+            (Longformer, LED). Within a traced call, where nobody knows how many there are, each token has room for all.
+            """
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, global_attention_mask = nn.given(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 token_type_ids=token_type_ids,
                 position_ids=position_ids,
                 inputs_embeds=inputs_embeds,
+                global_attention_mask=global_attention_mask,
             )
             self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
             seen = self.source_mask(input_ids, attention_mask)
@@ -143,7 +156,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             if self.spec.causal:
                 past = causal_mask(length, 0, length, came)
                 mask = past if mask is None else mask & past
-            x, _ = self.hidden(Inputs(x, place, mask, trace=trace))
+            chosen = self.global_mask(global_attention_mask, tuple(came.shape[:2]))
+            x, _ = self.hidden(Inputs(x, place, mask, global_mask=chosen, trace=trace))
             out = BaseModelOutput.of(
                 last_hidden_state=x,
                 hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
@@ -343,6 +357,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             output_attentions: bool = False,
             output_hidden_states: bool = False,
             return_dict: bool = True,
+            global_attention_mask: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """Source ids (B, S) -> the encoder's output, which `decode`, `generate` and a call take as encoder_outputs.
 
@@ -366,6 +381,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 output_attentions,
                 output_hidden_states,
                 return_dict,
+                global_attention_mask,
             )
             return found
 
@@ -492,6 +508,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             decoder_position_ids: Array | None = None,
             num_items_in_batch: Any = None,
             return_logits: bool = True,
+            global_attention_mask: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """Source ids (B, S), and target ids or labels (B, T) -> Seq2SeqLMOutput.
 
@@ -512,6 +529,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                     inputs_embeds,
                     output_attentions,
                     output_hidden_states,
+                    global_attention_mask=global_attention_mask,
                 )
             elif not isinstance(encoder_outputs, ModelOutput):
                 encoder_outputs = as_encoder_output(encoder_outputs)

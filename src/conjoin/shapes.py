@@ -37,6 +37,7 @@ BACKEND = SimpleNamespace(
     LayerNorm=lambda width, eps, bias=True: Layer(weight=(width,), bias=(width,) if bias else None),
     RMSNorm=lambda width, eps, offset: Layer(weight=(width,)),
     vector=lambda size, trained: (size,) if trained else None,
+    parameter=lambda *shape: shape,
     Constant=no_layer,
     Dropout=no_layer,
     activation=no_layer,

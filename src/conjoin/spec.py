@@ -7,18 +7,23 @@ Names used throughout conjoin, with Hugging Face's beside them: width (hidden_si
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 __all__ = [
     "BIASES",
     "NO_LIMIT",
+    "BlockSparse",
+    "Convolution",
     "CrossPlace",
+    "Disentangled",
     "Family",
     "Relative",
     "Role",
     "RoleName",
     "Rotary",
     "Row",
+    "Sliding",
+    "SpanConvolution",
     "StackSpec",
     "row",
     "stack",
@@ -27,8 +32,9 @@ __all__ = [
 
 RoleName = Literal["encoder", "decoder"]
 CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
-BIASES = frozenset("q k v o up gate down embed head".split())
+BIASES = frozenset("q k v o up gate down embed head c2p p2c".split())
 NO_LIMIT = 1 << 30  # tokens
+AttentionKind = Union["Disentangled", "Sliding", "SpanConvolution", "BlockSparse"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,49 @@ class Relative:
     each_layer: bool = False  # a table of its own in every layer, rather than the first one's in all
 
 
+@dataclass(frozen=True)
+class Disentangled:
+    """Attention whose scores are of content and of places apart (DeBERTa, https://arxiv.org/abs/2006.03654)."""
+
+    rows: int  # of the table of relative places, half of them for places before
+    farthest: int  # the distance from which on all are alike
+    buckets: bool = False  # far distances share rows on a logarithmic scale (section 3.1 of 2111.09543)
+    c2p: bool = True  # content of the query with the place of the key
+    p2c: bool = True  # place of the query with the content of the key
+    shared: bool = False  # places go through the projections of content
+    norm: bool = False  # a layer norm over the table
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """Attention to near tokens, and to and from a few that all see (Longformer, https://arxiv.org/abs/2004.05150)."""
+
+    reaches: tuple[int, ...]  # by layer, how many tokens away one is still seen
+
+
+@dataclass(frozen=True)
+class SpanConvolution:
+    """Attention beside a convolution whose kernel each token makes (ConvBERT, https://arxiv.org/abs/2008.02496)."""
+
+    kernel: int  # tokens, an odd number
+
+
+@dataclass(frozen=True)
+class BlockSparse:
+    """Attention to neighbouring blocks, to the first and to the last (BigBird, https://arxiv.org/abs/2007.14062)."""
+
+    size: int  # tokens of a block
+    more: int  # how many times more the first block counts, in the place of blocks at random
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of the embeddings, added to what the first layer makes (DeBERTa-v2)."""
+
+    kernel: int  # tokens, an odd number
+    activation: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackSpec:
     """One transformer stack. Every field is a fact read from a checkpoint's config.json."""
@@ -58,6 +107,7 @@ class StackSpec:
     layers: int
     heads: int
     ffn: int
+    ffn_groups: int = 1  # in which the feed-forward's products are made apart (ConvBERT)
     # Embeddings.
     positions: int = 0  # rows of the position table, 0 for none
     position_offset: int = 0  # the row of the first position
@@ -67,12 +117,15 @@ class StackSpec:
     types: int = 0  # token-type embeddings, 0 for none
     task_types: int = 0  # rows of a table of tasks, the first of which is added to all tokens (ERNIE), 0 for none
     embed_width: int = 0  # of the embeddings where it is not the stack's: a projection follows
-    embed_project: Literal["sum", "tokens"] = "sum"  # what is projected: all that is summed, or tokens alone (OPT)
+    embed_project: Literal["last", "tokens", "sum"] = (
+        "last"  # what: the normed sum, tokens alone (OPT), the sum (DeBERTa)
+    )
     embed_norm: bool = False
     embed_norm_first: bool = False  # before positions are added (Blenderbot small's decoder)
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
     # Attention.
+    attention: AttentionKind | None = None  # self-attention of another kind than scaled products of content
     kv_heads: int = 0  # of keys and values where they are fewer (grouped-query attention)
     head_size: int = 0  # D where it is not W / H
     score_scale: float | None = None  # what scores are multiplied by where it is not 1 / sqrt(D)
@@ -109,6 +162,7 @@ class StackSpec:
     dropout: float = 0.0
     ffn_dropout: float | None = None  # of what the feed-forward adds, where it is not that of attention
     activation_dropout: float = 0.0
+    convolution: Convolution | None = None
     blocks: tuple[int, ...] = ()  # by layer, the number of the block that it is, where layers share one (ALBERT)
     final_norm: bool = False
     # The head.
@@ -153,6 +207,11 @@ class StackSpec:
     def ordered(self) -> bool:
         """Whether attention scores or masks depend on how far two tokens are apart."""
         return self.relative is not None or self.alibi or any(reach is not None for reach in self.reaches)
+
+    @property
+    def padding_counts(self) -> bool:
+        """Whether hidden tokens, or how many there are, change what others become."""
+        return isinstance(self.attention, SpanConvolution | BlockSparse)
 
     def has_cross(self, layer: int) -> bool:
         """Whether a layer has cross-attention."""

@@ -51,6 +51,7 @@ class Case:
     pad: int | None = None  # stands where the mask hides, for families whose positions skip it
     alone: Any = None  # transformers' class of an encoder that was saved alone, where it is not `encoder`
     lacks: str = "pooler"  # which of the peer's tensors a part that was saved alone need not have
+    more: Callable[[Tensor], dict[str, Tensor]] = lambda ids: {}  # what the encoder is given too, by its ids
     prepare: Callable[[Any], None] = field(default=lambda model: None)  # after the weights were drawn
 
     def make(self, role: str, folder: Path) -> Any:

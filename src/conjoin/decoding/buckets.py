@@ -28,7 +28,7 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
     shape = Shape(
         ops,
         rows=bucket(rows, least=1),
-        source=bucket(source, limit),
+        source=source if call.states is None and model.encoder.spec.padding_counts else bucket(source, limit),
         prompt=prompt if prompt == 1 else bucket(prompt, decoder.max_length, least=4),
     )
     new = settings.max_length - prompt

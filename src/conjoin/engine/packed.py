@@ -78,11 +78,11 @@ def packed_twin(stack: Any) -> Any:
 
 
 def can_pack(stack: Any) -> bool:
-    """Whether every layer is an ordinary float32 one on a CPU that oneDNN knows."""
+    """Whether every layer is an ordinary float32 one on a CPU that oneDNN knows, and attention is of the plain kind."""
     if expected_layers(stack) == 0:  # no stack of ours
         return False
     known = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not known or stack.device.type != "cpu" or stack.dtype != torch.float32:
+    if not known or stack.spec.attention is not None or stack.device.type != "cpu" or stack.dtype != torch.float32:
         return False
     if not all(type(p.data) is Tensor for p in stack.parameters()):  # sharded, or another subclass
         return False

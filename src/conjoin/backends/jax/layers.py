@@ -29,6 +29,7 @@ __all__ = [
     "RMSNorm",
     "activation",
     "dropping_with",
+    "parameter",
     "recomputed",
     "vector",
 ]
@@ -186,6 +187,11 @@ def activation(name: str) -> Callable[[Any], Any]:
 def vector(size: int, trained: bool) -> nnx.Variable[Any]:
     """A vector of zeros: a parameter, or a value that is not trained."""
     return (nnx.Param if trained else Buffer)(unset(None, (size,), jnp.float32))
+
+
+def parameter(*shape: int) -> nnx.Param[Any]:
+    """A parameter that a module keeps by itself; `values` reads it."""
+    return nnx.Param(unset(None, shape, jnp.float32))
 
 
 def recomputed(block: nnx.Module, *inputs: Any) -> Any:

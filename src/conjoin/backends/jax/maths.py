@@ -9,24 +9,37 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from conjoin.backends.jax.layers import Constant
+from conjoin.backends.jax.loss import is_traced
 
 __all__ = [
     "attention",
+    "block_count",
+    "blocked",
     "capped",
+    "convolved",
+    "dots",
     "first_row",
+    "framed",
     "heads_first",
     "looked_up",
     "merge_heads",
+    "most",
     "regrouped",
+    "repeated",
     "scaled",
+    "skewed",
     "sloped",
     "split_heads",
     "tiled",
+    "transposed",
     "turned",
     "turns",
+    "unblocked",
     "unembed",
+    "values",
     "visible",
     "window",
+    "windows",
     "write",
 ]
 
@@ -148,3 +161,73 @@ def visible(buffer: Array, at: Any, x: Array) -> Array:
 def window(filled: Any, slots: int) -> int:
     """How many slots a mask must cover: all."""
     return slots
+
+
+def dots(a: Array, b: Array) -> Array:
+    """Every product of a (B, H, T, D) with b (1 or B, H, S, D) -> (B, H, T, S)."""
+    return jnp.matmul(a, b.swapaxes(-1, -2).astype(a.dtype))
+
+
+def skewed(x: Array) -> Array:
+    """x (B, H, T, 2T), by distance from 1 - T on, as pairs (B, H, T, T): of the token i places on, at T - 1 + i - its own."""
+    batch, heads, length, _ = x.shape
+    shifted = x.reshape(batch, heads, -1)[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return shifted.reshape(batch, heads, length, 2 * length - 1)[..., :length]
+
+
+def transposed(x: Array) -> Array:
+    """The last two axes in turn."""
+    return x.swapaxes(-1, -2)
+
+
+def values(parameter: Any) -> Array:
+    """Of a parameter that a module keeps by itself."""
+    return parameter[...]
+
+
+def convolved(x: Array, weight: Array) -> Array:
+    """x (B, T, C) over neighbouring tokens by a weight (out, C, kernel), an odd number -> (B, T, out)."""
+    layout = ("NWC", "OIW", "NWC")
+    return jax.lax.conv_general_dilated(x, weight.astype(x.dtype), (1,), "SAME", dimension_numbers=layout)
+
+
+def most(flags: Array) -> int:
+    """The most of a row (B, T) that are True, at least 1; all, where the values are not known yet."""
+    return int(flags.shape[1]) if is_traced(flags) else max(1, int(flags.sum(1).max()))
+
+
+def repeated(x: Array, times: int) -> Array:
+    """Each row (B, ...) several times, one after another (B * times, ...)."""
+    return jnp.repeat(x, times, 0)
+
+
+def block_count(length: int, size: int) -> int:
+    """How many blocks of a size hold so many tokens."""
+    return -(-length // size)
+
+
+def blocked(x: Array, size: int) -> Array:
+    """x (B, T, W) in n blocks of tokens (B * n, size, W), the last one filled with zeros."""
+    missing = block_count(x.shape[1], size) * size - x.shape[1]
+    return jnp.pad(x, ((0, 0), (0, missing), (0, 0))).reshape(-1, size, x.shape[2])
+
+
+def unblocked(x: Array, length: int) -> Array:
+    """Blocks (B * n, size, W) as (B, length, W)."""
+    return x.reshape(-1, block_count(length, x.shape[1]) * x.shape[1], x.shape[2])[:, :length]
+
+
+def windows(x: Array, size: int) -> Array:
+    """x (B, T) or (B, T, W) as each of n blocks sees it, with the one before and the one after: (B * n, 3 size, ...).
+
+    Beyond either end are zeros, or False.
+    """
+    missing = block_count(x.shape[1], size) * size - x.shape[1]
+    padded = jnp.pad(x, ((0, 0), (size, missing + size), *((0, 0),) * (x.ndim - 2)))
+    blocks = padded.reshape(x.shape[0], -1, size, *x.shape[2:])
+    return jnp.concatenate([blocks[:, :-2], blocks[:, 1:-1], blocks[:, 2:]], 2).reshape(-1, 3 * size, *x.shape[2:])
+
+
+def framed(x: Array, size: int) -> Array:
+    """x (B, T, W) with so many tokens of zeros before and after."""
+    return jnp.pad(x, ((0, 0), (size, size), (0, 0)))

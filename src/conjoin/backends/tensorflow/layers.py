@@ -24,6 +24,7 @@ __all__ = [
     "Vector",
     "activation",
     "named",
+    "parameter",
     "recomputed",
     "remade",
     "vector",
@@ -120,16 +121,16 @@ class Constant:
 
 
 class Vector(keras.Variable):
-    """A vector that a module keeps by itself."""
+    """A vector, or an array of more axes, that a module keeps by itself."""
 
     saved_only: bool  # whether it is a value that is never trained
     compute_dtype: str
     dtype_policy: Any
 
     @classmethod
-    def of(cls, size: int, trained: bool, policy: Any) -> "Vector":
+    def of(cls, shape: tuple[int, ...], trained: bool, policy: Any) -> "Vector":
         """Zeros, in the type of a policy."""
-        found: Vector = cls("zeros", shape=(size,), dtype=policy.variable_dtype, trainable=trained, name="vector")
+        found: Vector = cls("zeros", shape=shape, dtype=policy.variable_dtype, trainable=trained, name="vector")
         found.saved_only, found.compute_dtype, found.dtype_policy = not trained, policy.compute_dtype, policy
         return found
 
@@ -194,7 +195,7 @@ class OutputEmbedding(Module):
 def remade(layer: Any, policy: Any, rows: int | None = None) -> Any:
     """A leaf layer or a vector as this one, of another type, or a table or a vector of more rows; its values are zeros."""
     if isinstance(layer, Vector):
-        return Vector.of(layer.shape[0] if rows is None else rows, not layer.saved_only, policy)
+        return Vector.of((layer.shape[0] if rows is None else rows, *layer.shape[1:]), not layer.saved_only, policy)
     if isinstance(layer, keras.layers.Dense):
         inputs, outputs = layer.kernel.shape
         return Linear(inputs, outputs, layer.use_bias, policy)
@@ -220,7 +221,12 @@ def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
 
 def vector(size: int, trained: bool) -> Vector:
     """A vector of zeros: a parameter, or a value that is not trained."""
-    return Vector.of(size, trained, keras.config.dtype_policy())
+    return Vector.of((size,), trained, keras.config.dtype_policy())
+
+
+def parameter(*shape: int) -> Vector:
+    """A parameter that a module keeps by itself; `values` reads it."""
+    return Vector.of(shape, True, keras.config.dtype_policy())
 
 
 def recomputed(block: Module, *inputs: Any) -> tf.Tensor:

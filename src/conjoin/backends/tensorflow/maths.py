@@ -13,22 +13,34 @@ from conjoin.backends.tensorflow.loss import is_traced, size
 
 __all__ = [
     "attention",
+    "block_count",
+    "blocked",
     "capped",
+    "convolved",
+    "dots",
     "first_row",
+    "framed",
     "heads_first",
     "looked_up",
     "merge_heads",
+    "most",
     "regrouped",
+    "repeated",
     "scaled",
+    "skewed",
     "sloped",
     "split_heads",
     "tanh",
     "tiled",
+    "transposed",
     "turned",
     "turns",
+    "unblocked",
     "unembed",
+    "values",
     "visible",
     "window",
+    "windows",
     "write",
 ]
 
@@ -164,3 +176,76 @@ def visible(buffer: tf.Tensor, at: Any, x: tf.Tensor) -> tf.Tensor:
 def window(filled: Any, slots: int) -> int:
     """How many slots a mask must cover: all."""
     return slots
+
+
+def dots(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Every product of a (B, H, T, D) with b (1 or B, H, S, D) -> (B, H, T, S)."""
+    return tf.matmul(a, tf.cast(b, a.dtype), transpose_b=True)
+
+
+def skewed(x: tf.Tensor) -> tf.Tensor:
+    """x (B, H, T, 2T), by distance from 1 - T on, as pairs (B, H, T, T): of the token i places on, at T - 1 + i - its own."""
+    batch, heads, length = size(x, 0), x.shape[1], size(x, 2)
+    flat = tf.reshape(x, (batch, heads, 2 * length * length))
+    shifted = flat[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return tf.reshape(shifted, (batch, heads, length, 2 * length - 1))[..., :length]
+
+
+def transposed(x: tf.Tensor) -> tf.Tensor:
+    """The last two axes in turn."""
+    return tf.transpose(x, (*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2))
+
+
+def values(parameter: Any) -> tf.Tensor:
+    """Of a parameter that a module keeps by itself, in the type that is computed in."""
+    return tf.cast(parameter.value, parameter.compute_dtype)
+
+
+def convolved(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """x (B, T, C) over neighbouring tokens by a weight (out, C, kernel), an odd number -> (B, T, out)."""
+    return tf.nn.conv1d(x, tf.transpose(weight, (2, 1, 0)), 1, "SAME")
+
+
+def most(flags: tf.Tensor) -> Any:
+    """The most of a row (B, T) that are True, at least 1; all, where the values are not known yet."""
+    if is_traced(flags):
+        return size(flags, 1)
+    return max(1, int(tf.reduce_max(tf.reduce_sum(tf.cast(flags, tf.int32), 1))))
+
+
+def repeated(x: tf.Tensor, times: Any) -> tf.Tensor:
+    """Each row (B, ...) several times, one after another (B * times, ...)."""
+    return tf.repeat(x, times, 0)
+
+
+def block_count(length: Any, width: int) -> Any:
+    """How many blocks of a size hold so many tokens."""
+    return -(-length // width)
+
+
+def blocked(x: tf.Tensor, width: int) -> tf.Tensor:
+    """x (B, T, W) in n blocks of tokens (B * n, width, W), the last one filled with zeros."""
+    missing = block_count(size(x, 1), width) * width - size(x, 1)
+    return tf.reshape(tf.pad(x, [[0, 0], [0, missing], [0, 0]]), (-1, width, x.shape[2]))
+
+
+def unblocked(x: tf.Tensor, length: Any) -> tf.Tensor:
+    """Blocks (B * n, width, W) as (B, length, W)."""
+    width = x.shape[1]
+    return tf.reshape(x, (-1, block_count(length, width) * width, x.shape[2]))[:, :length]
+
+
+def windows(x: tf.Tensor, width: int) -> tf.Tensor:
+    """x (B, T) or (B, T, W) as each of n blocks sees it, with the one before and the one after: (B * n, 3 width, ...).
+
+    Beyond either end are zeros, or False.
+    """
+    blocks = block_count(size(x, 1), width)
+    padded = tf.pad(x, [[0, 0], [width, (blocks + 1) * width - size(x, 1)], *[[0, 0]] * (len(x.shape) - 2)])
+    cut = tf.reshape(padded, (size(x, 0), blocks + 2, width, *x.shape[2:]))
+    return tf.reshape(tf.concat([cut[:, :-2], cut[:, 1:-1], cut[:, 2:]], 2), (-1, 3 * width, *x.shape[2:]))
+
+
+def framed(x: tf.Tensor, width: int) -> tf.Tensor:
+    """x (B, T, W) with so many tokens of zeros before and after."""
+    return tf.pad(x, [[0, 0], [width, width], [0, 0]])

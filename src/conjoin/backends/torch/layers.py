@@ -22,6 +22,7 @@ __all__ = [
     "RMSNorm",
     "VocabularyProjection",
     "activation",
+    "parameter",
     "recomputed",
     "vector",
 ]
@@ -108,6 +109,11 @@ def vector(size: int, trained: bool) -> Tensor:
     """A vector of zeros: a parameter, or a buffer that is not trained."""
     zeros_ = torch.zeros(size)
     return torch.nn.Parameter(zeros_) if trained else torch.nn.Buffer(zeros_)
+
+
+def parameter(*shape: int) -> torch.nn.Parameter:
+    """A parameter that a module keeps by itself; `values` reads it."""
+    return torch.nn.Parameter(torch.zeros(shape))
 
 
 def recomputed(block: Module, *inputs: Any) -> Tensor:

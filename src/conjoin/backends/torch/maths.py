@@ -13,23 +13,35 @@ from torch.nn import Dropout, Embedding, Module
 
 __all__ = [
     "attention",
+    "block_count",
+    "blocked",
     "capped",
+    "convolved",
+    "dots",
     "explicit_attention",
     "first_row",
+    "framed",
     "heads_first",
     "looked_up",
     "merge_heads",
+    "most",
     "regrouped",
+    "repeated",
     "scaled",
+    "skewed",
     "sloped",
     "slow_backward",
     "split_heads",
     "tiled",
+    "transposed",
     "turned",
     "turns",
+    "unblocked",
     "unembed",
+    "values",
     "visible",
     "window",
+    "windows",
     "write",
 ]
 
@@ -179,3 +191,71 @@ def visible(buffer: Tensor, at: int, x: Tensor) -> Tensor:
 def window(filled: int, slots: int) -> int:
     """How many slots a mask must cover when `filled` of `slots` are: just these."""
     return filled
+
+
+def dots(a: Tensor, b: Tensor) -> Tensor:
+    """Every product of a (B, H, T, D) with b (1 or B, H, S, D) -> (B, H, T, S)."""
+    return torch.matmul(a, b.transpose(-1, -2))
+
+
+def skewed(x: Tensor) -> Tensor:
+    """x (B, H, T, 2T), by distance from 1 - T on, as pairs (B, H, T, T): of the token i places on, at T - 1 + i - its own."""
+    length = x.shape[2]
+    shifted = x.flatten(2)[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return shifted.view(*x.shape[:2], length, 2 * length - 1)[..., :length]
+
+
+def transposed(x: Tensor) -> Tensor:
+    """The last two axes in turn."""
+    return x.transpose(-1, -2)
+
+
+def values(parameter: Tensor) -> Tensor:
+    """Of a parameter that a module keeps by itself."""
+    return parameter
+
+
+def convolved(x: Tensor, weight: Tensor) -> Tensor:
+    """x (B, T, C) over neighbouring tokens by a weight (out, C, kernel), an odd number -> (B, T, out)."""
+    return F.conv1d(x.transpose(1, 2), weight, padding=weight.shape[2] // 2).transpose(1, 2)
+
+
+def most(flags: Tensor) -> int:
+    """The most of a row (B, T) that are True, at least 1."""
+    return max(1, int(flags.sum(1).max()))
+
+
+def repeated(x: Tensor, times: int) -> Tensor:
+    """Each row (B, ...) several times, one after another (B * times, ...)."""
+    return x.repeat_interleave(times, 0)
+
+
+def block_count(length: int, size: int) -> int:
+    """How many blocks of a size hold so many tokens."""
+    return -(-length // size)
+
+
+def blocked(x: Tensor, size: int) -> Tensor:
+    """x (B, T, W) in n blocks of tokens (B * n, size, W), the last one filled with zeros."""
+    missing = block_count(x.shape[1], size) * size - x.shape[1]
+    return F.pad(x, (0, 0, 0, missing)).reshape(-1, size, x.shape[2])
+
+
+def unblocked(x: Tensor, length: int) -> Tensor:
+    """Blocks (B * n, size, W) as (B, length, W)."""
+    return x.reshape(-1, block_count(length, x.shape[1]) * x.shape[1], x.shape[2])[:, :length]
+
+
+def windows(x: Tensor, size: int) -> Tensor:
+    """x (B, T) or (B, T, W) as each of n blocks sees it, with the one before and the one after: (B * n, 3 size, ...).
+
+    Beyond either end are zeros, or False.
+    """
+    missing = block_count(x.shape[1], size) * size - x.shape[1]
+    padded = F.pad(x, (*(0, 0) * (x.dim() - 2), size, missing + size))
+    return padded.unfold(1, 3 * size, size).movedim(-1, 2).flatten(0, 1)
+
+
+def framed(x: Tensor, size: int) -> Tensor:
+    """x (B, T, W) with so many tokens of zeros before and after."""
+    return F.pad(x, (0, 0, size, size))

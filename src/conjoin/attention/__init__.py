@@ -1,0 +1,40 @@
+"""Self-attention of other kinds than blocks.py's: a small file each, written once over a backend `nn`."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from conjoin.attention import block_sparse, disentangled, sliding, span_convolution
+from conjoin.spec import BlockSparse, Disentangled, Sliding, SpanConvolution
+
+__all__ = ["Kinds", "define"]
+
+
+class Kinds(NamedTuple):
+    """Classes by the fact that asks for them."""
+
+    layers: Mapping[type, Any]  # of a layer's attention, made from (spec, scale, number of the layer)
+    stacks: Mapping[type, Any]  # of what a stack does once for all its layers, made from (spec)
+
+    def layer(self, fact: object) -> Any:
+        """The class of a layer's attention; None where it is the ordinary one."""
+        return self.layers.get(type(fact))
+
+    def shared(self, fact: object) -> Any:
+        """The class of what a stack has for it; None for nothing."""
+        return self.stacks.get(type(fact))
+
+
+def define(nn: Any, ordinary: Any) -> Kinds:
+    """The classes, native to the framework of the backend `nn`; `ordinary` is its class of plain attention."""
+    disentangled_layer, places = disentangled.define(nn, ordinary)
+    sliding_layer, view = sliding.define(nn, ordinary)
+    sparse_layer, blocks = block_sparse.define(nn, ordinary)
+    return Kinds(
+        layers={
+            BlockSparse: sparse_layer,
+            Disentangled: disentangled_layer,
+            Sliding: sliding_layer,
+            SpanConvolution: span_convolution.define(nn),
+        },
+        stacks={BlockSparse: blocks, Disentangled: places, Sliding: view},
+    )

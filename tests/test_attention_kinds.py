@@ -1,0 +1,239 @@
+"""Attention of other kinds: what it costs, how it is traced, trained and generated with, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from families.exotic import CASES, given_globals
+from frameworks import ALL, Framework
+from peers import randomise
+from test_families import CLOSE, seen, source
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers.models.deberta_v2.modeling_deberta_v2 import build_relative_position
+
+from conjoin import BertConfig, EncoderDecoderModel
+from conjoin.errors import ConfigError, InputError
+from conjoin.families.big_bird import BigBirdConfig
+from conjoin.families.convbert import ConvBertConfig
+from conjoin.families.deberta_v2 import DebertaV2Config
+from conjoin.families.longformer import LongformerConfig
+from conjoin.positions import place_rows
+from conjoin.spec import Disentangled
+
+BY_NAME = {case.name: case for case in CASES}
+KINDS = ["deberta-v2-convolution", "deberta", "longformer-globals", "convbert-grouped", "big-bird"]
+LONG = {"vocab_size": 61, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+LONG |= {"max_position_embeddings": 130}
+Encoder = EncoderDecoderModel.encoder_class
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that one tensor made meanwhile has."""
+
+    found = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.found = max([self.found, *(x.numel() for x in tree_leaves(out) if isinstance(x, torch.Tensor))])
+        return out
+
+
+@pytest.mark.parametrize(("buckets", "farthest"), [(256, 512), (32, 128), (128, 1024), (6, 8)])
+def test_rows_of_places_are_the_peers(buckets: int, farthest: int) -> None:
+    x = torch.zeros(1, 1500, 1)
+    rows = (build_relative_position(x, x, buckets, farthest)[0] + buckets).clamp(0, 2 * buckets - 1)
+    by_distance = torch.cat([rows[0].flip(0), rows[1:, 0]]).numpy()
+    distance = np.clip(np.arange(-1499, 1500), -farthest, farthest)
+    assert (place_rows(Disentangled(2 * buckets, farthest, True))[distance + farthest] == by_distance).all()
+
+
+def long_encoder(**more: Any) -> Any:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 61, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LongformerConfig(**sizes, intermediate_size=16, max_position_embeddings=4098, attention_window=32, **more)
+    encoder = Encoder(config).eval()
+    randomise(encoder, 0)
+    return encoder
+
+
+@torch.no_grad()
+def test_memory_of_sliding_attention_grows_with_tokens() -> None:
+    encoder, most = long_encoder(), []
+    for length in (1024, 4096):
+        ids = torch.randint(6, 61, (1, length))
+        first = torch.zeros_like(ids)
+        first[:, 0] = 1
+        with Largest() as largest:
+            encoder(ids, global_attention_mask=first)
+        most.append(largest.found)
+    assert most[1] <= 4 * most[0] + 1000
+    assert most[1] < 4096 * 4096 / 8
+
+
+@torch.no_grad()
+def test_memory_of_sparse_blocks_grows_with_tokens() -> None:
+    torch.manual_seed(0)
+    config = BigBirdConfig(**{**LONG, "max_position_embeddings": 4096}, block_size=16, num_random_blocks=1)
+    encoder, most = Encoder(config).eval(), []
+    for length in (1024, 4096):
+        with Largest() as largest:
+            encoder(torch.randint(6, 61, (1, length)))
+        most.append(largest.found)
+    assert most[1] <= 4 * most[0] + 1000
+    assert most[1] < 4096 * 4096 / 8
+
+
+def long_source(length: int = 71) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask of a length that no block divides: a full row, and rows padded on either side."""
+    ids = torch.randint(6, 61, (3, length), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[1, length - 13 :] = 0
+    mask[2, :17] = 0
+    return ids, mask
+
+
+@pytest.mark.parametrize("framework", ALL.values(), ids=ALL)
+@pytest.mark.parametrize(
+    ("config", "kind", "chosen"),
+    [
+        (lambda: BigBirdConfig(**LONG, block_size=4, num_random_blocks=2), transformers.BigBirdModel, False),
+        (lambda: BigBirdConfig(**LONG, block_size=4, num_random_blocks=7), transformers.BigBirdModel, False),
+        (lambda: LongformerConfig(**LONG, attention_window=[8, 24]), transformers.LongformerModel, True),
+        (lambda: LongformerConfig(**LONG, attention_window=24), transformers.LongformerModel, False),
+    ],
+    ids=["sparse", "full", "sliding-global", "sliding"],
+)
+@torch.no_grad()
+def test_many_blocks_equal(config: Any, kind: Any, chosen: bool, framework: Framework, tmp_path: Path) -> None:
+    """Longer texts than the tests of families have, over many blocks and windows."""
+    torch.manual_seed(0)
+    encoder = Encoder(config())
+    randomise(encoder, 0)
+    encoder.save_pretrained(tmp_path)
+    ids, mask = long_source()
+    given = {"input_ids": ids, "attention_mask": mask}
+    if chosen:
+        given["global_attention_mask"] = torch.zeros_like(ids)
+        given["global_attention_mask"][[0, 0, 0, 1], [0, 33, 70, 20]] = 1
+    expected = kind.from_pretrained(tmp_path).eval()(**given).last_hidden_state.numpy()
+    ours = framework.parts[0].from_pretrained(tmp_path)
+    found = framework.number(ours(**framework.arrays(given)).last_hidden_state)
+    np.testing.assert_allclose(seen(found, mask), seen(expected, mask), **CLOSE)
+
+
+def by_kind(test: Any) -> Any:
+    return pytest.mark.parametrize("name", KINDS)(test)
+
+
+def made(name: str, folder: Path) -> Any:
+    BY_NAME[name].make("encoder", folder)
+    return folder
+
+
+@by_kind
+def test_recomputed_gradients_are_the_same(name: str, tmp_path: Path) -> None:
+    encoder = Encoder.from_pretrained(made(name, tmp_path / "e"))
+    ids, mask = source()
+    found = []
+    for recompute in (False, True):
+        encoder.recompute = recompute
+        encoder.zero_grad()
+        states = encoder(ids, mask, **BY_NAME[name].more(ids)).last_hidden_state
+        (states * mask[..., None]).square().sum().backward()
+        found.append([p.grad.clone() for p in encoder.parameters() if p.grad is not None])
+    assert len(found[0]) == len(found[1])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@by_kind
+@torch.no_grad()
+def test_traced_calls_compute_the_same(name: str, tmp_path: Path) -> None:
+    """In JAX and TensorFlow, with values that nobody knows, and in TensorFlow with a length that nobody knows.
+
+    Blocks of BigBird are made for a length, so that it must be known.
+    """
+    folder = made(name, tmp_path / "e")
+    ids, mask = source()
+    given = {"input_ids": ids, "attention_mask": mask, **BY_NAME[name].more(ids)}
+    expected = Encoder.from_pretrained(folder)(**given).last_hidden_state.numpy()
+    import jax
+    import tensorflow as tf
+    from flax import nnx
+
+    flax = ALL["jax"].parts[0].from_pretrained(folder)
+    graph, state = nnx.split(flax)
+    run = jax.jit(lambda state, arrays: nnx.merge(graph, state)(**arrays)["last_hidden_state"])
+    found = np.asarray(run(state, ALL["jax"].arrays(given)))
+    np.testing.assert_allclose(seen(found, mask), seen(expected, mask), **CLOSE)
+    keras = ALL["tensorflow"].parts[0].from_pretrained(folder)
+    length = ids.shape[1] if name == "big-bird" else None
+    signature = {key: tf.TensorSpec((None, length), tf.int32) for key in given}
+    traced = tf.function(lambda arrays: keras(**arrays)["last_hidden_state"], input_signature=[signature])
+    arrays = {key: tf.cast(x, tf.int32) for key, x in ALL["tensorflow"].arrays(given).items()}
+    np.testing.assert_allclose(seen(traced(arrays).numpy(), mask), seen(expected, mask), **CLOSE)
+
+
+@by_kind
+@pytest.mark.parametrize("framework", ALL.values(), ids=ALL)
+def test_generation_reads_the_whole_source(name: str, framework: Framework, tmp_path: Path) -> None:
+    """Greedy search after such an encoder, packed or compiled, says what passes over the whole text say."""
+    folder = made(name, tmp_path / "e")
+    torch.manual_seed(0)
+    bert = BertConfig(vocab_size=61, hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    bert.is_decoder = bert.add_cross_attention = True
+    EncoderDecoderModel.decoder_class(bert).save_pretrained(tmp_path / "d")
+    joined = EncoderDecoderModel.from_encoder_decoder_pretrained(folder, tmp_path / "d")
+    joined.config.decoder_start_token_id, joined.config.pad_token_id, joined.config.eos_token_id = 5, 0, None
+    joined.save_pretrained(tmp_path / "joined")
+    ids, mask = source()
+    tokens = torch.full((len(ids), 1), 5)
+    with torch.no_grad():
+        for _ in range(5):
+            logits = joined(input_ids=ids, attention_mask=mask, decoder_input_ids=tokens).logits
+            tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], 1)
+    model = framework.load(tmp_path / "joined")
+    given = framework.arrays({"input_ids": ids, "attention_mask": mask})
+    assert framework.tokens(model.generate(**given, max_new_tokens=5, eos_token_id=None)) == tokens.tolist()
+
+
+def test_global_tokens_reach_the_join(tmp_path: Path) -> None:
+    """`encode`, and a call of the joined model, take the mask; another encoder refuses it."""
+    folder = made("longformer-globals", tmp_path / "e")
+    torch.manual_seed(0)
+    bert = BertConfig(vocab_size=61, hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    bert.is_decoder = bert.add_cross_attention = True
+    EncoderDecoderModel.decoder_class(bert).save_pretrained(tmp_path / "d")
+    joined = EncoderDecoderModel.from_encoder_decoder_pretrained(folder, tmp_path / "d")
+    ids, mask = source()
+    given = {"input_ids": ids, "attention_mask": mask, "global_attention_mask": given_globals(ids)}
+    states = joined.encode(**given)
+    assert (states[0] - joined.encode(ids, mask)[0]).abs().max() > 1e-3
+    expected = joined(encoder_outputs=states, attention_mask=mask, decoder_input_ids=ids[:, :3]).logits
+    torch.testing.assert_close(joined(**given, decoder_input_ids=ids[:, :3]).logits, expected, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="not a sliding one"):
+        Encoder(bert.copy(is_decoder=False, add_cross_attention=False))(ids, global_attention_mask=ids)
+    with pytest.raises(InputError, match="keeps no weights"):
+        joined.encode(ids, mask, output_attentions=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (lambda: LongformerConfig(attention_window=5), "attention_window"),
+        (lambda: LongformerConfig(attention_window=[4, 4]), "attention_window"),
+        (lambda: BigBirdConfig(attention_type="dense"), "attention_type"),
+        (lambda: ConvBertConfig(conv_kernel_size=4), "conv_kernel_size"),
+        (lambda: DebertaV2Config(pos_att_type="p2p"), "pos_att_type"),
+        (lambda: DebertaV2Config(conv_kernel_size=4), "conv_kernel_size"),
+        (lambda: DebertaV2Config(attention_head_size=32), "attention_head_size"),
+        (lambda: DebertaV2Config.from_dict({"conv_groups": 2}), "conv_groups"),
+    ],
+)
+def test_what_is_not_implemented_is_refused_by_key(config: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Encoder(config())
