@@ -1,5 +1,6 @@
 """Which families there are and what each can be, from the families themselves: for `conjoin inspect` and the docs."""
 
+import re
 from dataclasses import astuple, dataclass
 
 from rich.console import Console
@@ -77,13 +78,15 @@ def attention(spec: StackSpec) -> str:
         found.append("windows")
     if spec.score_cap:
         found.append("capped")
+    if spec.attention is not None:
+        found.append(re.sub(r"(?<!^)(?=[A-Z])", " ", type(spec.attention).__name__).lower())
     return ", ".join(found) or "full"
 
 
 def block(spec: StackSpec) -> str:
     """Norms and feed-forward."""
     kind = "RMS" if spec.norm == "rms" else "layer"
-    shape = "parallel" if spec.parallel else {"post": "post", "pre": "pre", "sandwich": "sandwich"}[spec.norms]
+    shape = "parallel" if spec.parallel else spec.norms
     return f"{shape}-norm ({kind})" + (", gated" if spec.gated else "") + (", shared" if spec.blocks else "")
 
 
