@@ -29,6 +29,7 @@ class Listed:
 
 
 HEAD = ("model_type", "encoder", "decoder", "positions", "attention", "block", "config")
+SHOWN = 5  # columns that a terminal has room for
 LEGEND = (
     "A decoder's cross-attention is trained (in its own checkpoints), new (made by a join, under transformers' names), or "
     "added (made by a join, where transformers has none)."
@@ -101,9 +102,9 @@ def show_families() -> None:
     """The same for a terminal."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in HEAD[:-1]:
-        table.add_column(name)
+    for name in HEAD[:SHOWN]:
+        table.add_column(name, no_wrap=name == "model_type")
     for family in listed():
-        table.add_row(*astuple(family)[:-1])
+        table.add_row(*astuple(family)[:SHOWN])
     console.print(table)
     console.print(f"\n{LEGEND}\n`conjoin inspect DIR` says what a model would be in a join.")

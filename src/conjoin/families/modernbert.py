@@ -190,6 +190,7 @@ MODERNBERT_DECODER = Family(
         (*BODY, *APART, *causal.cross_rows(), *HEAD),
         ("model.", ""),
         (r"^decoder\.weight$",),
+        "new",
     ),
 )
 FAMILIES = (MODERNBERT, MODERNBERT_DECODER)

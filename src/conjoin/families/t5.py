@@ -212,6 +212,7 @@ def family(
             (*rows("SelfAttention", 2, each_layer), *CROSS, HEAD),
             ("decoder.",),
             (*OTHERS, r"^encoder\.", r"\.EncDecAttention\.relative_attention_bias\.weight$"),
+            "trained",
         ),
     )
 

@@ -64,6 +64,8 @@ BUFFERS = (r"embed_positions\.(weights|_float_tensor)$", r"^output_projection\.w
 
 TROCR = Family(
     config=TrOCRConfig,
-    decoder=Role("TrOCRForCausalLM", read, (*bart.BODY, *bart.CROSS, HEAD), ("model.decoder.", "decoder."), BUFFERS),
+    decoder=Role(
+        "TrOCRForCausalLM", read, (*bart.BODY, *bart.CROSS, HEAD), ("model.decoder.", "decoder."), BUFFERS, "trained"
+    ),
 )
 FAMILIES = (TROCR,)
