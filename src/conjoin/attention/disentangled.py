@@ -28,14 +28,26 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             self.table = nn.Embedding(kind.rows, spec.width)
             self.norm = nn.LayerNorm(spec.width, spec.norm_eps, True) if kind.norm else None
 
-        def forward(self, given: Any) -> Array:
-            """The rows of keys before to keys after (2, 1, 2T, W): by key - query, then by query - key, from 1 - T on."""
+        def forward(self, given: Any) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+            """Rows twice, by key - query and by query - key, and which of them stand for the distances from 1 - T on.
+
+            Rows are those of distances (2T, W), and no choice follows, where there are no more distances than rows in
+            the table; else they are the table, and the choice (2T,) follows the projections, which then have less to do.
+            """
             length, like = nn.size(given.embeddings, 1), given.embeddings
             distance = nn.arange(2 * length, like) - (length - 1)
             both = nn.concat([-distance[None], distance[None]], 0)
             most = self.kind.farthest
             at = nn.clipped(both, -most, most) + most
-            rows = self.table(nn.looked_up(nn.Constant(place_rows(self.kind)), at, at))[:, None]
+            at = nn.looked_up(nn.Constant(place_rows(self.kind)), at, at)
+            if isinstance(length, int) and 2 * length <= self.kind.rows:
+                return (self.rows(at[0]), self.rows(at[1])), None
+            every = self.rows(nn.arange(self.kind.rows, like))
+            return (every, every), (at[0], at[1])
+
+        def rows(self, at: Array) -> Array:
+            """Some rows (N,) -> (N, W)."""
+            rows = self.table(at)
             return rows if self.norm is None else self.norm(rows)
 
     class DisentangledAttention(ordinary):  # type: ignore[misc]
@@ -58,16 +70,22 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             )
             return found
 
-        def placed(self, q: Array, k: Array, rows: Array) -> Array | None:
+        def placed(self, q: Array, k: Array, places: Any) -> Array | None:
             """What places add to the scores (B, H, T, T)."""
-            rows, bias = self.place_dropout(rows), None
+            (by_key, by_query), at = places
+            bias = None
             if self.by_key:
-                keys = nn.split_heads((self.k if self.shared else self.c2p)(rows[0]), self.heads)
+                keys = self.projected(self.k if self.shared else self.c2p, by_key, None if at is None else at[0])
                 bias = nn.skewed(nn.dots(nn.scaled(q, self.scale), keys))
             if self.by_query:
-                queries = nn.split_heads((self.q if self.shared else self.p2c)(rows[1]), self.heads)
+                queries = self.projected(self.q if self.shared else self.p2c, by_query, None if at is None else at[1])
                 more = nn.transposed(nn.skewed(nn.dots(k, nn.scaled(queries, self.scale))))
                 bias = more if bias is None else bias + more
             return bias
+
+        def projected(self, layer: Any, rows: Array, at: Array | None) -> Array:
+            """Rows (N, W) through a layer, and chosen where there is a choice -> (1, H, 2T, D)."""
+            y = layer(self.place_dropout(rows))
+            return nn.split_heads((y if at is None else nn.take_rows(y, at))[None], self.heads)
 
     return DisentangledAttention, Places
