@@ -95,12 +95,21 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 return None
             return input_ids != self.config.pad_token_id
 
-        def global_mask(self, given: Array | None, shape: tuple[Any, ...]) -> Array | None:
-            """(B, S) boolean: which tokens are global. Raises InputError where attention knows no such tokens."""
-            if given is not None and not isinstance(self.spec.attention, Sliding):
+        def global_places(self, mask: Array | None, seen: Array | None, like: Array) -> Array | None:
+            """Where the tokens stand (B, G) that a global mask (B, S) marks, -1 for none; G is the most that a row has.
+
+            Raises InputError where attention knows no such tokens.
+            """
+            if mask is None:
+                return None
+            if not isinstance(self.spec.attention, Sliding):
                 raise InputError("global_attention_mask was given, and the encoder's attention is not a sliding one.")
-            check_mask(given, shape, "global_attention_mask")
-            return None if given is None else nn.flags(given)
+            check_mask(mask, tuple(like.shape[:2]), "global_attention_mask")
+            chosen, length = nn.flags(mask), nn.size(mask, 1)
+            chosen = chosen if seen is None else chosen & seen
+            order = nn.where(chosen, length - nn.arange(length, mask)[None], 0)
+            left, places = nn.top_k(nn.number(order), nn.most(chosen))
+            return nn.where(left > 0, places, -1)
 
         def check_inputs(
             self,
@@ -131,19 +140,30 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             output_hidden_states: bool = False,
             return_dict: bool = True,
             global_attention_mask: Array | None = None,
+            global_tokens: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token.
 
             `global_attention_mask` (B, S) is 1 for tokens that all see and that see all, where attention is sliding
-            (Longformer, LED). Within a traced call, where nobody knows how many there are, each token has room for all.
+            (Longformer, LED). Within a traced call, where nobody knows how many there are, each token has room for all;
+            `global_tokens` (B, G), their places in order and -1 where a row has fewer, says it there.
             """
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, global_attention_mask = nn.given(
+            (
+                input_ids,
+                attention_mask,
+                token_type_ids,
+                position_ids,
+                inputs_embeds,
+                global_attention_mask,
+                global_tokens,
+            ) = nn.given(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 token_type_ids=token_type_ids,
                 position_ids=position_ids,
                 inputs_embeds=inputs_embeds,
                 global_attention_mask=global_attention_mask,
+                global_tokens=global_tokens,
             )
             self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
             seen = self.source_mask(input_ids, attention_mask)
@@ -156,8 +176,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             if self.spec.causal:
                 past = causal_mask(length, 0, length, came)
                 mask = past if mask is None else mask & past
-            chosen = self.global_mask(global_attention_mask, tuple(came.shape[:2]))
-            x, _ = self.hidden(Inputs(x, place, mask, global_mask=chosen, trace=trace))
+            chosen = self.global_places(global_attention_mask, seen, came) if global_tokens is None else global_tokens
+            x, _ = self.hidden(Inputs(x, place, mask, trace=trace, global_tokens=chosen))
             out = BaseModelOutput.of(
                 last_hidden_state=x,
                 hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),

@@ -74,7 +74,8 @@ def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
         states = chunked["last_hidden_state"]
     if states is None:
         inputs = {
-            name: getattr(call, name) for name in ("input_ids", "token_type_ids", "position_ids", "inputs_embeds")
+            name: getattr(call, name)
+            for name in ("input_ids", "token_type_ids", "position_ids", "inputs_embeds", "global_tokens")
         }
         states = model.encoder(attention_mask=seen, **inputs)["last_hidden_state"]
     memory = model.decoder.remember(model.memory(states))
