@@ -110,7 +110,7 @@ class ModernBertDecoderConfig(ModernBertConfig):
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """Raises ConfigError, too, where the two keys for the window do not agree, since transformers reads one alone."""
         window, local = found.get("sliding_window"), found.get("local_attention", cls.local_attention)
-        if None not in (window, local) and window != local // 2:
+        if window is not None and local is not None and window != local // 2:
             raise ConfigError(
                 f'{cls.model_type}: "sliding_window" is {window} and "local_attention" {local} (the default where there is '
                 f"none); half of it was expected. Set local_attention to {2 * window} if that is what was trained."
