@@ -305,7 +305,8 @@ class JoinedModel:
 
         `settings` are model inputs (attention_mask, global_attention_mask, token_type_ids, inputs_embeds,
         encoder_outputs, decoder_input_ids, decoder_attention_mask), `seed`, and any field of GenerationConfig; they win
-        over `generation_config`, which wins over the model's own. N = B * num_return_sequences. Without a seed, the framework's global random state is used.
+        over `generation_config`, which wins over the model's own. N = B * num_return_sequences. Without a seed, the
+        framework's global random state is used.
 
         Raises TypeError for an unknown setting, InputError for a value that cannot be.
         """
