@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from conjoin.card import model_card
 from conjoin.checkpoint import atomic_folder, require_space
-from conjoin.composite import EncoderDecoderConfig, Share
+from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
 from conjoin.errors import ConfigError, InputError, refuse_unknown
@@ -16,7 +16,6 @@ from conjoin.joining import (
     CrossAttentionInit,
     check_share,
     check_tokenizers,
-    check_vocabulary,
     model_folder,
     shared_names,
     special_tokens,
@@ -30,12 +29,14 @@ from conjoin.loading import (
     load_folder,
     load_sides,
     open_side,
+    processor_of,
     tokenizer_of,
 )
 from conjoin.parameters import PartName, members
 from conjoin.parts import file_tensors, save_tensors, write_json
+from conjoin.processors import find_processor, write_processor
 from conjoin.spec import RoleName
-from conjoin.tokens.finding import find_pair
+from conjoin.tokens.finding import find_pair, find_tokenizer
 from conjoin.tokens.pair import TokenizerPair
 
 __all__ = ["FROM_PRETRAINED", "JoinedModel"]
@@ -55,7 +56,6 @@ class JoinedModel:
     ops: ClassVar[Any]
     encoder_class: ClassVar[type]
     decoder_class: ClassVar[type]
-    architecture: ClassVar[str] = "EncoderDecoderModel"  # what config.json calls it, whichever framework saved it
     encoder: Any
     decoder: Any
     enc_to_dec_proj: Any
@@ -146,6 +146,7 @@ class JoinedModel:
         model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
         load_sides(cls.ops, model, {"encoder": encoder, "decoder": decoder}, where, cross_attention_init)
         model.encoder.tokenizer, model.decoder.tokenizer = tokenizer_of(encoder), target
+        model.encoder.processor_files = processor_of(encoder)
         check_tokenizers(model.config, model.encoder.tokenizer, model.decoder.tokenizer)
         cls.ops.evaluating(model)
         return model
@@ -190,10 +191,13 @@ class JoinedModel:
         where = placed(cls.ops, dtype, device_map if device is None else device)
         model: Self = blank(cls.ops, lambda: cls(config), where)  # type: ignore[call-arg]
         load_folder(cls.ops, model, folder, where)
-        pair = find_pair(folder)
-        if pair is not None:
-            model.encoder.tokenizer, model.decoder.tokenizer = pair.source, pair.target
-        check_vocabulary(config, pair)
+        if model.encoder.spec.front is None:
+            pair = find_pair(folder)
+            if pair is not None:
+                model.encoder.tokenizer, model.decoder.tokenizer = pair.source, pair.target
+        else:
+            model.decoder.tokenizer, model.encoder.processor_files = find_tokenizer(folder), find_processor(folder)
+        check_tokenizers(config, model.encoder.tokenizer, model.decoder.tokenizer)
         cls.ops.evaluating(model)
         return model
 
@@ -219,12 +223,15 @@ class JoinedModel:
         target = Path(folder)
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
-            facts = {"architectures": [self.architecture], "dtype": ops.dtype_name(self)}
+            facts = {"architectures": [ARCHITECTURES[self.config.model_type]], "dtype": ops.dtype_name(self)}
             write_json(made / CONFIG_FILE, {**self.config.to_dict(), **facts})
             self.config.generation.save_pretrained(made)
             save_tensors(ops, made, tensors, max_shard_size)
             if self.tokenizers is not None:
                 self.tokenizers.save_pretrained(made)
+            elif self.encoder.spec.front is not None and self.decoder.tokenizer is not None:
+                self.decoder.tokenizer.save_pretrained(str(made))
+            write_processor(made, self.encoder.processor_files)
             (made / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
 
     # The parts.
@@ -252,8 +259,8 @@ class JoinedModel:
         self.encoder.tokenizer, self.decoder.tokenizer = pair.source, pair.target
 
     def get_input_embeddings(self) -> Any:
-        """The encoder's token embedding."""
-        return self.encoder.get_input_embeddings()
+        """The encoder's token embedding; the decoder's where the encoder reads images or sounds."""
+        return (self.encoder if self.encoder.spec.front is None else self.decoder).get_input_embeddings()
 
     def get_output_embeddings(self) -> Any:
         """The module whose weight (V, W) makes the logits."""
@@ -302,6 +309,8 @@ class JoinedModel:
         self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any
     ) -> Any:
         """Ids (N, T) that begin with the start token and end with eos and padding, of source ids (B, S).
+
+        Where the encoder reads images or sounds, pixel_values, input_values or input_features come instead, first or by name.
 
         `settings` are model inputs (attention_mask, token_type_ids, inputs_embeds, encoder_outputs, decoder_input_ids,
         decoder_attention_mask), `seed`, and any field of GenerationConfig; they win over `generation_config`, which wins

@@ -14,6 +14,7 @@ from conjoin.families import role_of
 from conjoin.initial import blank, initialise, is_blank
 from conjoin.joining import open_part
 from conjoin.loading import load_part
+from conjoin.processors import find_processor, write_processor
 from conjoin.spec import RoleName, StackSpec
 from conjoin.tokens.finding import find_tokenizer
 from conjoin.tokens.pair import TokenizerLike
@@ -43,6 +44,7 @@ class Part:
     config: ModelConfig
     spec: StackSpec
     tokenizer: TokenizerLike | None
+    processor_files: dict[str, str]  # of an encoder of images or sounds: the texts of its processor's files, by name
     new_parameters: tuple[str, ...]  # what a join made new
     shared_with_partner: str | None  # why this part cannot be resized alone
     embed: Any
@@ -51,6 +53,7 @@ class Part:
     def begin(self) -> None:
         """What every part starts with; first values too, unless they come from a checkpoint."""
         self.tokenizer, self.shared_with_partner = None, None
+        self.processor_files = {}
         self.new_parameters = ()
         if not is_blank(self.ops):
             names = list(self.ops.shapes(self))
@@ -58,8 +61,8 @@ class Part:
             initialise(self.ops, self, names, self.spec)
 
     def get_input_embeddings(self) -> Any:
-        """The token embedding."""
-        return self.embed.token
+        """The token embedding; None for an encoder of images or sounds."""
+        return self.embed.token if self.spec.front is None else None
 
     def get_output_embeddings(self) -> Any:
         """The module whose weight (V, W) makes the logits; None for an encoder."""
@@ -88,7 +91,10 @@ class Part:
         new = load_part(cls.ops, part, opened, where)
         initialise(cls.ops, part, new, part.spec)
         part.new_parameters = new
-        part.tokenizer = find_tokenizer(opened.folder)
+        if part.spec.front is None:
+            part.tokenizer = find_tokenizer(opened.folder)
+        else:
+            part.processor_files = find_processor(opened.folder)
         cls.ops.evaluating(part)
         return part
 
@@ -108,6 +114,7 @@ class Part:
             save_tensors(self.ops, made, tensors, max_shard_size)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(str(made))
+            write_processor(made, self.processor_files)
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """How many numbers it has, each shared one counted once."""

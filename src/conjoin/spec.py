@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from conjoin.senses import Adapter, Front, Waves, Window
+
 __all__ = [
     "BIASES",
     "NO_LIMIT",
@@ -69,6 +71,7 @@ class StackSpec:
     embed_norm: bool = False
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
+    front: Front | None = None  # what makes tokens of images or sounds; None where ids of a vocabulary are read
     # Attention.
     kv_heads: int = 0  # of keys and values where they are fewer (grouped-query attention)
     head_size: int = 0  # D where it is not W / H
@@ -79,6 +82,7 @@ class StackSpec:
     reaches: tuple[int | None, ...] = ()  # by layer, how many tokens away one is still seen; () and None for any
     rotary: tuple[Rotary | None, ...] = ()  # by layer
     relative: Relative | None = None
+    window: Window | None = None  # a learned bias by how far two patches of an image lie apart
     alibi: bool = False  # scores fall with distance, by a slope a head (https://arxiv.org/abs/2108.12409)
     attention_dropout: float = 0.0
     causal: bool = False
@@ -99,6 +103,7 @@ class StackSpec:
     first_norm: bool = True  # whether the first layer's attention has a norm (ModernBERT: none)
     parallel: Literal["", "two_norms", "one_norm"] = ""  # attention and feed-forward read the same (GPT-NeoX; Phi)
     biases: frozenset[str] = BIASES  # of the linear layers, by their names
+    layer_scale: float | None = None  # where what a sublayer adds is multiplied by a learned vector: its first values
     residual_scale: float = 1.0  # of what a sublayer adds (Granite)
     dropout: float = 0.0
     activation_dropout: float = 0.0
@@ -142,6 +147,16 @@ class StackSpec:
         return self.head_width or self.width
 
     @property
+    def adapter(self) -> Adapter | None:
+        """What shortens the states of an encoder at its end."""
+        return self.front.adapter if isinstance(self.front, Waves) else None
+
+    @property
+    def states_width(self) -> int:
+        """Of what an encoder gives."""
+        return self.width if self.adapter is None else self.adapter.width
+
+    @property
     def ordered(self) -> bool:
         """Whether attention scores or masks depend on how far two tokens are apart."""
         return self.relative is not None or self.alibi or any(reach is not None for reach in self.reaches)
@@ -164,6 +179,7 @@ class Row:
     optional: bool = False  # zero where the file has none, and written only if not zero
     row_vector: bool = False  # stored (1, V), as BART's final_logits_bias is
     by_head: bool = False  # several, joined head by head rather than one after another (GPT-NeoX, BLOOM)
+    beside: str = ""  # counts only where we have a tensor of this name too, or with "!" before it have none (DINOv2)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Weight rows <-> tensors, both ways: which tensor of a file becomes which of ours, and one report of what does not fit."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conjoin.errors import CheckpointError
@@ -69,7 +69,14 @@ def instances(role: Role, layers: Sequence[int]) -> Iterator[tuple[Row, tuple[st
     """
     for one in role.rows:
         for i, theirs in enumerate(layers if "{}" in one.theirs else (0,)):
-            yield one, tuple(n.format(i) for n in one.ours), one.theirs.format(theirs), one.also
+            here = replace(one, beside=one.beside.format(i)) if one.beside else one
+            yield here, tuple(n.format(i) for n in one.ours), one.theirs.format(theirs), one.also
+
+
+def counts(one: Row, ours: Sequence[str], there: Container[str]) -> bool:
+    """Whether a row says what a stack with the tensors `there` (our names) has."""
+    beside = one.beside.removeprefix("!")
+    return ours[0] in there and (not beside or (beside in there) != one.beside.startswith("!"))
 
 
 def stored_shape(one: Row, shapes: Sequence[Shape]) -> Shape:
@@ -117,7 +124,7 @@ def plan(
     prefix = choose_prefix(role, layers, names)
     report, reads, used = Report(), [], set()
     for one, ours, theirs, also in instances(role, layers):
-        if ours[0] not in wanted:
+        if not counts(one, ours, wanted):
             continue
         candidates = (theirs if one.rooted else prefix + theirs, *also)
         if one.untied:
@@ -189,7 +196,7 @@ def to_file(
     """Our arrays under the file's names and in its layout; of those that are optional, only what is not zero."""
     found = {}
     for one, ours, theirs, _ in instances(role, layers):
-        if ours[0] not in arrays:
+        if not counts(one, ours, arrays):
             continue
         own = [arrays[n] for n in ours]
         if one.by_head:

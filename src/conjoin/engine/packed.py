@@ -94,7 +94,8 @@ def expected_layers(stack: Any) -> int:
     spec = stack.spec
     each = 4 + 2 + (1 if spec.gated else 0)
     crossed = sum(4 for block in stack.layers if block.has_cross)
-    return int(len(stack.layers) * each + crossed + (spec.head == "transform") + bool(spec.embed_width))
+    other = (spec.head == "transform") + bool(spec.embed_width) + (spec.states_width != spec.width)
+    return int(len(stack.layers) * each + crossed + other)
 
 
 def signature(stack: Any) -> tuple[object, ...]:

@@ -11,10 +11,15 @@ __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 
 MODULES = (
     "bart",
+    "beit",
     "bert",
+    "dinov2",
     "gpt2",
     "llama",
     "roberta",
+    "vit",
+    "wav2vec2",
+    "whisper",
 )
 FAMILIES: dict[str, Family] = {
     family.model_type: family

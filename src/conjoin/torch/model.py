@@ -42,11 +42,13 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
     forward = checked_names(BaseEncoderDecoder.forward)
 
     def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> torch.nn.Module:
-        """Resizes one side's vocabulary; both where they share it. Returns the token embedding.
+        """Resizes one side's vocabulary; both where they share it, and the only one where there is one. Returns the embedding.
 
         Raises InputError where the sides are apart and `side` does not say which.
         """
         if self.config.share == "none":
+            if side is None and self.encoder.spec.front is not None:
+                side = "decoder"
             if side is None:
                 raise InputError('resize_token_embeddings: say which side\'s, with side="encoder" or side="decoder".')
             part: Encoder | Decoder = self.part(side)

@@ -38,6 +38,8 @@ class TorchPart(Placed, Part):
         """Grows or cuts the vocabulary, with the head and its bias; new rows are initialised as the config says."""
         if self.shared_with_partner:
             raise InputError(self.shared_with_partner)
+        if self.spec.front is not None:
+            raise InputError(f"the {self.role} reads {self.spec.front.argument} and has no vocabulary to resize.")
         if new_num_tokens < 1:
             raise InputError(f"new_num_tokens is {new_num_tokens}; at least 1 was expected.")
         names = ["embed.token.weight", "output.weight", "head.bias"]
