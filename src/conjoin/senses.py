@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from conjoin.errors import InputError
 
-__all__ = ["SENSES", "Adapter", "Frames", "Front", "Patches", "Waves", "Window", "source_of"]
+__all__ = ["SENSES", "Adapter", "Frames", "Front", "Patches", "Waves", "Window", "refuse_senses", "source_of"]
 
 Array = Any
 SENSES = ("pixel_values", "input_values", "input_features")  # the arguments of sources that are no text
@@ -169,6 +169,15 @@ def source_of(
     if came and input_ids is not None:
         raise InputError(f"encoder: {reads} came twice, by its name and as input_ids or inputs.")
     return None, others[reads] if came else input_ids
+
+
+def refuse_senses(front: Front | None, what: str) -> None:
+    """Raises InputError where what works on texts was given an encoder of images or sounds."""
+    if front is not None:
+        raise InputError(
+            f"{what} texts, and the model's encoder reads {front.argument}: make them with its processor, call the model or "
+            f"its generate(), and decode with model.decoder.tokenizer."
+        )
 
 
 def refuse_rank(name: str, shape: tuple[Any, ...], expected: str, rank: int) -> None:

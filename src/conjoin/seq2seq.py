@@ -587,7 +587,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             seen = self.encoder.memory_mask(seen, nn.size(states, 1))
             if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-                if decoder_attention_mask is None:
+                if decoder_attention_mask is None and self.encoder.spec.front is None:  # as transformers' classes do
                     decoder_attention_mask = nn.first_seen(decoder_input_ids != self.config.generation.pad_token_id)
             if not return_logits and labels is None:
                 raise InputError("return_logits=False leaves nothing to return without labels.")

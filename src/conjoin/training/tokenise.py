@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from conjoin.errors import ConfigError, DataError
 from conjoin.model import JoinedModel
+from conjoin.senses import refuse_senses
 from conjoin.tokens.pair import TokenizerLike
 from conjoin.training.data import Pairs
 
@@ -67,7 +68,11 @@ class Examples:
 
 
 def limits_of(model: JoinedModel, source: int | None, target: int | None) -> Limits:
-    """The limits asked for, or the model's positions. Raises ConfigError for more than the model has."""
+    """The limits asked for, or the model's positions.
+
+    Raises ConfigError for more than the model has, InputError for a model that reads no texts.
+    """
+    refuse_senses(model.encoder.spec.front, "pairs for training are")
     found = []
     for name, asked, part in (
         ("max_source_length", source, model.encoder),
