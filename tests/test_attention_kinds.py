@@ -191,14 +191,17 @@ def test_generation_reads_the_whole_source(name: str, framework: Framework, tmp_
     joined.config.decoder_start_token_id, joined.config.pad_token_id, joined.config.eos_token_id = 5, 0, None
     joined.save_pretrained(tmp_path / "joined")
     ids, mask = source()
+    given = {"input_ids": ids, "attention_mask": mask, **BY_NAME[name].more(ids)}
     tokens = torch.full((len(ids), 1), 5)
     with torch.no_grad():
         for _ in range(5):
-            logits = joined(input_ids=ids, attention_mask=mask, decoder_input_ids=tokens).logits
+            logits = joined(**given, decoder_input_ids=tokens).logits
             tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], 1)
     model = framework.load(tmp_path / "joined")
-    given = framework.arrays({"input_ids": ids, "attention_mask": mask})
-    assert framework.tokens(model.generate(**given, max_new_tokens=5, eos_token_id=None)) == tokens.tolist()
+    assert (
+        framework.tokens(model.generate(**framework.arrays(given), max_new_tokens=5, eos_token_id=None))
+        == tokens.tolist()
+    )
 
 
 def test_global_tokens_reach_the_join(tmp_path: Path) -> None:

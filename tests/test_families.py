@@ -12,11 +12,14 @@ from families.case import VOCAB, WIDTH, Case
 from frameworks import ALL, Framework
 
 from conjoin import BertConfig, EncoderDecoderModel
+from conjoin.composite import part_config
+from conjoin.families import family_of, spec_of
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 ENCODERS = [case for case in CASES if case.encoder is not None]
 DECODERS = [case for case in CASES if case.decoder is not None]
 LANGUAGE_MODELS = [case for case in DECODERS if not case.crosses]
+FACTS = "norms parallel sinusoidal position_pad alibi relative score_cap query_key_norm".split()
 MADE: dict[tuple[str, str], tuple[Any, Path]] = {}
 
 
@@ -199,8 +202,20 @@ def test_generation_is_what_whole_passes_say(case: Case, made: Any, tmp_path: Pa
     torch.testing.assert_close(chosen.sum(1) / 8, beams.sequences_scores, rtol=1e-4, atol=1e-4)
 
 
+def kinds(cases: list[Case]) -> list[Case]:
+    """Of each kind of decoding one case: what positions, masks, caches and heads are, whatever the family."""
+    found: dict[Any, Case] = {}
+    for case in cases:
+        config = part_config(family_of(case.config.model_type).config.from_dict(case.config.to_dict()), "decoder")
+        spec = spec_of(config, "decoder")
+        facts = tuple(bool(getattr(spec, name)) for name in FACTS)
+        turns = any(one is not None for one in spec.rotary)
+        found.setdefault((facts, turns, any(spec.reaches), spec.key_heads == spec.heads, spec.positions > 0), case)
+    return list(found.values())
+
+
 @pytest.mark.parametrize("framework", [ALL["jax"], ALL["tensorflow"]], ids=["jax", "tensorflow"])
-@by_name(DECODERS)
+@by_name(kinds(DECODERS))
 def test_generation_equals_across_frameworks(case: Case, framework: Framework, made: Any, tmp_path: Path) -> None:
     torch_model = joined(made(case, "decoder")[1], tmp_path, ALL["torch"])
     torch_model.save_pretrained(tmp_path / "joined")

@@ -131,13 +131,14 @@ def test_each_side_of_a_marian_has_its_vocabulary(tmp_path: Path) -> None:
 
 
 def test_layers_are_kept_and_a_table_that_all_share_stays(tmp_path: Path) -> None:
-    theirs = t5(tmp_path)
+    theirs = t5(tmp_path, num_decoder_layers=4)
     model = EncoderDecoderModel.from_encoder_decoder_pretrained(tmp_path, tmp_path, decoder_keep_layers=[1, 2])
     block = theirs.decoder.block
     assert torch.equal(model.decoder.layers[0].ffn.up.weight, block[1].layer[2].DenseReluDense.wi.weight)
     distances = block[0].layer[0].SelfAttention.relative_attention_bias
     assert torch.equal(model.decoder.relative[0].weight, distances.weight)
-    assert model.config.decoder.num_decoder_layers == 2
+    assert model.config.decoder.num_decoder_layers == model.config.num_hidden_layers == 2
+    assert model.config.encoder.num_layers == T5["num_layers"]
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)

@@ -65,7 +65,7 @@ class Inputs:
     cache: Sequence[Cache] | None = None
     at: Any = 0  # the cache slot of the first new token
     trace: Trace | None = field(default=None)
-    global_mask: Array | None = None  # (B, T) which tokens all see, and see all, where attention is sliding
+    global_tokens: Array | None = None  # (B, G) where tokens stand that all see, and that see all; -1 for none
 
 
 def define(nn: Any) -> Mapping[str, Any]:

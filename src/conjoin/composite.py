@@ -111,7 +111,7 @@ class EncoderDecoderConfig:
         if name in self.generation.__dataclass_fields__:
             return getattr(self.generation, name)
         if name in ANSWERED_BY_DECODER:
-            return getattr(self.decoder, name)
+            return getattr(self.decoder, self.decoder.by_role("decoder", name))
         raise AttributeError(f'EncoderDecoderConfig has no field "{name}"{nearest(name, self.names())}.')
 
     def __setattr__(self, name: str, value: Any) -> None:

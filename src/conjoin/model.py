@@ -352,9 +352,10 @@ class JoinedModel:
 
         Where the encoder reads images or sounds, pixel_values, input_values or input_features come instead, first or by name.
 
-        `settings` are model inputs (attention_mask, token_type_ids, inputs_embeds, encoder_outputs, decoder_input_ids,
-        decoder_attention_mask), `seed`, and any field of GenerationConfig; they win over `generation_config`, which wins
-        over the model's own. N = B * num_return_sequences. Without a seed, the framework's global random state is used.
+        `settings` are model inputs (attention_mask, global_attention_mask, token_type_ids, inputs_embeds,
+        encoder_outputs, decoder_input_ids, decoder_attention_mask), `seed`, and any field of GenerationConfig; they win
+        over `generation_config`, which wins over the model's own. N = B * num_return_sequences. Without a seed, the
+        framework's global random state is used.
 
         Raises TypeError for an unknown setting, InputError for a value that cannot be.
         """

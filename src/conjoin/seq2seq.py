@@ -109,12 +109,21 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 return None
             return input_ids != self.config.pad_token_id
 
-        def global_mask(self, given: Array | None, shape: tuple[Any, ...]) -> Array | None:
-            """(B, S) boolean: which tokens are global. Raises InputError where attention knows no such tokens."""
-            if given is not None and not isinstance(self.spec.attention, Sliding):
+        def global_places(self, mask: Array | None, seen: Array | None, like: Array) -> Array | None:
+            """Where the tokens stand (B, G) that a global mask (B, S) marks, -1 for none; G is the most that a row has.
+
+            Raises InputError where attention knows no such tokens.
+            """
+            if mask is None:
+                return None
+            if not isinstance(self.spec.attention, Sliding):
                 raise InputError("global_attention_mask was given, and the encoder's attention is not a sliding one.")
-            check_mask(given, shape, "global_attention_mask")
-            return None if given is None else nn.flags(given)
+            check_mask(mask, tuple(like.shape[:2]), "global_attention_mask")
+            chosen, length = nn.flags(mask), nn.size(mask, 1)
+            chosen = chosen if seen is None else chosen & seen
+            order = nn.where(chosen, length - nn.arange(length, mask)[None], 0)
+            left, places = nn.top_k(nn.number(order), nn.most(chosen))
+            return nn.where(left > 0, places, -1)
 
         def memory_mask(self, seen: Array | None, length: Any) -> Array | None:
             """Which of `length` states a decoder may see, (B, length): the source's own mask, made shorter as sounds are."""
@@ -162,6 +171,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             output_hidden_states: bool = False,
             return_dict: bool = True,
             global_attention_mask: Array | None = None,
+            global_tokens: Array | None = None,
             pixel_values: Array | None = None,
             input_values: Array | None = None,
             input_features: Array | None = None,
@@ -169,17 +179,27 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token.
 
             `global_attention_mask` (B, S) is 1 for tokens that all see and that see all, where attention is sliding
-            (Longformer, LED). Within a traced call, where nobody knows how many there are, each token has room for all.
+            (Longformer, LED). Within a traced call, where nobody knows how many there are, each token has room for all;
+            `global_tokens` (B, G), their places in order and -1 where a row has fewer, says it there.
             Encoders of images read pixel_values (B, C, height, width) instead, those of sounds input_values (B, samples)
             with attention_mask (B, samples), or input_features (B, mel bins, frames).
             """
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, global_attention_mask = nn.given(
+            (
+                input_ids,
+                attention_mask,
+                token_type_ids,
+                position_ids,
+                inputs_embeds,
+                global_attention_mask,
+                global_tokens,
+            ) = nn.given(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 token_type_ids=token_type_ids,
                 position_ids=position_ids,
                 inputs_embeds=inputs_embeds,
                 global_attention_mask=global_attention_mask,
+                global_tokens=global_tokens,
             )
             senses = {"pixel_values": pixel_values, "input_values": input_values, "input_features": input_features}
             input_ids, values = source_of(self.spec.front, input_ids, senses)
@@ -187,7 +207,13 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             if self.spec.front is None:
                 self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
                 given = self.text_inputs(
-                    input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, global_attention_mask
+                    input_ids,
+                    attention_mask,
+                    token_type_ids,
+                    position_ids,
+                    inputs_embeds,
+                    global_attention_mask,
+                    global_tokens,
                 )
             else:
                 values = nn.given(**{self.spec.front.argument: values})[0]
@@ -196,6 +222,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                     "position_ids": position_ids,
                     "inputs_embeds": inputs_embeds,
                     "global_attention_mask": global_attention_mask,
+                    "global_tokens": global_tokens,
                 }
                 self.check_values(values, attention_mask, **others)
                 given = self.sense_inputs(values, attention_mask)
@@ -217,6 +244,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             position_ids: Array | None,
             inputs_embeds: Array | None,
             global_attention_mask: Array | None,
+            global_tokens: Array | None,
         ) -> Inputs:
             """A text (B, S) in the stack's terms."""
             seen = self.source_mask(input_ids, attention_mask)
@@ -228,8 +256,8 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             if self.spec.causal:
                 past = causal_mask(length, 0, length, came)
                 mask = past if mask is None else mask & past
-            chosen = self.global_mask(global_attention_mask, tuple(came.shape[:2]))
-            return Inputs(x, place, mask, global_mask=chosen)
+            chosen = self.global_places(global_attention_mask, seen, came) if global_tokens is None else global_tokens
+            return Inputs(x, place, mask, global_tokens=chosen)
 
         def sense_inputs(self, values: Array, attention_mask: Array | None) -> Inputs:
             """Images or sounds in the stack's terms."""
@@ -465,9 +493,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 output_hidden_states,
                 return_dict,
                 global_attention_mask,
-                pixel_values,
-                input_values,
-                input_features,
+                pixel_values=pixel_values,
+                input_values=input_values,
+                input_features=input_features,
             )
             return found
 

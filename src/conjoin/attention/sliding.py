@@ -36,19 +36,17 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             self.reaches = distinct(spec)
 
         def forward(self, given: Any) -> View:
-            """Masks are (B, 1, 1, T) and (B, T); the most global tokens of a row are counted where that can be."""
-            x, mask, chosen = given.embeddings, given.mask, given.global_mask
+            """From a mask (B, 1, 1, T), and the places of global tokens (B, G) in order, -1 where a row has fewer."""
+            x, mask, tokens = given.embeddings, given.mask, given.global_tokens
             batch, length = nn.size(x, 0), nn.size(x, 1)
-            seen = nn.broadcast(nn.arange(length, x)[None] >= 0, (batch, length)) if mask is None else mask[:, 0, 0]
-            if chosen is None:
+            place = nn.arange(length, x)[None]
+            seen = nn.broadcast(place >= 0, (batch, length)) if mask is None else mask[:, 0, 0]
+            if tokens is None:
                 return View(tuple(near(seen, reach) for reach in self.reaches), None, None, None, None, mask)
-            chosen = chosen & seen
-            count = nn.most(chosen)
-            order = nn.where(chosen, length - nn.arange(length, x)[None], 0)
-            left, tokens = nn.top_k(nn.number(order), count)
-            rank = nn.clipped(nn.cumsum(chosen) - 1, 0, count - 1)
+            chosen = nn.any_of(tokens[:, :, None] == place[None])[:, 0]
             masks = tuple(near(seen & ~chosen, reach) for reach in self.reaches)
-            return View(masks, tokens, left > 0, chosen[..., None], rank, mask)
+            rank = nn.where(chosen, nn.cumsum(chosen) - 1, 0)
+            return View(masks, nn.where(tokens < 0, 0, tokens), tokens >= 0, chosen[..., None], rank, mask)
 
     class SlidingAttention(ordinary):  # type: ignore[misc]
         """Ordinary attention within windows; global tokens have projections of their own for what they see."""

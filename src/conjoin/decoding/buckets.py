@@ -33,6 +33,7 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
         rows=bucket(rows, least=1),
         source=None if fixed else source if exact else bucket(source, limit),
         prompt=prompt if prompt == 1 else bucket(prompt, decoder.max_length, least=4),
+        chosen=0 if call.global_tokens is None else bucket(call.global_tokens.shape[1], least=1),
     )
     new = settings.max_length - prompt
     room = shape.prompt + bucket(new, decoder.max_length + 1 - prompt)
@@ -40,10 +41,10 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
 
 
 class Shape:
-    """How many rows, source tokens and prompt tokens a padded call has; None for sources that cannot be padded."""
+    """How many rows, source tokens, prompt tokens and global tokens a padded call has; None for sources that cannot be padded."""
 
-    def __init__(self, ops: Any, *, rows: int, source: int | None, prompt: int) -> None:
-        self.ops, self.rows, self.source, self.prompt = ops, rows, source, prompt
+    def __init__(self, ops: Any, *, rows: int, source: int | None, prompt: int, chosen: int) -> None:
+        self.ops, self.rows, self.source, self.prompt, self.chosen = ops, rows, source, prompt, chosen
 
     def of(self, call: Call, pad: int) -> Call:
         """A call in this shape: what is added is hidden, and rows that are added are the first one again."""
@@ -64,6 +65,7 @@ class Shape:
             token_type_ids=self.grown(call.token_type_ids, self.source, 0),
             position_ids=self.grown(call.position_ids, self.source, 0),
             values=self.grown(call.values, self.source, 0),
+            global_tokens=self.grown(call.global_tokens, self.chosen, NOBODY),
             states=self.grown(call.states, self.source, 0),
             seen=self.grown(seen, self.source, 0),
             live=ops.arange(self.rows, call.source) < batch,

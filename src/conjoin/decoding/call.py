@@ -11,7 +11,7 @@ from conjoin.senses import SENSES, source_of
 __all__ = ["ENCODER_INPUTS", "INPUTS", "Call", "called"]
 
 Array = Any
-ENCODER_INPUTS = ("token_type_ids", "position_ids", "inputs_embeds")
+ENCODER_INPUTS = ("token_type_ids", "position_ids", "inputs_embeds", "global_attention_mask")
 INPUTS = (
     "inputs",
     "attention_mask",
@@ -35,6 +35,7 @@ class Call:
     values: Array | None = None  # images or sounds, (B, ...)
     token_type_ids: Array | None = None  # (B, S)
     position_ids: Array | None = None  # (B, S)
+    global_tokens: Array | None = None  # (B, G) their places, -1 where a row has fewer
     states: Array | None = None  # (B, S, W) where the source was encoded before
     seen: Array | None = None  # (B, S) which tokens of the source may be seen, None for all; of sounds (B, samples)
     live: Array | None = None  # (B,) False for rows that only fill the batch; None where there are none
@@ -79,6 +80,10 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
     seen = model.encoder.source_mask(ids, mask)
     if states is not None:
         seen = model.encoder.memory_mask(seen, ops.size(states, 1))
+    chosen = named.pop("global_attention_mask", None)
+    if chosen is not None:
+        like = ids if ids is not None else named["inputs_embeds"]
+        named["global_tokens"] = model.encoder.global_places(chosen, seen, like)
     call = Call(prompt=ids, input_ids=ids, rule_ids=ids, states=states, seen=seen, **named)
     shape = call.source.shape
     if seen is not None and len(shape) > 1 and tuple(seen.shape) != tuple(shape[:2]):

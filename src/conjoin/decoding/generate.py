@@ -73,7 +73,7 @@ def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
         chunked = encoded_in_chunks(ops, model.encoder, settings.chunks, call.input_ids, seen, call.token_type_ids)
         states = chunked["last_hidden_state"]
     if states is None:
-        names = ("input_ids", "token_type_ids", "position_ids", "inputs_embeds")
+        names = ("input_ids", "token_type_ids", "position_ids", "inputs_embeds", "global_tokens")
         inputs = {name: getattr(call, name) for name in names}
         if call.values is not None:
             inputs[model.encoder.spec.front.argument] = call.values

@@ -57,6 +57,10 @@ class T5Config(ModelConfig):
         """`num_hidden_layers` means those of the side that is used."""
         return "num_decoder_layers" if (role, name) == ("decoder", "num_hidden_layers") else name
 
+    def of_side(self, role: RoleName) -> Self:
+        """A decoder that does not say how many layers it has, has as many as the encoder."""
+        return self.copy(num_decoder_layers=self.num_decoder_layers or self.num_layers)
+
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """As of any config; transformers 5 calls T5 1.1 tied, and tells it by `scale_decoder_outputs`."""
