@@ -22,6 +22,7 @@ from conjoin.families.convbert import ConvBertConfig
 from conjoin.families.deberta_v2 import DebertaV2Config
 from conjoin.families.longformer import LongformerConfig
 from conjoin.positions import place_rows
+from conjoin.shapes import parameter_shapes
 from conjoin.spec import Disentangled
 
 BY_NAME = {case.name: case for case in CASES}
@@ -148,6 +149,21 @@ def test_recomputed_gradients_are_the_same(name: str, tmp_path: Path) -> None:
     assert len(found[0]) == len(found[1])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+@torch.no_grad()
+def test_names_without_a_framework_and_half_precision(name: str, tmp_path: Path) -> None:
+    """What `inspect` says of a stack is what it has; and in bfloat16 it computes nearly the same."""
+    folder = made(name, tmp_path / "e")
+    encoder = Encoder.from_pretrained(folder)
+    assert dict(parameter_shapes(encoder.spec)) == encoder.ops.shapes(encoder)
+    ids, mask = source()
+    given = {"input_ids": ids, "attention_mask": mask, **BY_NAME[name].more(ids)}
+    half = Encoder.from_pretrained(folder, dtype="bfloat16")(**given).last_hidden_state
+    assert half.dtype == torch.bfloat16
+    away = (half.float() - encoder(**given).last_hidden_state)[mask.bool()].abs()
+    assert away.mean() < 0.05
 
 
 @by_kind

@@ -177,3 +177,48 @@ def test_shared_embeddings_are_compared_by_their_own_width(tmp_path: Path) -> No
     assert model.encoder.embed.token.weight is model.decoder.embed.token.weight
     with pytest.raises(ConfigError, match=r"\(61, 16\).*\(61, 32\)"):
         join(tmp_path / "encoder", tmp_path / "ernie", share="embeddings")
+
+
+MASKED = "albert camembert distilbert electra ernie eurobert megatron-bert modernbert mpnet nomic-bert rembert roformer".split()
+
+
+@pytest.mark.parametrize("name", MASKED)
+@torch.no_grad()
+def test_the_body_of_a_masked_language_model(name: str, tmp_path: Path) -> None:
+    """Its prefix is found and its head is no surprise."""
+    case = BY_NAME[name]
+    theirs = getattr(transformers, case.encoder.__name__.removesuffix("Model") + "ForMaskedLM")(case.config).eval()
+    theirs.save_pretrained(tmp_path)
+    ids, mask = source()
+    found = ENCODER.from_pretrained(tmp_path)(input_ids=ids, attention_mask=mask).last_hidden_state
+    expected = case.states(theirs.base_model, ids, mask)
+    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [
+        ("electra", "rembert"),
+        ("bert-generation", "bert-generation"),
+        ("albert", "camembert"),
+        ("modernbert", "ernie-tasks"),
+    ],
+)
+@torch.no_grad()
+def test_joins_of_transformers(encoder: str, decoder: str, tmp_path: Path) -> None:
+    """A joined model of transformers is read, and transformers reads what is saved of it."""
+    source_side, target_side = BY_NAME[encoder], BY_NAME[decoder]
+    config = type(target_side.config).from_dict({**target_side.config.to_dict(), "is_decoder": True})
+    config.add_cross_attention = True
+    theirs = transformers.EncoderDecoderModel(
+        encoder=source_side.encoder(source_side.config), decoder=target_side.decoder(config)
+    ).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    ids, mask = source()
+    given = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": ids[:, :7]}
+    expected = theirs(**given).logits
+    ours = EncoderDecoderModel.from_pretrained(tmp_path / "theirs")
+    torch.testing.assert_close(ours(**given).logits, expected, rtol=1e-5, atol=1e-5)
+    ours.save_pretrained(tmp_path / "ours")
+    again = transformers.EncoderDecoderModel.from_pretrained(tmp_path / "ours").eval()
+    torch.testing.assert_close(again(**given).logits, expected, rtol=0, atol=1e-6)

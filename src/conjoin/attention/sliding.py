@@ -7,7 +7,7 @@ which a mask hides what is farther: memory grows with tokens times reach, and sh
 from typing import Any, NamedTuple
 
 from conjoin.errors import InputError
-from conjoin.spec import StackSpec
+from conjoin.spec import Sliding, StackSpec
 
 __all__ = ["View", "define"]
 
@@ -33,7 +33,7 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
 
         def __init__(self, spec: StackSpec) -> None:
             super().__init__()
-            self.reaches = distinct(spec)
+            self.kind: Any = spec.attention
 
         def forward(self, given: Any) -> View:
             """From a mask (B, 1, 1, T), and the places of global tokens (B, G) in order, -1 where a row has fewer."""
@@ -42,9 +42,9 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             place = nn.arange(length, x)[None]
             seen = nn.broadcast(place >= 0, (batch, length)) if mask is None else mask[:, 0, 0]
             if tokens is None:
-                return View(tuple(near(seen, reach) for reach in self.reaches), None, None, None, None, mask)
+                return View(tuple(near(seen, reach) for reach in distinct(self.kind)), None, None, None, None, mask)
             chosen = nn.any_of(tokens[:, :, None] == place[None])[:, 0]
-            masks = tuple(near(seen & ~chosen, reach) for reach in self.reaches)
+            masks = tuple(near(seen & ~chosen, reach) for reach in distinct(self.kind))
             rank = nn.where(chosen, nn.cumsum(chosen) - 1, 0)
             return View(masks, nn.where(tokens < 0, 0, tokens), tokens >= 0, chosen[..., None], rank, mask)
 
@@ -55,7 +55,7 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             super().__init__(spec, scale, spec.width)
             kind: Any = spec.attention
             self.reach = kind.reaches[number]
-            self.which = distinct(spec).index(self.reach)
+            self.which = distinct(kind).index(self.reach)
             self.global_q = nn.Linear(spec.width, spec.width, "q" in spec.biases)
             self.global_k = nn.Linear(spec.width, spec.width, "k" in spec.biases)
             self.global_v = nn.Linear(spec.width, spec.width, "v" in spec.biases)
@@ -99,7 +99,6 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
     return SlidingAttention, Windows
 
 
-def distinct(spec: StackSpec) -> tuple[int, ...]:
+def distinct(kind: Sliding) -> tuple[int, ...]:
     """Every reach once, the shortest first."""
-    kind: Any = spec.attention
     return tuple(sorted(set(kind.reaches)))
