@@ -24,7 +24,7 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
     rows, source = call.source.shape[:2]
     limit = None if call.states is not None or call.values is not None else model.encoder.spec.max_length
     prompt = call.prompt.shape[1]
-    fixed = call.values is not None and not model.encoder.spec.front.grows
+    fixed = call.values is not None and not can_grow(ops, model.encoder.spec.front, call.seen)
     shape = Shape(
         ops,
         rows=bucket(rows, least=1),
@@ -34,6 +34,11 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
     new = settings.max_length - prompt
     room = shape.prompt + bucket(new, decoder.max_length + 1 - prompt)
     return replace(settings, room=room), shape.of(call, model.encoder.config.pad_token_id or 0)
+
+
+def can_grow(ops: Any, front: Any, seen: Array | None) -> bool:
+    """Whether padding changes nothing of images or sounds: also a sound too short for a frame is read by its padding."""
+    return bool(front.grows) and (seen is None or ops.all_seen(front.frames(ops.cumsum(seen)[:, -1:]) >= 1))
 
 
 class Shape:
