@@ -191,7 +191,8 @@ def is_mixed(model: Any, name: str) -> bool:
 
 def retype(model: Any, name: str, kind: str) -> None:
     """Makes the layer of a parameter anew, in another type, with its values; wherever the model has it."""
-    owner = dict(owners(model)).get(name) or dict(owners(model))[name.rpartition(".")[0]]
+    found = dict(owners(model))
+    owner = found[name if name in found else name.rpartition(".")[0]]
     if isinstance(owner, Vector):
         new = Vector.of(owner.shape[0], not owner.saved_only, keras.dtype_policies.get(kind))
         before, after = [owner], [new]
@@ -209,6 +210,11 @@ def retype(model: Any, name: str, kind: str) -> None:
 
 def exchange(module: Any, attribute: str, new: Any) -> None:
     """Puts a layer or a vector in the place of another, of which Keras then knows nothing more."""
+    if isinstance(module, list):  # Keras's, which knows what goes and what comes
+        if module[int(attribute)] is not new:
+            module.pop(int(attribute))
+            module.insert(int(attribute), new)
+        return
     old = getattr(module, attribute)
     setattr(module, attribute, new)
     if old is not new:
