@@ -26,7 +26,7 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
     rows, source = call.source.shape[:2]
     limit = model.encoder.spec.max_length if reads else None
     prompt = call.prompt.shape[1]
-    fixed = call.values is not None and not model.encoder.spec.front.grows
+    fixed = call.values is not None and not can_grow(ops, model.encoder.spec.front, call.seen)
     exact = reads and model.encoder.spec.padding_counts
     shape = Shape(
         ops,
@@ -38,6 +38,11 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
     new = settings.max_length - prompt
     room = shape.prompt + bucket(new, decoder.max_length + 1 - prompt)
     return replace(settings, room=room), shape.of(call, model.encoder.config.pad_token_id or 0)
+
+
+def can_grow(ops: Any, front: Any, seen: Array | None) -> bool:
+    """Whether padding changes nothing of images or sounds: also a sound too short for a frame is read by its padding."""
+    return bool(front.grows) and (seen is None or ops.all_seen(front.frames(ops.cumsum(seen)[:, -1:]) >= 1))
 
 
 class Shape:

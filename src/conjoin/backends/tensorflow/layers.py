@@ -100,6 +100,10 @@ def redrawing(redrawn: Redrawn, seed: tf.Tensor) -> Iterator[None]:
 class Dropout(keras.layers.Dropout):
     """Active where the model is called with training=True, as in `fit`."""
 
+    def __init__(self, rate: float) -> None:
+        super().__init__(rate)
+        self.autocast = False  # what comes has the type that is computed in, whichever this layer was made in
+
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """As Keras's, and nothing at all at a rate of zero."""
         return super().__call__(inputs, **options) if self.rate else inputs

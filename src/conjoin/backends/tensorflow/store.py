@@ -233,6 +233,11 @@ def renew(model: Any, owner: Any, new: Any) -> None:
 
 def exchange(module: Any, attribute: str, new: Any) -> None:
     """Puts a layer or a vector in the place of another, of which Keras then knows nothing more."""
+    if isinstance(module, list):  # Keras's, which knows what goes and what comes
+        if module[int(attribute)] is not new:
+            module.pop(int(attribute))
+            module.insert(int(attribute), new)
+        return
     old = getattr(module, attribute)
     setattr(module, attribute, new)
     if old is not new:
