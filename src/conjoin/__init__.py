@@ -16,6 +16,7 @@ _HOME = {
     "AutoTokenizer": "conjoin.tokens",
     "BartConfig": "conjoin.families.bart",
     "BartTokenizer": "conjoin.tokens",
+    "BeitConfig": "conjoin.families.beit",
     "BertConfig": "conjoin.families.bert",
     "BertGenerationConfig": "conjoin.families.bert_like",
     "BertTokenizer": "conjoin.tokens",
@@ -33,6 +34,8 @@ _HOME = {
     "DataError": "conjoin.errors",
     "DebertaConfig": "conjoin.families.deberta",
     "DebertaV2Config": "conjoin.families.deberta_v2",
+    "DeiTConfig": "conjoin.families.vit",
+    "Dinov2Config": "conjoin.families.dinov2",
     "DistilBertConfig": "conjoin.families.distilbert",
     "ElectraConfig": "conjoin.families.electra",
     "EncoderDecoderConfig": "conjoin.composite",
@@ -51,6 +54,7 @@ _HOME = {
     "GemmaConfig": "conjoin.families.gemma",
     "GenerationConfig": "conjoin.generation",
     "GraniteConfig": "conjoin.families.granite",
+    "HubertConfig": "conjoin.families.wav2vec2",
     "InputError": "conjoin.errors",
     "LEDConfig": "conjoin.families.led",
     "LlamaConfig": "conjoin.families.llama",
@@ -86,6 +90,9 @@ _HOME = {
     "TFEncoderDecoderModel": "conjoin.tensorflow",
     "TrOCRConfig": "conjoin.families.trocr",
     "UMT5Config": "conjoin.families.t5",
+    "ViTConfig": "conjoin.families.vit",
+    "Wav2Vec2Config": "conjoin.families.wav2vec2",
+    "WhisperConfig": "conjoin.families.whisper",
     "XGLMConfig": "conjoin.families.xglm",
     "XLMRobertaConfig": "conjoin.families.roberta_like",
     "XLMRobertaXLConfig": "conjoin.families.bert_prenorm",
@@ -99,6 +106,7 @@ __all__ = [
     "AutoTokenizer",
     "BartConfig",
     "BartTokenizer",
+    "BeitConfig",
     "BertConfig",
     "BertGenerationConfig",
     "BertTokenizer",
@@ -116,6 +124,8 @@ __all__ = [
     "DataError",
     "DebertaConfig",
     "DebertaV2Config",
+    "DeiTConfig",
+    "Dinov2Config",
     "DistilBertConfig",
     "ElectraConfig",
     "EncoderDecoderConfig",
@@ -134,6 +144,7 @@ __all__ = [
     "GemmaConfig",
     "GenerationConfig",
     "GraniteConfig",
+    "HubertConfig",
     "InputError",
     "LEDConfig",
     "LlamaConfig",
@@ -169,6 +180,9 @@ __all__ = [
     "TFEncoderDecoderModel",
     "TrOCRConfig",
     "UMT5Config",
+    "ViTConfig",
+    "Wav2Vec2Config",
+    "WhisperConfig",
     "XGLMConfig",
     "XLMRobertaConfig",
     "XLMRobertaXLConfig",
@@ -192,6 +206,7 @@ if TYPE_CHECKING:
         PegasusConfig,
         PLBartConfig,
     )
+    from conjoin.families.beit import BeitConfig
     from conjoin.families.bert import BertConfig
     from conjoin.families.bert_like import BertGenerationConfig, ErnieConfig
     from conjoin.families.bert_prenorm import MegatronBertConfig, RobertaPreLayerNormConfig, XLMRobertaXLConfig
@@ -201,6 +216,7 @@ if TYPE_CHECKING:
     from conjoin.families.convbert import ConvBertConfig
     from conjoin.families.deberta import DebertaConfig
     from conjoin.families.deberta_v2 import DebertaV2Config
+    from conjoin.families.dinov2 import Dinov2Config
     from conjoin.families.distilbert import DistilBertConfig
     from conjoin.families.electra import ElectraConfig
     from conjoin.families.eurobert import EuroBertConfig
@@ -232,6 +248,9 @@ if TYPE_CHECKING:
     from conjoin.families.stablelm import StableLmConfig
     from conjoin.families.t5 import LongT5Config, MT5Config, T5Config, UMT5Config
     from conjoin.families.trocr import TrOCRConfig
+    from conjoin.families.vit import DeiTConfig, ViTConfig
+    from conjoin.families.wav2vec2 import HubertConfig, Wav2Vec2Config
+    from conjoin.families.whisper import WhisperConfig
     from conjoin.families.xglm import XGLMConfig
     from conjoin.flax import FlaxEncoderDecoderModel
     from conjoin.generation import GenerationConfig

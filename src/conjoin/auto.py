@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from conjoin.composite import EncoderDecoderConfig
+from conjoin.composite import COMPOSITES
 from conjoin.config import CONFIG_FILE, read_config
 from conjoin.errors import ConfigError
 from conjoin.families import family_of
@@ -20,7 +20,7 @@ def load_joined(name: str | Path, options: dict[str, Any], asked: str) -> Encode
     hub = {key: options[key] for key in HUB_OPTIONS if key in options}
     folder = resolve(name, files=[CONFIG_FILE], **hub)
     model_type = read_config(folder).get("model_type")
-    if model_type != EncoderDecoderConfig.model_type:
+    if model_type not in COMPOSITES:
         family_of(model_type)  # says which are known
         raise ConfigError(
             f'"{name}" is a single model of model_type "{model_type}", and {asked} loads joined ones; join it with '

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from conjoin import attention, convolution, grouped
+from conjoin import attention, convolution, fronts, grouped
+from conjoin.grids import stretched_window, window_places
 from conjoin.positions import distance_buckets, sinusoids, slopes
 from conjoin.spec import StackSpec
 
@@ -40,6 +41,7 @@ class Place(NamedTuple):
     rows: Array | None  # of the position table
     positions: Array  # as rotary positions count
     order: tuple[Array, Array] | None  # the tokens' places, and those of what they attend to (1, S)
+    grid: tuple[int, int] | None = None  # of the patches of an image
 
 
 class Sight(NamedTuple):
@@ -68,6 +70,7 @@ class Inputs:
 
 def define(nn: Any) -> Mapping[str, Any]:
     """The classes Attention, FeedForward, Block, Embed, Head and Stack, native to the framework of the backend `nn`."""
+    senses = fronts.define(nn)
 
     def norm_of(spec: StackSpec, width: int) -> Any:
         if spec.norm == "rms":
@@ -206,6 +209,11 @@ def define(nn: Any) -> Mapping[str, Any]:
             self.attention = Attention(spec, scale, spec.width) if kind is None else kind(spec, scale, number)
             self.attention_norm = norm_of(spec, spec.width) if before and (number or spec.first_norm) else None
             self.attention_out_norm = norm_of(spec, spec.width) if out else None
+            scales = spec.layer_scale is not None
+            self.attention_scale = nn.vector(spec.width, trained=True) if scales else None
+            self.ffn_scale = nn.vector(spec.width, trained=True) if scales else None
+            window = spec.window
+            self.window = nn.Embedding(window.rows, spec.heads) if window is not None and window.own else None
             if self.has_cross:
                 self.cross = Attention(spec, scale, spec.memory_width or spec.width)
                 self.cross_norm = norm_of(spec, spec.width) if before else None
@@ -222,9 +230,10 @@ def define(nn: Any) -> Mapping[str, Any]:
             """What a sublayer reads."""
             return x if self.post or norm is None else norm(x)
 
-        def added(self, y: Array, out_norm: Any, dropout: Any) -> Array:
+        def added(self, y: Array, out_norm: Any, dropout: Any, scale: Any = None) -> Array:
             """What a sublayer adds to the residual."""
-            return nn.scaled(dropout(y if out_norm is None else out_norm(y)), self.residual_scale)
+            y = nn.scaled(dropout(y if out_norm is None else out_norm(y)), self.residual_scale)
+            return y if scale is None else nn.stretched(y, scale)
 
         def after(self, norm: Any, x: Array) -> Array:
             """The residual, normed where norms come last."""
@@ -234,12 +243,13 @@ def define(nn: Any) -> Mapping[str, Any]:
             """What self-attention adds, and the new cache."""
             weights = None if trace is None else trace.attentions
             y, cache = self.attention(self.before(self.attention_norm, x), sight, None, cache, at, weights)
-            return self.added(y, self.attention_out_norm, self.dropout), cache
+            return self.added(y, self.attention_out_norm, self.dropout, self.attention_scale), cache
 
         def fed(self, x: Array) -> Array:
             """What the feed-forward adds."""
             norm = self.attention_norm if self.parallel == "one_norm" else self.ffn_norm
-            return self.added(self.ffn(self.before(norm, x)), self.ffn_out_norm, self.ffn_dropout)
+            y = self.ffn(self.before(norm, x))
+            return self.added(y, self.ffn_out_norm, self.ffn_dropout, self.ffn_scale)
 
         def crossed(
             self, x: Array, place: str, memory: Array | Cache | None, mask: Array | None, trace: Trace | None
@@ -365,13 +375,16 @@ def define(nn: Any) -> Mapping[str, Any]:
             super().__init__()
             self.spec = spec
             self.recompute = False  # gradient checkpointing
-            self.embed = Embed(spec)
+            self.embed = Embed(spec) if spec.front is None else senses[fronts.EMBEDS[type(spec.front)]](spec)
             blocks = max(spec.blocks) + 1 if spec.blocks else spec.layers
             self.layers = nn.ModuleList([Block(spec, i) for i in range(blocks)])
             self.relative = nn.ModuleList(relative_tables(spec))
             shared = kinds.shared(spec.attention)
             self.shared = None if shared is None else shared(spec)
+            window = spec.window
+            self.window = nn.Embedding(window.rows, spec.heads) if window is not None and window.shared else None
             self.norm = norm_of(spec, spec.width) if spec.final_norm else None
+            self.adapter = None if spec.adapter is None else senses["Shortener"](spec)
             self.head = Head(spec) if spec.head not in ("none", "plain") or spec.head_bias != "none" else None
             untied = spec.head != "none" and not spec.tied
             self.output = nn.OutputEmbedding(spec.output_width, spec.vocab) if untied else None
@@ -403,6 +416,8 @@ def define(nn: Any) -> Mapping[str, Any]:
 
         def biases(self, place: Place, like: Array) -> list[Array | None]:
             """What distance adds to attention scores (1, H, T, S): one for all layers, or one a layer."""
+            if place.grid is not None and self.spec.window is not None:
+                return self.windowed(place.grid, like)
             if place.order is None:
                 return [None]
             if self.spec.alibi:
@@ -413,6 +428,22 @@ def define(nn: Any) -> Mapping[str, Any]:
             far = nn.clipped(distances(place.order), -farthest, farthest) + farthest
             buckets = nn.looked_up(nn.Constant(distance_buckets(self.spec.relative, self.spec.causal)), far, far)
             return [nn.heads_first(table(buckets)) for table in self.relative]
+
+        def windowed(self, grid: tuple[int, int], like: Array) -> list[Array | None]:
+            """The same of patches: what all layers share, and what each has of its own."""
+            window: Any = self.spec.window
+
+            def bias(table: Any) -> Array:
+                rows = table(nn.arange(window.rows, like))
+                if grid != window.size:
+                    rows = nn.mixed(stretched_window(window.size, grid), rows)
+                return nn.heads_first(nn.gathered(rows, window_places(grid))[None])
+
+            shared = None if self.window is None else bias(self.window)
+            if not window.own:
+                return [shared]
+            own = [bias(block.window) for block in self.blocks()]
+            return own if shared is None else [one + shared for one in own]
 
         def hidden(self, given: Inputs) -> tuple[Array, list[Cache] | None]:
             """The last hidden states (B, T, W), and the new cache where one was given."""
@@ -466,7 +497,7 @@ def define(nn: Any) -> Mapping[str, Any]:
         near = (away <= reach)[:, None]
         return near if mask is None else mask & near
 
-    return {c.__name__: c for c in (Attention, FeedForward, Block, Embed, Head, Stack)}
+    return {c.__name__: c for c in (Attention, FeedForward, Block, Embed, Head, Stack)} | dict(senses)
 
 
 def has_table(spec: StackSpec) -> bool:

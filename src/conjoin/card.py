@@ -1,19 +1,35 @@
 """The model card that is saved beside a joined model: what was joined, in Markdown, for the reader and the hub."""
 
-from conjoin.composite import EncoderDecoderConfig
+from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig
 from conjoin.families.custom import CustomConfig
 from conjoin.spec import RoleName
 
 __all__ = ["model_card"]
 
+WRITE = """from conjoin import pipeline
+
+write = pipeline("path/to/this/folder")
+print(write("a long text ...", num_beams=4))"""
+SENSE = """from conjoin import EncoderDecoderModel
+
+model = EncoderDecoderModel.from_pretrained("path/to/this/folder")
+ids = model.generate({source}, num_beams=4)  # as the encoder's processor makes them
+print(model.decoder.tokenizer.batch_decode(ids, skip_special_tokens=True))"""
+EXAMPLES = {  # the hub's name of the task, and how it is done, for each type of joined models
+    "encoder-decoder": ("text2text-generation", WRITE),
+    "vision-encoder-decoder": ("image-to-text", SENSE.format(source="pixel_values")),
+    "speech-encoder-decoder": ("automatic-speech-recognition", SENSE.format(source="values")),
+}
+
 
 def model_card(config: EncoderDecoderConfig, parameters: int) -> str:
     """The text of README.md."""
     rows = "\n".join(part_row(config, role) for role in ("encoder", "decoder"))
-    tokens = config.generation
+    tokens, kind = config.generation, config.model_type
+    task, example = EXAMPLES[kind]
     return f"""---
 library_name: conjoin
-pipeline_tag: text2text-generation
+pipeline_tag: {task}
 tags:
 - encoder-decoder
 - conjoin
@@ -30,17 +46,16 @@ An encoder and a decoder joined into one sequence-to-sequence model, with {param
 - Shared weights: {config.share}.
 - Special tokens: start {tokens.decoder_start_token_id}, end {tokens.eos_token_id}, padding {tokens.pad_token_id}.
 
-{own_module(config.encoder) if isinstance(config.encoder, CustomConfig) else USE}"""
+{own_module(config.encoder) if isinstance(config.encoder, CustomConfig) else use(kind, example)}"""
 
 
-USE = """```python
-from conjoin import pipeline
-
-write = pipeline("path/to/this/folder")
-print(write("a long text ...", num_beams=4))
+def use(kind: str, example: str) -> str:
+    """How to use a model of this type, whose parts are of families."""
+    return f"""```python
+{example}
 ```
 
-The folder loads in transformers as well, with `EncoderDecoderModel.from_pretrained`.
+The folder loads in transformers as well, with `{ARCHITECTURES[kind]}.from_pretrained`.
 """
 
 

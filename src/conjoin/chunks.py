@@ -50,11 +50,13 @@ def chunks_of(encoder: Any, window: int | None = None, overlap: int | None = Non
     """The chunks of an encoder's sources: by default windows of all its positions, an eighth of which overlaps.
 
     What begins and ends a source is what the encoder's config and tokenizer call so: bos_token_id and cls_token_id;
-    eos_token_id and sep_token_id. Raises InputError for numbers that cannot be, ConfigError for an
-    encoder of the user's own.
+    eos_token_id and sep_token_id. Raises InputError for numbers that cannot be and for an encoder of images or sounds,
+    ConfigError for an encoder of the user's own.
     """
     if is_custom(encoder.config):
         raise ConfigError("encode_in_chunks: the encoder is a module of your own, which must cut long sources itself.")
+    if encoder.spec.front is not None:
+        raise InputError(f"encode_in_chunks: the encoder reads {encoder.spec.front.argument}, and only texts are cut.")
     positions = encoder.spec.max_length
     window = positions if window is None else whole("chunk_window", window, LEAST, positions)
     overlap = window // SHARE if overlap is None else whole("chunk_overlap", overlap, 0, window - LEAST + 1)

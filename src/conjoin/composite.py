@@ -12,9 +12,16 @@ from conjoin.families import FAMILIES, family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS, GenerationConfig
 from conjoin.spec import RoleName, StackSpec
 
-__all__ = ["AutoConfig", "EncoderDecoderConfig", "Share", "any_config", "part_config"]
+__all__ = ["ARCHITECTURES", "COMPOSITES", "AutoConfig", "EncoderDecoderConfig", "Share", "any_config", "part_config"]
 
 Share = Literal["none", "embeddings", "all"]
+TEXT = "encoder-decoder"
+ARCHITECTURES = {  # transformers' class of each type of joined models, by what the encoder reads
+    TEXT: "EncoderDecoderModel",
+    "vision-encoder-decoder": "VisionEncoderDecoderModel",
+    "speech-encoder-decoder": "SpeechEncoderDecoderModel",
+}
+COMPOSITES = tuple(ARCHITECTURES)
 FORCED = ("forced_bos_token_id", "forced_eos_token_id")
 # What an old transformers kept on a composite, and what the decoder's config now answers.
 ANSWERED_BY_DECODER = (
@@ -28,7 +35,7 @@ ANSWERED_BY_DECODER = (
 
 def any_config(found: Mapping[str, Any]) -> "ModelConfig | EncoderDecoderConfig":
     """The config that a config.json's content describes. Raises ConfigError with the nearest known model type."""
-    if found.get("model_type") == EncoderDecoderConfig.model_type:
+    if found.get("model_type") in COMPOSITES:
         return EncoderDecoderConfig.from_dict(found)
     config: ModelConfig = family_of(found.get("model_type")).config.from_dict(found)
     return config
@@ -63,7 +70,6 @@ class EncoderDecoderConfig:
     Raises ConfigError for a part that cannot be, TypeError for an unknown argument.
     """
 
-    model_type: ClassVar[str] = "encoder-decoder"
     is_encoder_decoder: ClassVar[bool] = True
 
     encoder: ModelConfig
@@ -129,6 +135,12 @@ class EncoderDecoderConfig:
         return [*GENERATION_FIELDS, *ANSWERED_BY_DECODER, "encoder", "decoder", "share", "tie_encoder_decoder"]
 
     @property
+    def model_type(self) -> str:
+        """ "encoder-decoder", or of encoders that read images or sounds what transformers calls their joins."""
+        front = self.spec("encoder").front
+        return TEXT if front is None else front.kind
+
+    @property
     def tie_encoder_decoder(self) -> bool:
         """Whether both sides are one set of weights."""
         return self.share == "all"
@@ -180,9 +192,16 @@ class EncoderDecoderConfig:
             settings.pop("tie_encoder_decoder", None)
         settings["tie_encoder_decoder"] = bool(settings.get("tie_encoder_decoder"))
         try:
-            return cls(**settings)
+            config = cls(**settings)
         except TypeError as error:
             raise ConfigError(f"encoder-decoder: {error}") from None
+        said = found.get("model_type", config.model_type)
+        if said != config.model_type:
+            raise ConfigError(
+                f'the config is of model_type "{said}", and with an encoder of type "{config.encoder.model_type}" '
+                f'"{config.model_type}" was expected.'
+            )
+        return config
 
     def copy(self) -> Self:
         """A copy of its own."""
@@ -236,9 +255,9 @@ class EncoderDecoderConfig:
     def from_folder(cls, folder: Path) -> Self:
         """The config of a local folder. What generation_config.json says of generation wins over config.json."""
         found = read_config(folder)
-        if found.get("model_type") != cls.model_type:
+        if found.get("model_type") not in COMPOSITES:
             raise ConfigError(
-                f'"{folder}" is of model_type "{found.get("model_type")}"; "{cls.model_type}" was expected. Join single '
+                f'"{folder}" is of model_type "{found.get("model_type")}"; "{TEXT}" was expected. Join single '
                 f"models with from_encoder_decoder_pretrained."
             )
         if not (folder / GENERATION_FILE).exists():
@@ -280,6 +299,6 @@ class AutoConfig:
         of_hub = {k: options[k] for k in ("revision", "token", "local_files_only", "cache_dir") if k in options}
         folder = resolve(name, files=[CONFIG_FILE, GENERATION_FILE], **of_hub)
         model_type = read_config(folder).get("model_type")
-        kind = EncoderDecoderConfig if model_type == EncoderDecoderConfig.model_type else family_of(model_type).config
+        kind = EncoderDecoderConfig if model_type in COMPOSITES else family_of(model_type).config
         found: ModelConfig | EncoderDecoderConfig = kind.from_pretrained(name, **options)
         return found

@@ -24,7 +24,7 @@ BASE_IRRELEVANT = frozenset(
     "num_labels output_attentions output_hidden_states prefix problem_type pruned_heads return_dict sep_token_id "
     "task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class tokens_trained torch_dtype torchscript "
     "transformers_version use_bfloat16 use_cache vocab use_return_dict quantization_config attn_implementation "
-    "initializer_factor adapters xla_device".split()
+    "initializer_factor adapters xla_device processor_class".split()
 )
 
 

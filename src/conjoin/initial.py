@@ -36,13 +36,17 @@ def blank(ops: Any, make: Callable[[], Any], where: Any) -> Any:
 
 
 def initialise(ops: Any, model: Any, names: Iterable[str], spec: StackSpec) -> None:
-    """Fresh values: weights from a normal of the config's initializer_range, norms 1, biases and gates 0.
+    """Fresh values: weights from a normal of the config's initializer_range, norms and gains 1, biases and gates 0.
 
     Where the family asks for it (GPT-2), what writes into the residual starts smaller by sqrt(2 layers), as in section
     2.3 of its paper.
     """
     for name in names:
-        if name.endswith(("bias", "gate")):
+        if name.endswith("_scale"):
+            ops.rewrite(model, name, lambda old: ops.constant(old, spec.layer_scale))
+        elif name.endswith(".gain"):
+            ops.rewrite(model, name, lambda old: ops.constant(old, 1.0))
+        elif name.endswith(("bias", "gate")):
             ops.rewrite(model, name, lambda old: ops.constant(old, 0.0))
         elif name.rsplit(".", 2)[-2].endswith("norm"):
             ops.rewrite(model, name, lambda old: ops.constant(old, 1.0 - spec.norm_offset))

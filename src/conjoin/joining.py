@@ -13,6 +13,7 @@ from conjoin.families import family_of, role_of, spec_of
 from conjoin.families.custom import CustomConfig
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS
 from conjoin.hub import resolve
+from conjoin.processors import PROCESSOR_FILES
 from conjoin.spec import RoleName
 from conjoin.tokens.finding import TOKENIZER_FILES
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 CrossAttentionInit = Literal["random", "self_attention", "zero_gate"]
-MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, *SAFE_FILES, *TOKENIZER_FILES)
+MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, *SAFE_FILES, *TOKENIZER_FILES, *PROCESSOR_FILES)
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
 PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "keep_layers", "add_pooling_layer", "from_pt", "attn_implementation")
 

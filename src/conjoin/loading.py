@@ -8,8 +8,10 @@ from typing import Any
 
 from conjoin.checkpoint import TensorFolder, Tensors
 from conjoin.errors import ConfigError
+from conjoin.families import spec_of
 from conjoin.initial import copy_self_attention, initialise
 from conjoin.joining import CrossAttentionInit, OpenPart, open_part, shared_names
+from conjoin.processors import find_processor
 from conjoin.spec import RoleName
 from conjoin.tokens.finding import find_tokenizer
 from conjoin.tokens.pair import TokenizerLike
@@ -23,6 +25,7 @@ __all__ = [
     "load_part",
     "load_sides",
     "open_side",
+    "processor_of",
     "public_name",
     "read_into",
     "tokenizer_of",
@@ -158,10 +161,18 @@ def open_side(role: RoleName, name: str | Path | None, options: dict[str, Any], 
 
 
 def tokenizer_of(side: Any) -> TokenizerLike | None:
-    """A side's tokenizer, where it has one."""
+    """A side's tokenizer, where it has one; what lies beside an encoder of images or sounds is not its own."""
     if isinstance(side, OpenPart):
-        return find_tokenizer(side.folder)
+        return find_tokenizer(side.folder) if spec_of(side.config, side.role).front is None else None
     found: TokenizerLike | None = side.tokenizer
+    return found
+
+
+def processor_of(side: Any) -> dict[str, str]:
+    """The processor's files of an encoder of images or sounds."""
+    if isinstance(side, OpenPart):
+        return {} if spec_of(side.config, side.role).front is None else find_processor(side.folder)
+    found: dict[str, str] = side.processor_files
     return found
 
 

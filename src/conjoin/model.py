@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from conjoin.card import model_card
 from conjoin.checkpoint import atomic_folder, require_space
-from conjoin.composite import EncoderDecoderConfig, Share
+from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
 from conjoin.errors import ConfigError, InputError, refuse_unknown
@@ -17,7 +17,6 @@ from conjoin.joining import (
     CrossAttentionInit,
     check_share,
     check_tokenizers,
-    check_vocabulary,
     crossing,
     model_folder,
     shared_names,
@@ -32,12 +31,14 @@ from conjoin.loading import (
     load_folder,
     load_sides,
     open_side,
+    processor_of,
     tokenizer_of,
 )
 from conjoin.parameters import PartName, members
 from conjoin.parts import save_tensors, write_json
+from conjoin.processors import find_processor, write_processor
 from conjoin.spec import CrossPlace, RoleName
-from conjoin.tokens.finding import find_pair
+from conjoin.tokens.finding import find_pair, find_tokenizer
 from conjoin.tokens.pair import TokenizerPair
 
 __all__ = ["FROM_PRETRAINED", "JoinedModel"]
@@ -58,7 +59,6 @@ class JoinedModel:
     encoder_class: ClassVar[type]
     decoder_class: ClassVar[type]
     other_encoders: ClassVar[tuple[type, ...]] = ()  # what may stand in an encoder's place
-    architecture: ClassVar[str] = "EncoderDecoderModel"  # what config.json calls it, whichever framework saved it
     encoder: Any
     decoder: Any
     enc_to_dec_proj: Any
@@ -154,6 +154,7 @@ class JoinedModel:
         model: Self = blank(cls.ops, lambda: cls(config, encoder=ready), where)  # type: ignore[call-arg]
         load_sides(cls.ops, model, {"encoder": encoder, "decoder": decoder}, where, cross_attention_init)
         model.encoder.tokenizer, model.decoder.tokenizer = tokenizer_of(encoder), target
+        model.encoder.processor_files = processor_of(encoder)
         check_tokenizers(model.config, model.encoder.tokenizer, model.decoder.tokenizer)
         cls.ops.evaluating(model)
         return model
@@ -204,10 +205,13 @@ class JoinedModel:
             )
         model: Self = blank(cls.ops, lambda: cls(config, encoder=encoder), where)  # type: ignore[call-arg]
         load_folder(cls.ops, model, folder, where)
-        pair = find_pair(folder)
-        if pair is not None:
-            model.encoder.tokenizer, model.decoder.tokenizer = pair.source, pair.target
-        check_vocabulary(config, pair)
+        if model.encoder.spec.front is None:
+            pair = find_pair(folder)
+            if pair is not None:
+                model.encoder.tokenizer, model.decoder.tokenizer = pair.source, pair.target
+        else:
+            model.decoder.tokenizer, model.encoder.processor_files = find_tokenizer(folder), find_processor(folder)
+        check_tokenizers(config, model.encoder.tokenizer, model.decoder.tokenizer)
         cls.ops.evaluating(model)
         return model
 
@@ -237,12 +241,15 @@ class JoinedModel:
         target = Path(folder)
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
-            facts = {"architectures": [self.architecture], "dtype": ops.dtype_name(self)}
+            facts = {"architectures": [ARCHITECTURES[self.config.model_type]], "dtype": ops.dtype_name(self)}
             write_json(made / CONFIG_FILE, {**self.config.to_dict(), **facts})
             self.config.generation.save_pretrained(made)
             save_tensors(ops, made, tensors, max_shard_size)
             if self.tokenizers is not None:
                 self.tokenizers.save_pretrained(made)
+            elif self.encoder.spec.front is not None and self.decoder.tokenizer is not None:
+                self.decoder.tokenizer.save_pretrained(str(made))
+            write_processor(made, self.encoder.processor_files)
             (made / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
 
     # The parts.
@@ -270,21 +277,23 @@ class JoinedModel:
         self.encoder.tokenizer, self.decoder.tokenizer = pair.source, pair.target
 
     def get_input_embeddings(self) -> Any:
-        """The encoder's token embedding."""
-        return self.encoder.get_input_embeddings()
+        """The encoder's token embedding; the decoder's where the encoder reads images or sounds."""
+        return (self.encoder if self.encoder.spec.front is None else self.decoder).get_input_embeddings()
 
     def get_output_embeddings(self) -> Any:
         """The module whose weight (V, W) makes the logits."""
         return self.decoder.get_output_embeddings()
 
     def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> Any:
-        """Resizes one side's vocabulary; both where they share it. Returns the token embedding.
+        """Resizes one side's vocabulary; both where they share it, the only one where there is one. Returns the embedding.
 
         New rows are initialised as the config says. What was made for the parameters as they were (an optimiser, the state
         of a Flax model, a Keras model's `compile`) must be made again. Raises InputError where the sides are apart and
         `side` does not say which, and for less than one token.
         """
         if self.config.share == "none":
+            if side is None and self.encoder.spec.front is not None:
+                side = "decoder"
             if side not in ROLES:
                 raise InputError('resize_token_embeddings: say which side\'s, with side="encoder" or side="decoder".')
             return self.part(side).resize_token_embeddings(new_num_tokens)
@@ -340,6 +349,8 @@ class JoinedModel:
         self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any
     ) -> Any:
         """Ids (N, T) that begin with the start token and end with eos and padding, of source ids (B, S).
+
+        Where the encoder reads images or sounds, pixel_values, input_values or input_features come instead, first or by name.
 
         `settings` are model inputs (attention_mask, global_attention_mask, token_type_ids, inputs_embeds,
         encoder_outputs, decoder_input_ids, decoder_attention_mask), `seed`, and any field of GenerationConfig; they win

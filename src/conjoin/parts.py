@@ -15,6 +15,7 @@ from conjoin.families import family_of, role_of
 from conjoin.initial import blank, initialise, is_blank
 from conjoin.joining import open_part
 from conjoin.loading import load_part, read_into
+from conjoin.processors import find_processor, write_processor
 from conjoin.spec import RoleName, StackSpec
 from conjoin.tokens.finding import find_tokenizer
 from conjoin.tokens.pair import TokenizerLike
@@ -46,6 +47,7 @@ class Part:
     config: ModelConfig
     spec: StackSpec
     tokenizer: TokenizerLike | None
+    processor_files: dict[str, str]  # of an encoder of images or sounds: the texts of its processor's files, by name
     new_parameters: tuple[str, ...]  # what a join made new
     shared_with_partner: str | None  # why this part cannot be resized alone
     embed: Any
@@ -54,6 +56,7 @@ class Part:
     def begin(self) -> None:
         """What every part starts with; first values too, unless they come from a checkpoint."""
         self.tokenizer, self.shared_with_partner = None, None
+        self.processor_files = {}
         self.new_parameters = ()
         if not is_blank(self.ops):
             names = list(self.ops.shapes(self))
@@ -61,8 +64,8 @@ class Part:
             initialise(self.ops, self, names, self.spec)
 
     def get_input_embeddings(self) -> Any:
-        """The token embedding."""
-        return self.embed.token
+        """The token embedding; None for an encoder of images or sounds."""
+        return self.embed.token if self.spec.front is None else None
 
     def get_output_embeddings(self) -> Any:
         """The module whose weight (V, W) makes the logits; None for an encoder."""
@@ -74,10 +77,12 @@ class Part:
         """Grows or cuts the vocabulary, with the head and its bias; new rows are initialised as the config says.
 
         Returns the token embedding. What was made for the parameters as they were, an optimiser, must be made again. Raises
-        InputError for less than one token, and where a partner shares the embedding.
+        InputError for less than one token, where a partner shares the embedding, and for an encoder of images or sounds.
         """
         if self.shared_with_partner:
             raise InputError(self.shared_with_partner)
+        if self.spec.front is not None:
+            raise InputError(f"the {self.role} reads {self.spec.front.argument} and has no vocabulary to resize.")
         return self.resized(new_num_tokens)
 
     def resized(self, tokens: int) -> Any:
@@ -116,7 +121,10 @@ class Part:
         new = load_part(cls.ops, part, opened, where)
         initialise(cls.ops, part, new, part.spec)
         part.new_parameters = new
-        part.tokenizer = find_tokenizer(opened.folder)
+        if part.spec.front is None:
+            part.tokenizer = find_tokenizer(opened.folder)
+        else:
+            part.processor_files = find_processor(opened.folder)
         cls.ops.evaluating(part)
         return part
 
@@ -136,6 +144,7 @@ class Part:
             save_tensors(self.ops, made, tensors, max_shard_size)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(str(made))
+            write_processor(made, self.processor_files)
 
     def file_tensors(self, skip: Iterable[str] = ()) -> dict[str, Any]:
         """Its arrays under the file's names and in its layout."""

@@ -15,6 +15,7 @@ from conjoin.generation import GENERATION_FIELDS
 from conjoin.joining import check_vocabulary
 from conjoin.model import JoinedModel
 from conjoin.outputs import GenerateOutput
+from conjoin.senses import refuse_senses
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair, as_tokenizer
 from conjoin.tokens.tokenizer import Tokenizer
 
@@ -251,6 +252,7 @@ def pipeline(
     if device is None and device_map != "auto":
         device = device_map
     ready = opened(chosen, backend, device, dtype, hub)
+    refuse_senses(ready.encoder.spec.front, "pipeline() reads")
     writer = Writer(
         ready,
         chosen_tokenizers(ready, tokenizer, hub),

@@ -3,7 +3,7 @@
 Shapes: B batch, S source tokens, T target tokens, W width, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from conjoin.config import ModelConfig
 from conjoin.errors import InputError
 from conjoin.families import spec_of
 from conjoin.outputs import BaseModelOutput, CausalLMOutput, ChunkedOutput, ModelOutput, Seq2SeqLMOutput
+from conjoin.senses import Patches, Waves, source_of
 from conjoin.spec import Sliding, StackSpec
 
 __all__ = ["IGNORED", "DecoderCache", "define"]
@@ -80,6 +81,14 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
         if mask is not None and not fits(tuple(mask.shape), shape):
             raise InputError(f"{name} has shape {tuple(mask.shape)}; {shape} was expected, as the tokens have.")
 
+    def shortened(seen: Array, lengths: Callable[[Array], Array], length: Any) -> Array:
+        """A mask (B, samples) as the (B, length) that convolutions make of it, of which `lengths` of samples are real.
+
+        A row too short for any is counted from its end, as transformers counts it.
+        """
+        last = (lengths(nn.cumsum(seen)[:, -1:]) - 1) % length
+        return nn.arange(length, seen)[None] <= last
+
     class Encoder(stack):  # type: ignore[misc]
         """A stack that reads the whole source at once."""
 
@@ -88,10 +97,15 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             self.config = config
 
         def source_mask(self, input_ids: Array | None, attention_mask: Array | None) -> Array | None:
-            """(B, S) boolean: the mask given, or what is not padding, or None where all is seen."""
+            """(B, S) boolean: the mask given, or what is not padding, or None where all is seen; of sounds (B, samples)."""
+            front = self.spec.front
             if attention_mask is not None:
+                if front is not None and not front.has_mask:
+                    raise InputError(
+                        f"attention_mask: all of {front.argument} is seen, so it has no mask; leave it out."
+                    )
                 return nn.flags(attention_mask)
-            if input_ids is None or self.config.pad_token_id is None:
+            if front is not None or input_ids is None or self.config.pad_token_id is None:
                 return None
             return input_ids != self.config.pad_token_id
 
@@ -110,6 +124,23 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             order = nn.where(chosen, length - nn.arange(length, mask)[None], 0)
             left, places = nn.top_k(nn.number(order), nn.most(chosen))
             return nn.where(left > 0, places, -1)
+
+        def memory_mask(self, seen: Array | None, length: Any) -> Array | None:
+            """Which of `length` states a decoder may see, (B, length): the source's own mask, made shorter as sounds are."""
+            front = self.spec.front
+            return seen if seen is None or not isinstance(front, Waves) else shortened(seen, front.states, length)
+
+        def check_values(self, values: Array | None, attention_mask: Array | None, **others: Array | None) -> None:
+            """Raises InputError for what is no image or sound that can be read."""
+            front = self.spec.front
+            for name, other in others.items():
+                if other is not None:
+                    raise InputError(f"encoder: {name} came and it reads {front.argument}.")
+            if values is None:
+                raise InputError(f"encoder: {front.argument} were expected, and nothing came.")
+            front.check(tuple(values.shape))
+            if front.has_mask:
+                check_mask(attention_mask, tuple(values.shape[:2]), "attention_mask")
 
         def check_inputs(
             self,
@@ -141,12 +172,17 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             return_dict: bool = True,
             global_attention_mask: Array | None = None,
             global_tokens: Array | None = None,
+            pixel_values: Array | None = None,
+            input_values: Array | None = None,
+            input_features: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token.
 
             `global_attention_mask` (B, S) is 1 for tokens that all see and that see all, where attention is sliding
             (Longformer, LED). Within a traced call, where nobody knows how many there are, each token has room for all;
             `global_tokens` (B, G), their places in order and -1 where a row has fewer, says it there.
+            Encoders of images read pixel_values (B, C, height, width) instead, those of sounds input_values (B, samples)
+            with attention_mask (B, samples), or input_features (B, mel bins, frames).
             """
             (
                 input_ids,
@@ -165,9 +201,53 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 global_attention_mask=global_attention_mask,
                 global_tokens=global_tokens,
             )
-            self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
-            seen = self.source_mask(input_ids, attention_mask)
+            senses = {"pixel_values": pixel_values, "input_values": input_values, "input_features": input_features}
+            input_ids, values = source_of(self.spec.front, input_ids, senses)
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
+            if self.spec.front is None:
+                self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
+                given = self.text_inputs(
+                    input_ids,
+                    attention_mask,
+                    token_type_ids,
+                    position_ids,
+                    inputs_embeds,
+                    global_attention_mask,
+                    global_tokens,
+                )
+            else:
+                values = nn.given(**{self.spec.front.argument: values})[0]
+                others = {
+                    "token_type_ids": token_type_ids,
+                    "position_ids": position_ids,
+                    "inputs_embeds": inputs_embeds,
+                    "global_attention_mask": global_attention_mask,
+                    "global_tokens": global_tokens,
+                }
+                self.check_values(values, attention_mask, **others)
+                given = self.sense_inputs(values, attention_mask)
+            given.trace = trace
+            x, _ = self.hidden(given)
+            x = x if self.adapter is None else self.adapter(x)
+            out = BaseModelOutput.of(
+                last_hidden_state=x,
+                hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
+                attentions=None if trace is None or trace.attentions is None else tuple(trace.attentions),
+            )
+            return out if return_dict else out.to_tuple()
+
+        def text_inputs(
+            self,
+            input_ids: Array | None,
+            attention_mask: Array | None,
+            token_type_ids: Array | None,
+            position_ids: Array | None,
+            inputs_embeds: Array | None,
+            global_attention_mask: Array | None,
+            global_tokens: Array | None,
+        ) -> Inputs:
+            """A text (B, S) in the stack's terms."""
+            seen = self.source_mask(input_ids, attention_mask)
             came: Any = input_ids if inputs_embeds is None else inputs_embeds
             length = nn.size(came, 1)
             place = placed(self, input_ids, position_ids, came, 0, length)
@@ -177,13 +257,18 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 past = causal_mask(length, 0, length, came)
                 mask = past if mask is None else mask & past
             chosen = self.global_places(global_attention_mask, seen, came) if global_tokens is None else global_tokens
-            x, _ = self.hidden(Inputs(x, place, mask, trace=trace, global_tokens=chosen))
-            out = BaseModelOutput.of(
-                last_hidden_state=x,
-                hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
-                attentions=None if trace is None or trace.attentions is None else tuple(trace.attentions),
-            )
-            return out if return_dict else out.to_tuple()
+            return Inputs(x, place, mask, global_tokens=chosen)
+
+        def sense_inputs(self, values: Array, attention_mask: Array | None) -> Inputs:
+            """Images or sounds in the stack's terms."""
+            front = self.spec.front
+            seen = self.source_mask(None, attention_mask)
+            if seen is not None:
+                seen = shortened(seen, front.frames, front.frames(nn.size(values, 1)))
+            x = self.embed(values, seen)
+            grid = front.grid(nn.size(values, 2), nn.size(values, 3)) if isinstance(front, Patches) else None
+            place = Place(None, nn.arange(nn.size(x, 1), x)[None], None, grid)
+            return Inputs(x, place, None if seen is None else seen[:, None, None, :])
 
     class Decoder(stack):  # type: ignore[misc]
         """A causal stack with cross-attention and logits."""
@@ -360,7 +445,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             """Takes the parts in; called once, by the constructor."""
             self.config = config
             self.encoder, self.decoder = encoder, decoder
-            wide, narrow = encoder.spec.width, decoder.spec.memory_width or decoder.spec.width
+            wide, narrow = encoder.spec.states_width, decoder.spec.memory_width or decoder.spec.width
             self.enc_to_dec_proj = nn.Linear(wide, narrow) if wide != narrow else None
 
         def memory(self, encoder_states: Array) -> Array:
@@ -378,12 +463,18 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             output_hidden_states: bool = False,
             return_dict: bool = True,
             global_attention_mask: Array | None = None,
+            pixel_values: Array | None = None,
+            input_values: Array | None = None,
+            input_features: Array | None = None,
+            inputs: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """Source ids (B, S) -> the encoder's output, which `decode`, `generate` and a call take as encoder_outputs.
 
             Where `config.encode_in_chunks` is set, ids are read as `encode_in_chunks` does; attentions of the encoder
-            are then there only for sources of one window.
+            are then there only for sources of one window. Images and sounds come as for a call; `inputs` is another name
+            for whichever the encoder reads.
             """
+            input_ids = one_of(input_ids, inputs)
             chunks = asked_chunks(self.encoder, self.config.generation)
             if chunks is not None and input_ids is not None and inputs_embeds is None and position_ids is None:
                 ids, mask, types = nn.given(
@@ -402,6 +493,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 output_hidden_states,
                 return_dict,
                 global_attention_mask,
+                pixel_values=pixel_values,
+                input_values=input_values,
+                input_features=input_features,
             )
             return found
 
@@ -444,10 +538,14 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             output_hidden_states: bool = False,
             return_dict: bool = True,
         ) -> ModelOutput | tuple[Array, ...]:
-            """Target ids (B, T) after a source, as `encode` read it -> CausalLMOutput; with past_key_values a further one."""
+            """Target ids (B, T) after a source, as `encode` read it -> CausalLMOutput; with past_key_values a further one.
+
+            encoder_attention_mask is the attention_mask that `encode` was given.
+            """
             states = None
             if encoder_outputs is not None:
                 states = self.memory(nn.given(encoder_outputs=states_of(encoder_outputs))[0])
+                encoder_attention_mask = self.seen_of(encoder_attention_mask, states)
             found: ModelOutput | tuple[Array, ...] = self.decoder(
                 input_ids=decoder_input_ids,
                 attention_mask=decoder_attention_mask,
@@ -464,6 +562,11 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             )
             return found
 
+        def seen_of(self, mask: Array | None, states: Array) -> Array | None:
+            """Which of the encoder's states (B, S, W) a decoder may see (B, S), by the mask that the encoder was given."""
+            mask = nn.given(encoder_attention_mask=mask)[0]
+            return self.encoder.memory_mask(self.encoder.source_mask(None, mask), nn.size(states, 1))
+
         def init_cache(
             self,
             batch_size: int,
@@ -471,7 +574,10 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             encoder_outputs: Any,
             encoder_attention_mask: Array | None = None,
         ) -> DecoderCache:
-            """An empty past_key_values with room for `max_length` tokens of `batch_size` rows after a source."""
+            """An empty past_key_values with room for `max_length` tokens of `batch_size` rows after a source.
+
+            encoder_attention_mask is the attention_mask that `encode` was given.
+            """
             states = self.memory(nn.given(encoder_outputs=states_of(encoder_outputs))[0])
             if not fits((states.shape[0],), (batch_size,)):
                 raise InputError(f"batch_size is {batch_size} and the source has {states.shape[0]} rows.")
@@ -481,7 +587,7 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                 )
             past = DecoderCache(self.decoder.empty_cache(batch_size, max_length, states), 0)
             past.cross, past.memory_mask = self.decoder.memory_of(
-                states, nn.given(encoder_attention_mask=encoder_attention_mask)[0], None, past, batch_size
+                states, self.seen_of(encoder_attention_mask, states), None, past, batch_size
             )
             return past
 
@@ -529,16 +635,26 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             num_items_in_batch: Any = None,
             return_logits: bool = True,
             global_attention_mask: Array | None = None,
+            pixel_values: Array | None = None,
+            input_values: Array | None = None,
+            input_features: Array | None = None,
+            inputs: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """Source ids (B, S), and target ids or labels (B, T) -> Seq2SeqLMOutput.
 
+            Where the encoder reads images, pixel_values (B, C, height, width) come instead of ids; where it reads sounds,
+            input_values (B, samples) with attention_mask (B, samples), or input_features (B, mel bins, frames). `inputs`,
+            or what comes first, is whichever the encoder reads.
             Labels make the decoder's inputs; -100 counts for no loss. The loss is a mean over the labels that count, or
             with `num_items_in_batch` their sum over that number, so that gradient accumulation stays a token mean. With
             `return_logits=False` only the loss is computed, over the labels that count: what training needs, for less.
             `use_cache` is true unless there are labels. Raises InputError for what does not fit.
             """
             input_ids, attention_mask, decoder_input_ids, labels = nn.given(
-                input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=decoder_input_ids, labels=labels
+                input_ids=one_of(input_ids, inputs),
+                attention_mask=attention_mask,
+                decoder_input_ids=decoder_input_ids,
+                labels=labels,
             )
             if encoder_outputs is None:
                 encoder_outputs = self.encode(
@@ -550,6 +666,9 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
                     output_attentions,
                     output_hidden_states,
                     global_attention_mask=global_attention_mask,
+                    pixel_values=pixel_values,
+                    input_values=input_values,
+                    input_features=input_features,
                 )
             elif not isinstance(encoder_outputs, ModelOutput):
                 encoder_outputs = as_encoder_output(encoder_outputs)
@@ -557,9 +676,10 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             if labels is not None:
                 nn.check_range(nn.where(labels == IGNORED, 0, labels), self.decoder.spec.vocab, "labels")
             seen = self.encoder.source_mask(input_ids, attention_mask)
+            seen = self.encoder.memory_mask(seen, nn.size(states, 1))
             if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-                if decoder_attention_mask is None:
+                if decoder_attention_mask is None and self.encoder.spec.front is None:  # as transformers' classes do
                     decoder_attention_mask = nn.first_seen(decoder_input_ids != self.config.generation.pad_token_id)
             if not return_logits and labels is None:
                 raise InputError("return_logits=False leaves nothing to return without labels.")
@@ -598,6 +718,13 @@ def define(nn: Any, blocks: Mapping[str, Any]) -> Mapping[str, Any]:
             return joined if return_dict else joined.to_tuple()
 
     return {c.__name__: c for c in (Encoder, Decoder, EncoderDecoder)}
+
+
+def one_of(input_ids: Array | None, inputs: Array | None) -> Array | None:
+    """A source by either of its names. Raises InputError for two sources."""
+    if input_ids is not None and inputs is not None:
+        raise InputError("input_ids and inputs came, which are two names for one; pass one of them.")
+    return input_ids if inputs is None else inputs
 
 
 def fits(shape: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:

@@ -36,6 +36,12 @@ BACKEND = SimpleNamespace(
     OutputEmbedding=lambda width, vocab: Layer(weight=(vocab, width)),
     LayerNorm=lambda width, eps, bias=True: Layer(weight=(width,), bias=(width,) if bias else None),
     RMSNorm=lambda width, eps, offset: Layer(weight=(width,)),
+    Conv=lambda inputs, outputs, kernel, stride, padding=0, groups=1, bias=True, normed=False: Layer(
+        weight=(outputs, inputs // groups, *kernel),
+        gain=(1, 1, *kernel) if normed else None,
+        bias=(outputs,) if bias else None,
+    ),
+    TimeNorm=lambda width, eps: Layer(weight=(width,), bias=(width,)),
     vector=lambda size, trained: (size,) if trained else None,
     parameter=lambda *shape: shape,
     Constant=no_layer,

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union
 
+from conjoin.senses import Adapter, Front, Waves, Window
+
 __all__ = [
     "BIASES",
     "NO_LIMIT",
@@ -124,6 +126,7 @@ class StackSpec:
     embed_norm_first: bool = False  # before positions are added (Blenderbot small's decoder)
     embed_scale: float = 1.0
     embed_dropout: float = 0.0
+    front: Front | None = None  # what makes tokens of images or sounds; None where ids of a vocabulary are read
     # Attention.
     attention: AttentionKind | None = None  # self-attention of another kind than scaled products of content
     kv_heads: int = 0  # of keys and values where they are fewer (grouped-query attention)
@@ -137,6 +140,7 @@ class StackSpec:
     rotary: tuple[Rotary | None, ...] = ()  # by layer
     rotary_values: bool = False  # values turn too, not queries and keys alone (RoFormer)
     relative: Relative | None = None
+    window: Window | None = None  # a learned bias by how far two patches of an image lie apart
     alibi: bool = False  # scores fall with distance, by a slope a head (https://arxiv.org/abs/2108.12409)
     attention_dropout: float = 0.0
     causal: bool = False
@@ -158,6 +162,7 @@ class StackSpec:
     first_norm: bool = True  # whether the first layer's attention has a norm (ModernBERT: none)
     parallel: Literal["", "two_norms", "one_norm"] = ""  # attention and feed-forward read the same (GPT-NeoX; Phi)
     biases: frozenset[str] = BIASES  # of the linear layers, by their names
+    layer_scale: float | None = None  # where what a sublayer adds is multiplied by a learned vector: its first values
     residual_scale: float = 1.0  # of what a sublayer adds (Granite)
     dropout: float = 0.0
     ffn_dropout: float | None = None  # of what the feed-forward adds, where it is not that of attention
@@ -202,6 +207,16 @@ class StackSpec:
     def output_width(self) -> int:
         """Of the output embedding."""
         return self.head_width or self.width
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """What shortens the states of an encoder at its end."""
+        return self.front.adapter if isinstance(self.front, Waves) else None
+
+    @property
+    def states_width(self) -> int:
+        """Of what an encoder gives."""
+        return self.width if self.adapter is None else self.adapter.width
 
     @property
     def ordered(self) -> bool:

@@ -97,7 +97,7 @@ def describe(name: str | Path, *, revision: str | None = None) -> dict[str, Any]
         found["special_tokens"] = special_tokens(EncoderDecoderConfig.from_folder(folder), folder)
     else:
         found |= single(config, stored)
-    found["tokenizers"] = tokenizers(folder)
+    found["tokenizers"] = tokenizers(folder, config)
     found["dtypes"] = dict(stored.dtypes.most_common())
     found["files"] = {} if remote else files(folder)
     return found
@@ -190,15 +190,21 @@ def special_tokens(config: EncoderDecoderConfig, folder: Path) -> dict[str, Any]
     return found
 
 
-def tokenizers(folder: Path) -> dict[str, Any]:
-    """The class and the number of tokens of the source and of the target tokenizer."""
-    pair = find_pair(folder)
+def tokenizers(folder: Path, config: ModelConfig | EncoderDecoderConfig) -> dict[str, Any]:
+    """The class and the number of tokens of the source and of the target tokenizer; images and sounds have none."""
+    joined_model = isinstance(config, EncoderDecoderConfig)
+    encoder = config.encoder if isinstance(config, EncoderDecoderConfig) else config
+    reads = family_of(encoder.model_type).encoder is not None
+    senses = reads and spec_of(part_config(encoder, "encoder"), "encoder").front is not None
+    pair = find_pair(folder) if joined_model or not senses else None
     if pair is None:
         return {}
 
     def said(one: TokenizerLike) -> dict[str, Any]:
         return {"class": type(one).__name__, "vocabulary": len(one)}
 
+    if senses:
+        return {"target": said(pair.target)}
     return {"source": said(pair.source)} if pair.same else {"source": said(pair.source), "target": said(pair.target)}
 
 

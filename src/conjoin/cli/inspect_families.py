@@ -8,10 +8,12 @@ from rich.table import Table
 
 from conjoin.composite import part_config
 from conjoin.families import FAMILIES, spec_of
+from conjoin.senses import Frames, Patches, Waves
 from conjoin.spec import Family, RoleName, StackSpec
 
 __all__ = ["Listed", "families_page", "listed", "show_families"]
 
+READS = {Patches: "images", Waves: "sounds", Frames: "sounds"}
 CROSSES = {"trained": "trained", "known": "new", "new": "added"}
 
 
@@ -20,7 +22,7 @@ class Listed:
     """What is said of a family; "" where it cannot be that side."""
 
     model_type: str
-    encoder: str
+    encoder: str  # what it reads
     decoder: str  # where its cross-attention comes from
     positions: str
     attention: str
@@ -47,13 +49,18 @@ def line(family: Family) -> Listed:
     spec = spec_of(part_config(family.config(), role), role)
     return Listed(
         family.model_type,
-        "" if family.encoder is None else "causal" if spec.causal else "yes",
+        "" if family.encoder is None else reads(spec),
         "" if family.decoder is None else CROSSES[family.decoder.crosses],
         positions(spec),
         attention(spec),
         block(spec),
         family.config.__name__,
     )
+
+
+def reads(spec: StackSpec) -> str:
+    """What an encoder reads where that is no text, or how it reads a text."""
+    return READS[type(spec.front)] if spec.front is not None else "causal" if spec.causal else "yes"
 
 
 def positions(spec: StackSpec) -> str:
@@ -63,11 +70,13 @@ def positions(spec: StackSpec) -> str:
         found.append("sinusoidal" if spec.sinusoidal else "learned")
     if any(one is not None for one in spec.rotary):
         found.append("rotary")
-    if spec.relative is not None:
+    if isinstance(spec.front, Waves):
+        found.append("convolution")
+    if spec.relative is not None or spec.window is not None:
         found.append("relative")
     if spec.alibi:
         found.append("ALiBi")
-    return " and ".join(found) or "other"
+    return " and ".join(found) or "none"
 
 
 def attention(spec: StackSpec) -> str:

@@ -131,7 +131,7 @@ def print_tokenizers(console: Console, pair: dict[str, Any]) -> None:
         return
     table = grid("left", "left", "right")
     for side, one in pair.items():
-        name = "both sides" if len(pair) == 1 else side
+        name = "both sides" if list(pair) == ["source"] else side
         table.add_row("", name, one["class"], f"{one['vocabulary']:,} tokens")
     console.print(table)
 

@@ -6,12 +6,21 @@ from typing import Any
 
 from conjoin.errors import InputError
 from conjoin.generation import GenerationConfig
+from conjoin.senses import SENSES, source_of
 
 __all__ = ["ENCODER_INPUTS", "INPUTS", "Call", "called"]
 
 Array = Any
 ENCODER_INPUTS = ("token_type_ids", "position_ids", "inputs_embeds", "global_attention_mask")
-INPUTS = ("inputs", "attention_mask", "encoder_outputs", "decoder_input_ids", "decoder_attention_mask", *ENCODER_INPUTS)
+INPUTS = (
+    "inputs",
+    "attention_mask",
+    "encoder_outputs",
+    "decoder_input_ids",
+    "decoder_attention_mask",
+    *ENCODER_INPUTS,
+    *SENSES,
+)
 
 
 @dataclass(frozen=True)
@@ -23,17 +32,18 @@ class Call:
     input_ids: Array | None = None  # (B, S)
     rule_ids: Array | None = None  # (B, S) the same as rules see them
     inputs_embeds: Array | None = None  # (B, S, W)
+    values: Array | None = None  # images or sounds, (B, ...)
     token_type_ids: Array | None = None  # (B, S)
     position_ids: Array | None = None  # (B, S)
     global_tokens: Array | None = None  # (B, G) their places, -1 where a row has fewer
     states: Array | None = None  # (B, S, W) where the source was encoded before
-    seen: Array | None = None  # (B, S) which tokens of the source may be seen; None for all
+    seen: Array | None = None  # (B, S) which tokens of the source may be seen, None for all; of sounds (B, samples)
     live: Array | None = None  # (B,) False for rows that only fill the batch; None where there are none
 
     @property
     def source(self) -> Array:
         """Whatever the source came as."""
-        return next(x for x in (self.input_ids, self.inputs_embeds, self.states) if x is not None)
+        return next(x for x in (self.input_ids, self.inputs_embeds, self.values, self.states) if x is not None)
 
     def arrays(self) -> dict[str, Array]:
         """What was given, by name: `Call(**arrays)` is the call again, within a program."""
@@ -42,15 +52,21 @@ class Call:
 
 def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, Any], config: GenerationConfig) -> Call:
     """A call as it was given, with its start tokens. Raises InputError for shapes that do not fit each other."""
-    outputs = inputs.get("encoder_outputs")
+    outputs, front = inputs.get("encoder_outputs"), model.encoder.spec.front
+    ids, values = source_of(front, input_ids, inputs)
     states = None
     if outputs is not None:
         states = outputs[0] if isinstance(outputs, tuple) else outputs["last_hidden_state"]
-    elif input_ids is None and "inputs_embeds" not in inputs:
+        values = None
+    elif front is not None and values is None:
+        raise InputError(f"generate() needs {front.argument} or encoder_outputs.")
+    elif front is None and ids is None and "inputs_embeds" not in inputs:
         raise InputError("generate() needs input_ids, inputs_embeds or encoder_outputs.")
     asked = {name: inputs.get(name) for name in ENCODER_INPUTS} if states is None else {}
+    if values is not None:
+        asked[front.argument] = values
     ids, mask, states, prompt, prompt_mask, *asked_arrays = ops.given(
-        input_ids=input_ids,
+        input_ids=ids,
         attention_mask=inputs.get("attention_mask"),
         encoder_outputs=states,
         decoder_input_ids=inputs.get("decoder_input_ids"),
@@ -58,7 +74,12 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
         **asked,
     )
     named = dict(zip(asked, asked_arrays, strict=True))
+    if values is not None:
+        named = {"values": named.pop(front.argument), **named}
+        model.encoder.check_values(named["values"], mask, **{name: named[name] for name in ENCODER_INPUTS})
     seen = model.encoder.source_mask(ids, mask)
+    if states is not None:
+        seen = model.encoder.memory_mask(seen, ops.size(states, 1))
     chosen = named.pop("global_attention_mask", None)
     if chosen is not None:
         like = ids if ids is not None else named["inputs_embeds"]

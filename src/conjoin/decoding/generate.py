@@ -73,11 +73,12 @@ def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
         chunked = encoded_in_chunks(ops, model.encoder, settings.chunks, call.input_ids, seen, call.token_type_ids)
         states = chunked["last_hidden_state"]
     if states is None:
-        inputs = {
-            name: getattr(call, name)
-            for name in ("input_ids", "token_type_ids", "position_ids", "inputs_embeds", "global_tokens")
-        }
+        names = ("input_ids", "token_type_ids", "position_ids", "inputs_embeds", "global_tokens")
+        inputs = {name: getattr(call, name) for name in names}
+        if call.values is not None:
+            inputs[model.encoder.spec.front.argument] = call.values
         states = model.encoder(attention_mask=seen, **inputs)["last_hidden_state"]
+        seen = model.encoder.memory_mask(seen, ops.size(states, 1))
     memory = model.decoder.remember(model.memory(states))
     memory_mask = None if seen is None or ops.all_seen(seen) else seen[:, None, None, :]
     return prefilled(ops, model.decoder, settings, call, memory, memory_mask)

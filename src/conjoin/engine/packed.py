@@ -79,7 +79,7 @@ def packed_twin(stack: Any) -> Any:
 
 def can_pack(stack: Any) -> bool:
     """Whether every layer is an ordinary float32 one on a CPU that oneDNN knows, and attention is of the plain kind."""
-    if expected_layers(stack) == 0:  # no stack of ours
+    if stack.spec.layers == 0:  # no stack of ours
         return False
     known = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not known or stack.spec.attention is not None or stack.device.type != "cpu" or stack.dtype != torch.float32:
@@ -96,7 +96,8 @@ def expected_layers(stack: Any) -> int:
     spec = stack.spec
     each = 4 + 2 + (1 if spec.gated else 0)
     crossed = sum(4 for block in stack.layers if block.has_cross)
-    return int(len(stack.layers) * each + crossed + (spec.head in ("transform", "project")) + bool(spec.embed_width))
+    other = (spec.head in ("transform", "project")) + bool(spec.embed_width) + (spec.states_width != spec.width)
+    return int(len(stack.layers) * each + crossed + other)
 
 
 def signature(stack: Any) -> tuple[object, ...]:

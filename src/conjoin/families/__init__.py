@@ -14,6 +14,7 @@ MODULES = (
     "albert",
     "bart",
     "bart_like",
+    "beit",
     "bert",
     "bert_like",
     "bert_prenorm",
@@ -23,6 +24,7 @@ MODULES = (
     "convbert",
     "deberta",
     "deberta_v2",
+    "dinov2",
     "distilbert",
     "electra",
     "eurobert",
@@ -54,6 +56,9 @@ MODULES = (
     "stablelm",
     "t5",
     "trocr",
+    "vit",
+    "wav2vec2",
+    "whisper",
     "xglm",
 )
 FAMILIES: dict[str, Family] = {

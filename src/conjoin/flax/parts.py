@@ -17,6 +17,7 @@ class FlaxPart(Part):
     ops: ClassVar = backend
     config = Kept()
     tokenizer = Kept()
+    processor_files = Kept()
 
 
 class Encoder(FlaxPart, BaseEncoder):  # type: ignore[misc]

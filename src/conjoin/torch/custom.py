@@ -18,6 +18,7 @@ from conjoin.errors import ConfigError, InputError, refuse_unknown
 from conjoin.families import spec_of
 from conjoin.families.custom import CustomConfig
 from conjoin.outputs import BaseModelOutput
+from conjoin.senses import SENSES
 from conjoin.spec import RoleName, row
 from conjoin.tokens.pair import TokenizerLike
 from conjoin.torch.parts import Decoder, Encoder
@@ -25,7 +26,16 @@ from conjoin.weights import Plan, Read, Report
 
 __all__ = ["SOURCE", "CustomEncoder", "as_encoder"]
 
-SOURCE = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+SOURCE = (
+    "input_ids",
+    "inputs",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "inputs_embeds",
+    "global_attention_mask",
+    *SENSES,
+)
 FLAGS = ("output_attentions", "output_hidden_states")
 WIDTHS = ("hidden_size", "d_model")
 
@@ -91,6 +101,7 @@ class CustomEncoder(Module):
         self.config = CustomConfig(hidden_size=hidden_size, class_name=type(module).__name__)
         self.spec = spec_of(self.config, "encoder")
         self.tokenizer: TokenizerLike | None = None
+        self.processor_files: dict[str, str] = {}
         self.new_parameters: tuple[str, ...] = ()
         self.shared_with_partner: str | None = None
         kinds = inspect.signature(module.forward).parameters
@@ -149,6 +160,10 @@ class CustomEncoder(Module):
     def source_mask(self, input_ids: Tensor | None, attention_mask: Tensor | None) -> Tensor | None:
         """(B, S) boolean: the mask given, and nothing inferred, since the module may mean anything by its ids."""
         return None if attention_mask is None else attention_mask != 0
+
+    def memory_mask(self, seen: Tensor | None, length: int) -> Tensor | None:
+        """The same mask: what does not fit the states is gone before."""
+        return seen
 
     def encoded(self, given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
         """A call's arguments with the source read: what is not `known`, and what SOURCE names, became encoder_outputs.

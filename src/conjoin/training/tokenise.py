@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from conjoin.errors import ConfigError, DataError
 from conjoin.model import JoinedModel
+from conjoin.senses import refuse_senses
 from conjoin.tokens.pair import TokenizerLike
 from conjoin.training.data import Pairs
 
@@ -69,8 +70,9 @@ class Examples:
 def limits_of(model: JoinedModel, source: int | None, target: int | None) -> Limits:
     """The limits asked for, or the model's positions; an encoder that reads in chunks has no limit of its own.
 
-    Raises ConfigError for more than the model has.
+    Raises ConfigError for more than the model has, InputError for a model that reads no texts.
     """
+    refuse_senses(model.encoder.spec.front, "pairs for training are")
     longest = limit_of("max_target_length", target, model.decoder)
     if model.config.generation.encode_in_chunks:
         return Limits(source, longest)

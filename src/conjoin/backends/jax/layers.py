@@ -17,6 +17,7 @@ __all__ = [
     "Box",
     "Buffer",
     "Constant",
+    "Conv",
     "Dropout",
     "Embedding",
     "FrozenParam",
@@ -27,6 +28,7 @@ __all__ = [
     "ModuleList",
     "OutputEmbedding",
     "RMSNorm",
+    "TimeNorm",
     "activation",
     "dropping_with",
     "parameter",
@@ -42,6 +44,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
     "gelu_fast": functools.partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
     "tanh": jnp.tanh,
@@ -166,6 +169,63 @@ class RMSNorm(Module):
         if self.offset:  # in half precision the sum would have few of the weight's digits
             return (normed * (scale.astype(wide.dtype) + self.offset)).astype(x.dtype)
         return scale * normed.astype(x.dtype)
+
+
+class Conv(Module):
+    """A convolution along one or two axes, channels last: weight (outputs, inputs / groups, *kernel).
+
+    Where `normed`, the weight is a direction, and `gain` its length at each place of the kernel
+    (https://arxiv.org/abs/1602.07868).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...],
+        *,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = True,
+        normed: bool = False,
+    ) -> None:
+        self.stride, self.padding, self.groups = stride, ((padding, padding),) * len(kernel), groups
+        self.weight = nnx.Param(unset(None, (outputs, inputs // groups, *kernel), jnp.float32))
+        self.gain = nnx.Param(unset(None, (1, 1, *kernel), jnp.float32)) if normed else None
+        self.bias = nnx.Param(unset(None, (outputs,), jnp.float32)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """(B, ..., inputs) -> (B, ..., outputs)."""
+        weight = self.weight[...]
+        if self.gain is not None:
+            weight = weight * (self.gain[...] / jnp.sqrt(jnp.square(weight).sum((0, 1), keepdims=True)))
+        axes = "HW"[: weight.ndim - 2]
+        found = jax.lax.conv_general_dilated(
+            x.astype(weight.dtype),
+            weight,
+            self.stride,
+            self.padding,
+            dimension_numbers=(f"N{axes}C", f"OI{axes}", f"N{axes}C"),
+            feature_group_count=self.groups,
+        )
+        return found if self.bias is None else found + self.bias[...]
+
+
+class TimeNorm(Module):
+    """Each channel of (B, T, C) normed over time (https://arxiv.org/abs/1803.08494, a group for each channel)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        self.eps = eps
+        self.weight = nnx.Param(unset(None, (width,), jnp.float32))
+        self.bias = nnx.Param(unset(None, (width,), jnp.float32))
+
+    def forward(self, x: Any) -> Any:
+        """(B, T, C) -> (B, T, C)."""
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        away = wide - wide.mean(1, keepdims=True)
+        normed = away * jax.lax.rsqrt(jnp.square(away).mean(1, keepdims=True) + self.eps)
+        return (normed * self.weight[...] + self.bias[...]).astype(x.dtype)
 
 
 class OutputEmbedding(Module):

@@ -16,13 +16,17 @@ __all__ = [
     "block_count",
     "blocked",
     "capped",
+    "channels_last",
     "convolved",
     "dots",
     "first_row",
     "framed",
+    "gathered",
     "heads_first",
+    "in_line",
     "looked_up",
     "merge_heads",
+    "mixed",
     "most",
     "regrouped",
     "repeated",
@@ -30,6 +34,7 @@ __all__ = [
     "skewed",
     "sloped",
     "split_heads",
+    "stretched",
     "tiled",
     "transposed",
     "turned",
@@ -136,6 +141,31 @@ def looked_up(table: Constant, rows: Array, like: Array) -> Array:
 def heads_first(x: Array) -> Array:
     """(1, T, S, H) -> (1, H, T, S)."""
     return x.transpose(0, 3, 1, 2)
+
+
+def channels_last(x: Array) -> Array:
+    """(B, C, ...) -> (B, ..., C)."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def in_line(x: Array) -> Array:
+    """(B, height, width, C) -> (B, height * width, C), row by row."""
+    return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def mixed(weights: np.ndarray[Any, Any], x: Array) -> Array:
+    """Rows (new, ...) that are sums of the rows of x (..., old, C), by weights (new, old); in float32."""
+    return jnp.matmul(weights, x.astype(jnp.float32)).astype(x.dtype)
+
+
+def gathered(x: Array, rows: np.ndarray[Any, Any]) -> Array:
+    """Rows (...) of x (N, C), by numbers that are known beforehand."""
+    return x[rows]
+
+
+def stretched(x: Array, by: nnx.Variable[Any]) -> Array:
+    """x (..., W) times a vector (W,) that a module keeps."""
+    return x * by[...].astype(x.dtype)
 
 
 def scaled(x: Array, scale: float) -> Array:

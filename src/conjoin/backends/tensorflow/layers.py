@@ -13,6 +13,7 @@ from conjoin.errors import ConfigError, nearest
 
 __all__ = [
     "Constant",
+    "Conv",
     "Dropout",
     "Embedding",
     "LayerNorm",
@@ -21,6 +22,7 @@ __all__ = [
     "ModuleList",
     "OutputEmbedding",
     "RMSNorm",
+    "TimeNorm",
     "Vector",
     "activation",
     "named",
@@ -37,6 +39,7 @@ ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "gelu_pytorch_tanh": lambda x: tf.nn.gelu(x, approximate=True),
     "gelu_fast": lambda x: tf.nn.gelu(x, approximate=True),
     "relu": tf.nn.relu,
+    "sigmoid": tf.sigmoid,
     "silu": tf.nn.silu,
     "swish": tf.nn.silu,
     "tanh": tf.tanh,
@@ -96,6 +99,10 @@ def redrawing(redrawn: Redrawn, seed: tf.Tensor) -> Iterator[None]:
 
 class Dropout(keras.layers.Dropout):
     """Active where the model is called with training=True, as in `fit`."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(rate)
+        self.autocast = False  # what comes has the type that is computed in, whichever this layer was made in
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """As Keras's, and nothing at all at a rate of zero."""
@@ -182,6 +189,72 @@ class RMSNorm(Module):
         return tf.cast(self.scale.value, x.dtype) * tf.cast(normed, x.dtype)
 
 
+class Conv(Module):
+    """A convolution along one or two axes, channels last: weight (outputs, inputs / groups, *kernel).
+
+    Where `normed`, the weight is a direction, and `gain` its length at each place of the kernel
+    (https://arxiv.org/abs/1602.07868).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...],
+        *,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = True,
+        normed: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.groups = stride, padding, groups
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        self.kind = policy.compute_dtype
+
+        def zeros(name: str, *shape: int) -> keras.Variable:
+            return keras.Variable("zeros", shape=shape, dtype=policy.variable_dtype, name=name)
+
+        self.weight = zeros("weight", outputs, inputs // groups, *kernel)
+        self.gain = zeros("gain", 1, 1, *kernel) if normed else None
+        self.bias = zeros("bias", outputs) if bias else None
+
+    def forward(self, x: tf.Tensor) -> tf.Tensor:
+        """(B, ..., inputs) -> (B, ..., outputs)."""
+        weight = tf.cast(self.weight.value, self.kind)
+        if self.gain is not None:
+            length = tf.sqrt(tf.reduce_sum(tf.square(weight), (0, 1), keepdims=True))
+            weight = weight * (tf.cast(self.gain.value, self.kind) / length)
+        axes = len(weight.shape) - 2
+        weight = tf.transpose(weight, (*range(2, 2 + axes), 1, 0))
+        x = tf.pad(tf.cast(x, self.kind), [[0, 0], *[[self.padding] * 2] * axes, [0, 0]])
+        pairs = zip(tf.split(x, self.groups, -1), tf.split(weight, self.groups, -1), strict=True)
+        # Group by group: on a CPU TensorFlow has no convolution in groups.
+        found = tf.concat([tf.nn.convolution(a, b, self.stride, "VALID") for a, b in pairs], -1)
+        return found if self.bias is None else found + tf.cast(self.bias.value, self.kind)
+
+
+class TimeNorm(Module):
+    """Each channel of (B, T, C) normed over time (https://arxiv.org/abs/1803.08494, a group for each channel)."""
+
+    def __init__(self, width: int, eps: float, dtype: Any = None) -> None:
+        super().__init__()
+        self.eps = eps
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        self.weight = keras.Variable("zeros", shape=(width,), dtype=policy.variable_dtype, name="weight")
+        self.bias = keras.Variable("zeros", shape=(width,), dtype=policy.variable_dtype, name="bias")
+
+    def forward(self, x: tf.Tensor) -> tf.Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        wide = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+        away = wide - tf.reduce_mean(wide, 1, keepdims=True)
+        normed = away * tf.math.rsqrt(tf.reduce_mean(tf.square(away), 1, keepdims=True) + self.eps)
+        weight, bias = (tf.cast(one.value, wide.dtype) for one in (self.weight, self.bias))
+        return tf.cast(normed * weight + bias, x.dtype)
+
+
 class OutputEmbedding(Module):
     """A vocabulary projection of its own, for a head that is not tied: (V, W)."""
 
@@ -203,6 +276,21 @@ def remade(layer: Any, policy: Any, rows: int | None = None) -> Any:
         return LayerNorm(layer.gamma.shape[0], layer.epsilon, layer.center, policy)
     if isinstance(layer, RMSNorm):
         return RMSNorm(layer.scale.shape[0], layer.eps, layer.offset, policy)
+    if isinstance(layer, TimeNorm):
+        return TimeNorm(layer.weight.shape[0], layer.eps, policy)
+    if isinstance(layer, Conv):
+        outputs, inputs, *kernel = layer.weight.shape
+        return Conv(
+            inputs * layer.groups,
+            outputs,
+            tuple(kernel),
+            layer.stride,
+            padding=layer.padding,
+            groups=layer.groups,
+            bias=layer.bias is not None,
+            normed=layer.gain is not None,
+            dtype=policy,
+        )
     now, width = layer.embeddings.shape
     kind = keras.layers.Embedding if isinstance(layer, keras.layers.Embedding) else OutputEmbedding
     if kind is OutputEmbedding:

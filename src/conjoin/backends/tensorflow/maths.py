@@ -16,13 +16,17 @@ __all__ = [
     "block_count",
     "blocked",
     "capped",
+    "channels_last",
     "convolved",
     "dots",
     "first_row",
     "framed",
+    "gathered",
     "heads_first",
+    "in_line",
     "looked_up",
     "merge_heads",
+    "mixed",
     "most",
     "regrouped",
     "repeated",
@@ -30,6 +34,7 @@ __all__ = [
     "skewed",
     "sloped",
     "split_heads",
+    "stretched",
     "tanh",
     "tiled",
     "transposed",
@@ -146,6 +151,31 @@ def looked_up(table: Constant, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 def heads_first(x: tf.Tensor) -> tf.Tensor:
     """(1, T, S, H) -> (1, H, T, S)."""
     return tf.transpose(x, (0, 3, 1, 2))
+
+
+def channels_last(x: tf.Tensor) -> tf.Tensor:
+    """(B, C, ...) -> (B, ..., C)."""
+    return tf.transpose(x, (0, *range(2, len(x.shape)), 1))
+
+
+def in_line(x: tf.Tensor) -> tf.Tensor:
+    """(B, height, width, C) -> (B, height * width, C), row by row."""
+    return tf.reshape(x, (size(x, 0), size(x, 1) * size(x, 2), x.shape[-1]))
+
+
+def mixed(weights: np.ndarray[Any, Any], x: tf.Tensor) -> tf.Tensor:
+    """Rows (new, ...) that are sums of the rows of x (..., old, C), by weights (new, old); in float32."""
+    return tf.cast(tf.matmul(tf.constant(weights), tf.cast(x, tf.float32)), x.dtype)
+
+
+def gathered(x: tf.Tensor, rows: np.ndarray[Any, Any]) -> tf.Tensor:
+    """Rows (...) of x (N, C), by numbers that are known beforehand."""
+    return tf.gather(x, tf.constant(rows))
+
+
+def stretched(x: tf.Tensor, by: Any) -> tf.Tensor:
+    """x (..., W) times a vector (W,) that a module keeps."""
+    return x * tf.cast(by.value, x.dtype)
 
 
 def scaled(x: tf.Tensor, scale: float) -> tf.Tensor:

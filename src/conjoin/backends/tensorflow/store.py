@@ -11,7 +11,16 @@ import ml_dtypes
 import numpy as np
 
 import tensorflow as tf
-from conjoin.backends.tensorflow.layers import Module, OutputEmbedding, RMSNorm, Vector, children, remade
+from conjoin.backends.tensorflow.layers import (
+    Conv,
+    Module,
+    OutputEmbedding,
+    RMSNorm,
+    TimeNorm,
+    Vector,
+    children,
+    remade,
+)
 from conjoin.errors import InputError
 
 __all__ = [
@@ -57,6 +66,8 @@ OURS: dict[type, dict[str, str]] = {  # the name that a variable has with us, an
     OutputEmbedding: {"weight": "embeddings"},
     keras.layers.LayerNormalization: {"weight": "gamma", "bias": "beta"},
     RMSNorm: {"weight": "scale"},
+    Conv: {"weight": "weight", "gain": "gain", "bias": "bias"},
+    TimeNorm: {"weight": "weight", "bias": "bias"},
 }
 NpArray = np.ndarray[Any, Any]
 
@@ -109,7 +120,7 @@ def blank(make: Callable[[], Any], where: Placement) -> Any:
 def owners(module: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf layer and vector by name, under each name that it has."""
     for name, value in children(module):
-        if isinstance(value, Module) and not isinstance(value, OutputEmbedding | RMSNorm):
+        if isinstance(value, Module) and not isinstance(value, OutputEmbedding | RMSNorm | Conv | TimeNorm):
             yield from owners(value, f"{path}{name}.")
         else:
             yield path + name, value
@@ -222,6 +233,11 @@ def renew(model: Any, owner: Any, new: Any) -> None:
 
 def exchange(module: Any, attribute: str, new: Any) -> None:
     """Puts a layer or a vector in the place of another, of which Keras then knows nothing more."""
+    if isinstance(module, list):  # Keras's, which knows what goes and what comes
+        if module[int(attribute)] is not new:
+            module.pop(int(attribute))
+            module.insert(int(attribute), new)
+        return
     old = getattr(module, attribute)
     setattr(module, attribute, new)
     if old is not new:

@@ -12,6 +12,7 @@ from torch.nn import Dropout, Embedding, Linear, Module, ModuleList
 
 __all__ = [
     "Constant",
+    "Conv",
     "Dropout",
     "Embedding",
     "LayerNorm",
@@ -20,6 +21,7 @@ __all__ = [
     "ModuleList",
     "OutputEmbedding",
     "RMSNorm",
+    "TimeNorm",
     "VocabularyProjection",
     "activation",
     "parameter",
@@ -33,6 +35,7 @@ ACTIVATIONS: dict[str, Callable[[], Module]] = {
     "gelu_pytorch_tanh": lambda: torch.nn.GELU("tanh"),
     "gelu_fast": lambda: torch.nn.GELU("tanh"),
     "relu": torch.nn.ReLU,
+    "sigmoid": torch.nn.Sigmoid,
     "silu": torch.nn.SiLU,
     "swish": torch.nn.SiLU,
     "tanh": torch.nn.Tanh,
@@ -74,6 +77,57 @@ class RMSNorm(Module):
         if self.offset:  # in half precision the sum would have few of the weight's digits
             return (normed * (self.weight.float() + self.offset)).to(x.dtype)
         return weight * normed.to(x.dtype)
+
+
+class Conv(Module):
+    """A convolution along one or two axes, channels last: weight (outputs, inputs / groups, *kernel).
+
+    Where `normed`, the weight is a direction, and `gain` its length at each place of the kernel
+    (https://arxiv.org/abs/1602.07868).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...],
+        *,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = True,
+        normed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.groups = stride, padding, groups
+        self.weight = torch.nn.Parameter(torch.empty(outputs, inputs // groups, *kernel))
+        self.gain = torch.nn.Parameter(torch.empty(1, 1, *kernel)) if normed else None
+        self.bias = torch.nn.Parameter(torch.empty(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ..., inputs) -> (B, ..., outputs)."""
+        weight = self.weight
+        if self.gain is not None:
+            weight = weight * (self.gain / weight.norm(dim=(0, 1), keepdim=True))
+        run = torch.nn.functional.conv1d if weight.ndim == 3 else torch.nn.functional.conv2d
+        x = x.movedim(-1, 1).to(weight.dtype)
+        return run(x, weight, self.bias, self.stride, self.padding, 1, self.groups).movedim(1, -1)
+
+
+class TimeNorm(Module):
+    """Each channel of (B, T, C) normed over time (https://arxiv.org/abs/1803.08494, a group for each channel)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = torch.nn.Parameter(torch.empty(width))
+        self.bias = torch.nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        width = len(self.weight)
+        normed = torch.nn.functional.group_norm(x.movedim(-1, 1), width, self.weight, self.bias, self.eps)
+        return normed.movedim(1, -1)
 
 
 class OutputEmbedding(Module):

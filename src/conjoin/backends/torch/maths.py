@@ -16,14 +16,18 @@ __all__ = [
     "block_count",
     "blocked",
     "capped",
+    "channels_last",
     "convolved",
     "dots",
     "explicit_attention",
     "first_row",
     "framed",
+    "gathered",
     "heads_first",
+    "in_line",
     "looked_up",
     "merge_heads",
+    "mixed",
     "most",
     "regrouped",
     "repeated",
@@ -32,6 +36,7 @@ __all__ = [
     "sloped",
     "slow_backward",
     "split_heads",
+    "stretched",
     "tiled",
     "transposed",
     "turned",
@@ -162,6 +167,31 @@ def looked_up(table: Constant, rows: Tensor, like: Tensor) -> Tensor:
 def heads_first(x: Tensor) -> Tensor:
     """(1, T, S, H) -> (1, H, T, S)."""
     return x.permute(0, 3, 1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """(B, C, ...) -> (B, ..., C)."""
+    return x.movedim(1, -1)
+
+
+def in_line(x: Tensor) -> Tensor:
+    """(B, height, width, C) -> (B, height * width, C), row by row."""
+    return x.flatten(1, 2)
+
+
+def mixed(weights: np.ndarray[Any, Any], x: Tensor) -> Tensor:
+    """Rows (new, ...) that are sums of the rows of x (..., old, C), by weights (new, old); in float32."""
+    return (torch.from_numpy(weights).to(x.device) @ x.float()).to(x.dtype)
+
+
+def gathered(x: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
+    """Rows (...) of x (N, C), by numbers that are known beforehand."""
+    return x[torch.from_numpy(rows).to(x.device)]
+
+
+def stretched(x: Tensor, by: Tensor) -> Tensor:
+    """x (..., W) times a vector (W,) that a module keeps."""
+    return x * by
 
 
 def scaled(x: Tensor, scale: float) -> Tensor:
