@@ -15,6 +15,7 @@ import transformers
 from peers import Peer, far
 from safetensors.torch import load_file, save_file
 
+import conjoin
 import conjoin.checkpoint as checkpoint
 from conjoin import (
     AutoConfig,
