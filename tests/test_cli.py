@@ -384,12 +384,15 @@ def test_inspect_says_what_would_be_new_in_a_join(tmp_path, capfd):
         named = dict(decoder.named_parameters())
         assert sum(found["decoder"]["new"].values()) == sum(named[n].numel() for n in decoder.new_parameters) > 0
     assert describe(bert)["encoder"]["new"] == {}
-    assert "cannot be the encoder" in describe(gpt2)["encoder"]["cannot"]
-    assert main(["inspect", str(gpt2)]) == 0
+    assert describe(gpt2)["encoder"]["new"] == {}
+    config = conjoin.DistilBertConfig(dim=8, n_layers=1, n_heads=2, hidden_dim=8, vocab_size=9)
+    EncoderDecoderModel.encoder_class(config).save_pretrained(tmp_path / "distilbert")
+    assert "cannot be the decoder" in describe(tmp_path / "distilbert")["decoder"]["cannot"]
+    assert main(["inspect", str(tmp_path / "distilbert")]) == 0
     assert "it cannot be one" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("name", sorted(n for n, f in FAMILIES.items() if f.decoder))
+@pytest.mark.parametrize("name", ["bart", "bert", "gpt2", "roberta"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_what_would_be_new_has_the_sizes_that_the_framework_gives_it(name, tied):
     config = part_config(FAMILIES[name].config(tie_word_embeddings=tied), "decoder")

@@ -14,6 +14,8 @@ from frameworks import ALL, Framework
 from conjoin import BertConfig, EncoderDecoderModel
 from conjoin.composite import part_config
 from conjoin.families import family_of, spec_of
+from conjoin.shapes import parameter_shapes
+from conjoin.spec import RoleName
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 ENCODERS = [case for case in CASES if case.encoder is not None]
@@ -226,6 +228,18 @@ def test_generation_equals_across_frameworks(case: Case, framework: Framework, m
         expected = torch_model.generate(ids, attention_mask=mask, **settings).tolist()
         given = framework.arrays({"input_ids": ids, "attention_mask": mask})
         assert framework.tokens(model.generate(**given, **settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("case", "role"),
+    [(case, role) for case in CASES for role in ("encoder", "decoder") if getattr(case, role) is not None],
+    ids=lambda x: getattr(x, "name", x),
+)
+def test_a_spec_says_which_parameters_there_are(case: Case, role: RoleName) -> None:
+    config = part_config(family_of(case.config.model_type).config.from_dict(case.config.to_dict()), role)
+    part = ALL["torch"].parts[role == "decoder"](config)
+    there = {name: tuple(parameter.shape) for name, parameter in part.named_parameters()}
+    assert dict(parameter_shapes(spec_of(config, role))) == there
 
 
 @pytest.mark.parametrize("birth", ["random", "self_attention"])
