@@ -15,6 +15,7 @@ import transformers
 from peers import Peer, far
 from safetensors.torch import load_file, save_file
 
+import conjoin
 import conjoin.checkpoint as checkpoint
 from conjoin import (
     AutoConfig,
@@ -353,12 +354,13 @@ def test_a_tokenizer_with_more_tokens_than_the_vocabulary(pair, tmp_path):
 # Joining.
 
 
-def test_a_decoder_as_encoder(pair, tmp_path):
-    pair.ours.decoder.save_pretrained(tmp_path)
-    with refused(ConfigError, '"gpt2" cannot be the encoder', "bart, bert, roberta"):
+def test_an_encoder_as_decoder_and_a_decoder_as_encoder(pair, tmp_path):
+    config = conjoin.DistilBertConfig(dim=8, n_layers=1, n_heads=2, hidden_dim=8, vocab_size=9)
+    EncoderDecoderModel.encoder_class(config).save_pretrained(tmp_path)
+    with refused(ConfigError, '"distilbert" cannot be the decoder', "conjoin inspect"):
         EncoderDecoderModel.from_encoder_decoder_pretrained(tmp_path, tmp_path)
-    with refused(ConfigError, '"gpt2" cannot be the encoder'):
-        EncoderDecoderConfig(encoder=GPT2Config(), decoder=BertConfig())
+    with refused(ConfigError, '"trocr" cannot be the encoder', "conjoin inspect"):
+        EncoderDecoderConfig(encoder=conjoin.TrOCRConfig(), decoder=BertConfig())
 
 
 def test_parts_in_each_others_place_or_of_another_library(pair):

@@ -76,7 +76,7 @@ def family_of(model_type: object) -> Family:
         return CUSTOM
     raise ConfigError(
         f'model_type "{model_type}" is not known{nearest(str(model_type), FAMILIES)}. '
-        f"conjoin reads {', '.join(sorted(FAMILIES))}."
+        f"`conjoin inspect` lists the {len(FAMILIES)} that conjoin reads."
     )
 
 
@@ -85,8 +85,9 @@ def role_of(model_type: object, role: RoleName) -> Role:
     family = family_of(model_type)
     found = family.encoder if role == "encoder" else family.decoder
     if found is None:
-        able = sorted(n for n, f in FAMILIES.items() if (f.encoder if role == "encoder" else f.decoder))
-        raise ConfigError(f'model_type "{model_type}" cannot be the {role} of a join; these can: {", ".join(able)}.')
+        raise ConfigError(
+            f'model_type "{model_type}" cannot be the {role} of a join; `conjoin inspect` lists which families can.'
+        )
     return found
 
 
