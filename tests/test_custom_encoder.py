@@ -149,6 +149,12 @@ def t5() -> transformers.T5EncoderModel:
     return transformers.T5EncoderModel(config)
 
 
+def longformer() -> transformers.LongformerModel:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 20}
+    config = transformers.LongformerConfig(vocab_size=40, attention_window=4, max_position_embeddings=20, **sizes)
+    return transformers.LongformerModel(config, add_pooling_layer=False)
+
+
 @pytest.mark.parametrize(
     ("make", "given"),
     [
@@ -156,6 +162,13 @@ def t5() -> transformers.T5EncoderModel:
         (
             t5,
             {"input_ids": torch.tensor([[5, 6, 7], [8, 9, 0]]), "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])},
+        ),
+        (
+            longformer,
+            {
+                "input_ids": torch.tensor([[5, 6, 7, 8, 9, 10], [8, 9, 11, 12, 13, 14]]),
+                "global_attention_mask": torch.tensor([[1, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0]]),
+            },
         ),
     ],
 )

@@ -545,8 +545,15 @@ def test_texts_are_no_source_of_a_model_that_sees(joined: Any) -> None:
     _, folder = joined("vit-gpt2")
     with pytest.raises(InputError, match=r"reads pixel_values: make them with its processor"):
         pipeline(folder)
+    model = EncoderDecoderModel.from_pretrained(folder)
     with pytest.raises(InputError, match="pairs for training are texts"):
-        limits_of(EncoderDecoderModel.from_pretrained(folder), None, None)
+        limits_of(model, None, None)
+    model.config.encode_in_chunks = True
+    for call in (model.encode, model.generate):
+        with pytest.raises(InputError, match="encode_in_chunks: the encoder reads pixel_values"):
+            call(**images())
+    with pytest.raises(InputError, match="encode_in_chunks: the encoder reads pixel_values"):
+        model.encode_in_chunks(images()["pixel_values"])
 
 
 @pytest.mark.parametrize(
