@@ -27,6 +27,12 @@ def test_the_page_has_the_table_of_the_code() -> None:
     assert found[0].strip() == families_page().strip()
 
 
+def test_the_readme_counts_them_right() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"| encoders | {sum(f.encoder is not None for f in FAMILIES.values())} families" in text
+    assert f"| decoders | {sum(f.decoder is not None for f in FAMILIES.values())} families" in text
+
+
 def test_inspect_lists_every_family(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
