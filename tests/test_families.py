@@ -29,9 +29,24 @@ def by_name(cases: list[Case]) -> Any:
     return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
 
 
-def in_each_framework(test: Any) -> Any:
-    """In PyTorch always; in the two others as a slow test but for a few."""
-    return pytest.mark.parametrize("framework", ALL.values(), ids=ALL)(test)
+def in_each_framework(cases: list[Case], few: list[Case] | None = None) -> Any:
+    """All cases in PyTorch; in the two others a case of each model type, or `few`: what varies within a family is data."""
+    first = {case.config.model_type: case for case in reversed(cases)}
+    elsewhere = list(first.values()) if few is None else few
+    pairs = [(case, one) for one in ALL.values() for case in (cases if one.name == "torch" else elsewhere)]
+    return pytest.mark.parametrize(("case", "framework"), pairs, ids=[f"{a.name}-{b.name}" for a, b in pairs])
+
+
+def kinds(cases: list[Case]) -> list[Case]:
+    """Of each kind of decoding one case: what positions, masks, caches and heads are, whatever the family."""
+    found: dict[Any, Case] = {}
+    for case in cases:
+        config = part_config(family_of(case.config.model_type).config.from_dict(case.config.to_dict()), "decoder")
+        spec = spec_of(config, "decoder")
+        facts = tuple(bool(getattr(spec, name)) for name in FACTS)
+        turns = any(one is not None for one in spec.rotary)
+        found.setdefault((facts, turns, any(spec.reaches), spec.key_heads == spec.heads, spec.positions > 0), case)
+    return list(found.values())
 
 
 @pytest.fixture
@@ -70,8 +85,7 @@ def seen(x: np.ndarray, mask: torch.Tensor) -> np.ndarray:
     return x[mask.numpy().astype(bool)]
 
 
-@in_each_framework
-@by_name(ENCODERS)
+@in_each_framework(ENCODERS)
 @torch.no_grad()
 def test_encoder_states_equal(case: Case, framework: Framework, made: Any) -> None:
     theirs, folder = made(case, "encoder")
@@ -88,8 +102,7 @@ def test_encoder_states_equal(case: Case, framework: Framework, made: Any) -> No
     assert len(out.hidden_states) == ours.spec.layers + 1
 
 
-@in_each_framework
-@by_name(DECODERS)
+@in_each_framework(DECODERS)
 @torch.no_grad()
 def test_decoder_logits_equal_whole_and_cached(case: Case, framework: Framework, made: Any) -> None:
     theirs, folder = made(case, "decoder")
@@ -165,8 +178,7 @@ def joined(folder: Path, tmp_path: Path, framework: Framework, **options: Any) -
     return model
 
 
-@in_each_framework
-@by_name(LANGUAGE_MODELS)
+@in_each_framework(LANGUAGE_MODELS, kinds(LANGUAGE_MODELS))
 @torch.no_grad()
 def test_a_zero_gate_leaves_the_language_model_as_it_was(
     case: Case, framework: Framework, made: Any, tmp_path: Path
@@ -202,18 +214,6 @@ def test_generation_is_what_whole_passes_say(case: Case, made: Any, tmp_path: Pa
     logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=beams.sequences).logits
     chosen = logits[:, :-1].log_softmax(-1).gather(-1, beams.sequences[:, 1:, None])[..., 0]
     torch.testing.assert_close(chosen.sum(1) / 8, beams.sequences_scores, rtol=1e-4, atol=1e-4)
-
-
-def kinds(cases: list[Case]) -> list[Case]:
-    """Of each kind of decoding one case: what positions, masks, caches and heads are, whatever the family."""
-    found: dict[Any, Case] = {}
-    for case in cases:
-        config = part_config(family_of(case.config.model_type).config.from_dict(case.config.to_dict()), "decoder")
-        spec = spec_of(config, "decoder")
-        facts = tuple(bool(getattr(spec, name)) for name in FACTS)
-        turns = any(one is not None for one in spec.rotary)
-        found.setdefault((facts, turns, any(spec.reaches), spec.key_heads == spec.heads, spec.positions > 0), case)
-    return list(found.values())
 
 
 @pytest.mark.parametrize("framework", [ALL["jax"], ALL["tensorflow"]], ids=["jax", "tensorflow"])
