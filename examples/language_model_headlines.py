@@ -18,7 +18,6 @@ from conjoin.evaluation import evaluate, lead_baseline
 from conjoin.training import Recipe, read_pairs, train
 from conjoin.training.randomness import seed_all
 
-
 LAYERS = (13, 17, 21, 25, 29)  # of 30: no gradient goes through those before the first
 
 
