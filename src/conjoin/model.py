@@ -175,8 +175,9 @@ class JoinedModel:
         are asked for. Generation settings (`num_beams=4`) become the model's.
 
         An encoder of images or sounds takes arrays, as transformers' or another processor makes them: conjoin has none. The
-        processor's files travel with the folder, and the folder's tokenizer is the decoder's. Raises CheckpointError, ConfigError, or
-        TypeError for an unknown argument.
+        processor's files travel with the folder, and the folder's tokenizer is the decoder's.
+
+        Raises CheckpointError, ConfigError, or TypeError for an unknown argument.
         """
         refuse_unknown("from_pretrained()", generation, [*GENERATION_FIELDS, *FROM_PRETRAINED])
         if attn_implementation not in (None, "sdpa", "eager"):
