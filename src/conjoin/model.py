@@ -182,8 +182,12 @@ class JoinedModel:
         `dtype` is "float32", "bfloat16"..., by default the file's own. `attn_implementation` and `from_pt` are taken for
         compatibility: files are the same for all frameworks, and attention that keeps its weights is used wherever they
         are asked for. `encoder` is for a model whose encoder was a module of the user's own (PyTorch): such a module, which
-        the saved values go into. Generation settings (`num_beams=4`) become the model's. Raises CheckpointError,
-        ConfigError, or TypeError for an unknown argument.
+        the saved values go into. Generation settings (`num_beams=4`) become the model's.
+
+        An encoder of images or sounds takes arrays, as transformers' or another processor makes them: conjoin has none. The
+        processor's files travel with the folder, and the folder's tokenizer is the decoder's.
+
+        Raises CheckpointError, ConfigError, or TypeError for an unknown argument.
         """
         refuse_unknown("from_pretrained()", generation, [*GENERATION_FIELDS, *FROM_PRETRAINED])
         if attn_implementation not in (None, "sdpa", "eager"):

@@ -47,7 +47,8 @@ class FlaxEncoderDecoderModel(JoinedModel, BaseEncoderDecoder):  # type: ignore[
     ) -> GenerateOutput:
         """As `EncoderDecoderModel.generate`, and always an output with `.sequences` (N, T), as Flax's users expect.
 
-        The whole search is one program, compiled for a few lengths (16, 24, 32, 48...) into which calls are padded. Within
+        The whole search is one program, compiled for a few lengths (16, 24, 32, 48...) into which calls are padded; sounds
+        only where that changes nothing (convolutions with layer norms, no adapter), so pad others to few lengths. Within
         a `jax.jit` of yours it becomes part of that, and the sequences keep their full length.
         """
         found: GenerateOutput = super().generate(
