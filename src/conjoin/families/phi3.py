@@ -32,7 +32,9 @@ class Phi3Config(PartialRopeConfig, GatedConfig):
     rms_norm_eps: float = 1e-5
     resid_pdrop: float = 0.0
     sliding_window: int | None = None
+    tie_word_embeddings: bool = False
     pad_token_id: int | None = 32000
+    bos_token_id: int | None = 1
     eos_token_id: int | list[int] | None = 32000
 
 
