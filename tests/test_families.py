@@ -10,10 +10,11 @@ import torch
 from families import CASES
 from families.case import VOCAB, WIDTH, Case
 from frameworks import ALL, Framework
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from conjoin import BertConfig, EncoderDecoderModel
 from conjoin.composite import part_config
-from conjoin.families import family_of, spec_of
+from conjoin.families import FAMILIES, family_of, spec_of
 from conjoin.shapes import parameter_shapes
 from conjoin.spec import RoleName
 
@@ -240,6 +241,19 @@ def test_a_spec_says_which_parameters_there_are(case: Case, role: RoleName) -> N
     part = ALL["torch"].parts[role == "decoder"](config)
     there = {name: tuple(parameter.shape) for name, parameter in part.named_parameters()}
     assert dict(parameter_shapes(spec_of(config, role))) == there
+
+
+OTHERWISE = ("is_decoder", "is_encoder_decoder", "sliding_window")  # the last is none in transformers until it is used
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() & CONFIG_MAPPING.keys()))
+def test_a_config_has_the_defaults_of_transformers(name: str) -> None:
+    """What a config.json does not say is what transformers takes it for; None is what others follow from, but for tokens."""
+    ours, theirs = family_of(name).config(), CONFIG_MAPPING[name]().to_dict()
+    for field in ours.names():
+        own = getattr(ours, field)
+        if field in theirs and field not in OTHERWISE and (own is not None or field.endswith("_token_id")):
+            assert own == (list(theirs[field]) if isinstance(own, list) else theirs[field]), field
 
 
 @pytest.mark.parametrize("birth", ["random", "self_attention"])

@@ -14,6 +14,7 @@ from conjoin.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "families.md"
+FILES = ROOT / "src" / "conjoin" / "families"
 TABLE = re.compile(r"(?<=<!-- families -->\n).*?(?=<!-- /families -->)", re.DOTALL)
 
 
@@ -51,7 +52,12 @@ def test_every_family_can_be_a_side_and_has_a_config_that_conjoin_exports(name: 
     assert family.config.__name__ in conjoin.__all__
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "src" / "conjoin" / "families").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(FILES.rglob("*.py")), ids=lambda p: p.stem)
 def test_a_family_is_a_short_file_that_names_no_framework(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 70
     assert not re.search(r"^\s*(import|from) (torch|jax|flax|tensorflow|keras)\b", text, re.MULTILINE)
+
+
+def test_a_file_of_a_family_is_called_as_its_model_type() -> None:
+    assert {path.stem for path in FILES.glob("[a-z]*.py")} - {"custom"} == {name.replace("-", "_") for name in FAMILIES}

@@ -6,61 +6,19 @@ from typing import Any
 
 from conjoin.errors import ConfigError, nearest
 from conjoin.families.custom import CUSTOM
+from conjoin.families.shared.crossed_layers import crossed_layers
 from conjoin.spec import Family, Role, RoleName, StackSpec
 
 __all__ = ["FAMILIES", "family_of", "role_of", "spec_of"]
 
 MODULES = (
-    "albert",
-    "bart",
-    "bart_like",
-    "beit",
-    "bert",
-    "bert_like",
-    "bert_prenorm",
-    "big_bird",
-    "biogpt",
-    "bloom",
-    "convbert",
-    "deberta",
-    "deberta_v2",
-    "dinov2",
-    "distilbert",
-    "electra",
-    "eurobert",
-    "gemma",
-    "gemma2",
-    "gemma3",
-    "gpt2",
-    "gpt_neo",
-    "gpt_neox",
-    "gptj",
-    "granite",
-    "led",
-    "llama",
-    "longformer",
-    "mistral",
-    "modernbert",
-    "mpnet",
-    "nomic_bert",
-    "olmo2",
-    "opt",
-    "phi",
-    "phi3",
-    "qwen",
-    "rembert",
-    "roberta",
-    "roberta_like",
-    "roformer",
-    "smollm3",
-    "stablelm",
-    "t5",
-    "trocr",
-    "vit",
-    "wav2vec2",
-    "whisper",
-    "xglm",
-)
+    "albert bart beit bert bert_generation big_bird biogpt blenderbot blenderbot_small bloom camembert convbert "
+    "data2vec_text deberta deberta_v2 deit dinov2 distilbert electra ernie eurobert gemma gemma2 gemma3 gemma3_text "
+    "gpt2 gpt_neo gpt_neox gptj granite hubert led llama longformer longt5 m2m_100 marian mbart megatron_bert mistral "
+    "modernbert modernbert_decoder mpnet mt5 mvp nomic_bert olmo2 opt pegasus phi phi3 plbart qwen2 qwen3 rembert "
+    "roberta roberta_prelayernorm roformer smollm3 stablelm t5 trocr umt5 vit wav2vec2 whisper xglm xlm_roberta "
+    "xlm_roberta_xl"
+).split()
 FAMILIES: dict[str, Family] = {
     family.model_type: family
     for name in MODULES
@@ -104,19 +62,3 @@ def spec_of(config: Any, role: RoleName) -> StackSpec:
     if not spec.head_size and spec.width % spec.heads:
         raise ConfigError(f"{role}: width {spec.width} is not a multiple of its {spec.heads} attention heads.")
     return spec
-
-
-def crossed_layers(given: Any, layers: int) -> tuple[int, ...] | None:
-    """The layers with cross-attention; None for all. Raises ConfigError for what names none of them."""
-    if given in (None, "all"):
-        return None
-    if isinstance(given, str) and given.startswith("every_") and given.removeprefix("every_").isdecimal():
-        step = int(given.removeprefix("every_"))
-        if 1 <= step <= layers:
-            return tuple(range(step - 1, layers, step))
-    elif isinstance(given, list | tuple) and given and all(type(i) is int and 0 <= i < layers for i in given):
-        return tuple(sorted(set(given)))
-    raise ConfigError(
-        f'cross_attention_layers is {given!r}; "all", "every_2", or a list of some of the layers 0 to {layers - 1} was '
-        f"expected."
-    )

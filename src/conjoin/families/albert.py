@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 from conjoin.config import config_class
 from conjoin.errors import ConfigError
 from conjoin.families import bert
-from conjoin.spec import Family, Role, StackSpec, table
+from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_rows import EMBED, TASKS
+from conjoin.spec import StackSpec, table
 
 __all__ = ["ALBERT", "FAMILIES", "AlbertConfig"]
 
@@ -48,30 +50,20 @@ class AlbertConfig(bert.BertConfig):
 def read(config: AlbertConfig) -> StackSpec:
     """BERT's facts; embeddings are projected always, and what a feed-forward adds has no dropout."""
     each = config.num_hidden_layers / config.num_hidden_groups
-    return replace(
-        bert.read(config),
-        embed_width=config.embedding_size,
-        ffn_dropout=0.0,
-        blocks=tuple(int(i / each) for i in range(config.num_hidden_layers)),
-    )
+    blocks = tuple(int(i / each) for i in range(config.num_hidden_layers))
+    return replace(bert.read(config), embed_width=config.embedding_size, ffn_dropout=0.0, blocks=blocks)
 
 
+LAYER = "encoder.albert_layer_groups.{}.albert_layers.0."
 BODY = (
-    *bert.EMBED,
+    *EMBED,
     *table("embed.", "encoder.", "project=embedding_hidden_mapping_in"),
-    *table(
-        "layers.{}.",
-        "encoder.albert_layer_groups.{}.albert_layers.0.",
-        "attention.q=attention.query attention.k=attention.key attention.v=attention.value "
-        "attention.o=attention.dense attention_norm=attention.LayerNorm "
-        "ffn.up=ffn ffn.down=ffn_output ffn_norm=full_layer_layer_norm",
-    ),
+    *table("layers.{}.attention.", LAYER + "attention.", "q=query k=key v=value o=dense"),
+    *table("layers.{}.", LAYER, "attention_norm=attention.LayerNorm ffn.up=ffn ffn.down=ffn_output"),
+    *table("layers.{}.", LAYER, "ffn_norm=full_layer_layer_norm"),
 )
-HEADS = (r"^predictions\.", r"^sop_classifier\.", bert.TASKS)
 
-ALBERT = Family(
-    config=AlbertConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("AlbertModel", read, BODY, ("", "albert."), (*bert.BUFFERS, *HEADS)),
+ALBERT = bert_encoder(
+    AlbertConfig, "AlbertModel", "albert.", read, BODY, (r"^predictions\.", r"^sop_classifier\.", TASKS)
 )
 FAMILIES = (ALBERT,)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families import vit
+from conjoin.families.shared import vit_rows
+from conjoin.families.shared.patch_stack import PatchConfig, patch_stack
+from conjoin.families.shared.patches import patches
 from conjoin.senses import Window
 from conjoin.spec import BIASES, StackSpec, row, table
 
@@ -13,7 +15,7 @@ __all__ = ["BEIT", "FAMILIES", "BeitConfig"]
 
 @config_class
 @dataclass(kw_only=True)
-class BeitConfig(vit.PatchConfig):
+class BeitConfig(PatchConfig):
     """Sizes and settings of a BEiT, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "beit"
@@ -34,10 +36,10 @@ class BeitConfig(vit.PatchConfig):
 
 def read(config: BeitConfig) -> StackSpec:
     """ViT's facts, without positions, with windows and scales; images of other sizes are read too."""
-    front = vit.patches(config, resizes=True)
+    front = patches(config, resizes=True)
     own, shared = config.use_relative_position_bias, config.use_shared_relative_position_bias
     more = {} if config.use_absolute_position_embeddings else {"positions": 0}
-    return vit.patch_stack(
+    return patch_stack(
         config,
         front,
         biases=BIASES - {"k"},
@@ -50,17 +52,17 @@ def read(config: BeitConfig) -> StackSpec:
 
 TABLE = "relative_position_bias.relative_position_bias_table"
 BODY = (
-    *vit.BODY,
-    *table("layers.{}.", vit.LAYER, "attention_scale:=lambda_1 ffn_scale:=lambda_2"),
-    row("layers.{}.window.weight", f"{vit.LAYER}attention.attention.{TABLE}"),
+    *vit_rows.BODY,
+    *table("layers.{}.", vit_rows.LAYER, "attention_scale:=lambda_1 ffn_scale:=lambda_2"),
+    row("layers.{}.window.weight", f"{vit_rows.LAYER}attention.attention.{TABLE}"),
     row("window.weight", f"encoder.{TABLE}"),
 )
 NAMES = {
-    **vit.NAMES,
+    **vit_rows.NAMES,
     r"shared_position_bias\.": "encoder.relative_position_bias.",
     r"(encoder\.layer\.\d+)\.relative_position_bias\.": r"\1.attention.attention.relative_position_bias.",
 }
 OTHERS = (r"relative_position_index$", r"^layernorm\.")
 
-BEIT = vit.image_family(BeitConfig, "Beit", read, BODY, NAMES, OTHERS)
+BEIT = vit_rows.image_family(BeitConfig, "Beit", read, BODY, NAMES, OTHERS)
 FAMILIES = (BEIT,)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.spec import Family, Role, StackSpec, row, stack, table
+from conjoin.families.shared.bert_rows import BODY, BUFFERS, CROSS, HEAD, OLD_NAMES, TASKS
+from conjoin.spec import Family, Role, StackSpec, stack
 
 __all__ = ["BERT", "FAMILIES", "BertConfig"]
 
@@ -52,37 +53,6 @@ def read(config: BertConfig) -> StackSpec:
         head_bias="trained" if config.is_decoder else "none",
     )
 
-
-LAYER = "encoder.layer.{}."
-EMBED = table(
-    "embed.",
-    "embeddings.",
-    "token=word_embeddings position=position_embeddings segment=token_type_embeddings norm=LayerNorm",
-)
-BODY = (
-    *EMBED,
-    *table(
-        "layers.{}.",
-        LAYER,
-        "attention.q=attention.self.query attention.k=attention.self.key attention.v=attention.self.value "
-        "attention.o=attention.output.dense attention_norm=attention.output.LayerNorm "
-        "ffn.up=intermediate.dense ffn.down=output.dense ffn_norm=output.LayerNorm",
-    ),
-)
-CROSS = table(
-    "layers.{}.cross",
-    LAYER + "crossattention.",
-    ".q=self.query .k=self.key .v=self.value .o=output.dense _norm=output.LayerNorm _gate:=gate",
-)
-HEAD = (
-    *table("head.", "cls.predictions.transform.", "dense=dense norm=LayerNorm", rooted=True),
-    # Where the head is untied, transformers 5 adds `decoder.bias` and leaves `bias` unused.
-    row("head.bias", "cls.predictions.bias", rooted=True, untied="cls.predictions.decoder.bias"),
-    row("output.weight", "cls.predictions.decoder.weight", rooted=True),
-)
-OLD_NAMES = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
-BUFFERS = (r"embeddings\.position_ids$", r"embeddings\.token_type_ids$", r"^(\w+\.)?pooler\.")
-TASKS = r"^(classifier|qa_outputs)\."
 
 BERT = Family(
     config=BertConfig,

@@ -6,7 +6,9 @@ from typing import ClassVar
 from conjoin.config import config_class
 from conjoin.errors import ConfigError
 from conjoin.families import bert
-from conjoin.spec import BIASES, BlockSparse, Family, Role, StackSpec
+from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_rows import TASKS
+from conjoin.spec import BIASES, BlockSparse, StackSpec
 
 __all__ = ["BIG_BIRD", "FAMILIES", "BigBirdConfig"]
 
@@ -45,12 +47,8 @@ def read(config: BigBirdConfig) -> StackSpec:
     )
 
 
-OTHERS = (*bert.BUFFERS, r"^cls\.", r"\.crossattention\.", bert.TASKS, r"^qa_classifier\.")
+OTHERS = (r"^cls\.", r"\.crossattention\.", TASKS, r"^qa_classifier\.")
 
 # No decoder: transformers' own has its self-attention read the source in the place of the target.
-BIG_BIRD = Family(
-    config=BigBirdConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("BigBirdModel", read, bert.BODY, ("", "bert."), OTHERS),
-)
+BIG_BIRD = bert_encoder(BigBirdConfig, "BigBirdModel", "bert.", read, irrelevant=OTHERS)
 FAMILIES = (BIG_BIRD,)

@@ -1,17 +1,13 @@
-"""BioGPT (https://arxiv.org/abs/2210.10341): BART's decoder without cross-attention, norms first.
-
-Positions count from the first token of what comes, as in transformers 5; transformers 4 counted from the first that the
-mask shows, which differs where a text is padded on the left.
-"""
+"""BioGPT (https://arxiv.org/abs/2210.10341): BART's decoder without cross-attention, norms first."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.families import bart
-from conjoin.families.causal import causal_family
-from conjoin.families.opt import LAYER
-from conjoin.spec import StackSpec, row, stack, table
+from conjoin.families.shared.bart_decoder import bart_decoder_stack
+from conjoin.families.shared.bart_rows import CROSS, LAYERS
+from conjoin.families.shared.causal import causal_family
+from conjoin.spec import StackSpec, row, table
 
 __all__ = ["BIOGPT", "FAMILIES", "BioGptConfig"]
 
@@ -44,34 +40,19 @@ class BioGptConfig(ModelConfig):
 
 def read(config: BioGptConfig) -> StackSpec:
     """BioGPT's facts; causal on either side."""
-    return stack(
+    return bart_decoder_stack(
         config,
-        positions=config.max_position_embeddings + 2,
-        position_offset=2,
         embed_scale=config.hidden_size**0.5 if config.scale_embedding else 1.0,
         activation=config.hidden_act,
-        norm_eps=1e-5,
-        norms="pre",
-        final_norm=True,
-        causal=True,
         dropout=config.hidden_dropout_prob,
         embed_dropout=config.hidden_dropout_prob,
         attention_dropout=config.attention_probs_dropout_prob,
         activation_dropout=config.activation_dropout,
-        head="plain" if config.is_decoder else "none",
     )
 
 
-BODY = (*table("", "", "embed.token=embed_tokens embed.position=embed_positions norm=layer_norm"), *LAYER)
+BODY = (*table("", "", "embed.token=embed_tokens embed.position=embed_positions norm=layer_norm"), *LAYERS)
 HEAD = (row("output.weight", "output_projection.weight", rooted=True),)
 
-BIOGPT = causal_family(
-    BioGptConfig,
-    "BioGpt",
-    read,
-    BODY,
-    cross=bart.CROSS,
-    head=HEAD,
-    prefix="biogpt.",
-)
+BIOGPT = causal_family(BioGptConfig, "BioGpt", read, BODY, cross=CROSS, head=HEAD, prefix="biogpt.")
 FAMILIES = (BIOGPT,)

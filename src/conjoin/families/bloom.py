@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.families.causal import causal_family, cross_rows
-from conjoin.spec import StackSpec, stack, table
+from conjoin.families.shared.by_head import layer_rows
+from conjoin.families.shared.causal import causal_family, causal_stack, cross_rows
+from conjoin.spec import StackSpec, table
 
 __all__ = ["BLOOM", "FAMILIES", "BloomConfig"]
 
@@ -41,32 +42,22 @@ class BloomConfig(ModelConfig):
 
 def read(config: BloomConfig) -> StackSpec:
     """BLOOM's facts; causal on either side."""
-    return stack(
+    return causal_stack(
         config,
         ffn=4 * config.hidden_size,
         alibi=True,
         embed_norm=True,
         activation="gelu_new",
         norm_eps=config.layer_norm_epsilon,
-        norms="pre",
-        final_norm=True,
-        causal=True,
         dropout=config.hidden_dropout,
         attention_dropout=config.attention_dropout,
-        head="plain" if config.is_decoder else "none",
     )
 
 
 LAYER = "h.{}."
 BODY = (
     *table("", "", "embed.token=word_embeddings embed.norm=word_embeddings_layernorm norm=ln_f"),
-    *table(
-        "layers.{}.",
-        LAYER,
-        "attention_norm=input_layernorm ffn_norm=post_attention_layernorm attention.o=self_attention.dense "
-        "ffn.up=mlp.dense_h_to_4h ffn.down=mlp.dense_4h_to_h",
-    ),
-    *table("layers.{}.", LAYER, "attention.q+k+v=self_attention.query_key_value", by_head=True),
+    *layer_rows(LAYER, "self_attention"),
 )
 
 BLOOM = causal_family(BloomConfig, "Bloom", read, BODY, cross=cross_rows(LAYER), prefix="transformer.")

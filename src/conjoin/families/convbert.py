@@ -6,7 +6,9 @@ from typing import ClassVar
 from conjoin.config import config_class
 from conjoin.errors import ConfigError
 from conjoin.families import bert
-from conjoin.spec import Family, Role, SpanConvolution, StackSpec, row, table
+from conjoin.families.shared import bert_rows
+from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.spec import SpanConvolution, StackSpec, row, table
 
 __all__ = ["CONVBERT", "FAMILIES", "ConvBertConfig"]
 
@@ -45,9 +47,9 @@ def read(config: ConvBertConfig) -> StackSpec:
     )
 
 
-SELF = bert.LAYER + "attention.self."
+SELF = bert_rows.LAYER + "attention.self."
 BODY = (
-    *bert.BODY,
+    *bert_rows.BODY,
     *table("embed.", "", "project=embeddings_project"),
     *table("layers.{}.attention.", SELF, "kernels=conv_kernel_layer content=conv_out_layer"),
     row("layers.{}.attention.depthwise", SELF + "key_conv_attn_layer.depthwise.weight"),
@@ -56,9 +58,5 @@ BODY = (
 )
 HEADS = (r"^generator_(predictions|lm_head)\.", r"^(sequence_summary|classifier|qa_outputs)\.")
 
-CONVBERT = Family(
-    config=ConvBertConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("ConvBertModel", read, BODY, ("", "convbert."), (*bert.BUFFERS, *HEADS)),
-)
+CONVBERT = bert_encoder(ConvBertConfig, "ConvBertModel", "convbert.", read, BODY, HEADS)
 FAMILIES = (CONVBERT,)

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families import bert, deberta_v2
-from conjoin.spec import BIASES, Family, Role, StackSpec, row, table
+from conjoin.families import bert
+from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_rows import LAYER
+from conjoin.families.shared.deberta_rows import EMBEDDINGS, LAYERS, OTHERS
+from conjoin.families.shared.disentangled import disentangled, disentangled_stack
+from conjoin.spec import BIASES, StackSpec, row, table
 
 __all__ = ["DEBERTA", "FAMILIES", "DebertaConfig"]
 
@@ -16,7 +20,10 @@ class DebertaConfig(bert.BertConfig):
     """Sizes and settings of a DeBERTa, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "deberta"
-    irrelevant: ClassVar[frozenset[str]] = deberta_v2.DebertaV2Config.irrelevant
+    irrelevant: ClassVar[frozenset[str]] = frozenset(
+        "pooler_hidden_size pooler_dropout pooler_hidden_act legacy model_name padding_idx cls_dropout "
+        "summary_type summary_activation summary_last_dropout".split()
+    )
     only: ClassVar[dict[str, tuple[object, ...]]] = {"talking_head": (False,)}
     unless_none: ClassVar[tuple[str, ...]] = ("embedding_size",)
 
@@ -31,15 +38,14 @@ class DebertaConfig(bert.BertConfig):
 
 
 def read(config: DebertaConfig) -> StackSpec:
-    """The facts of an encoder: those of DeBERTa-v2, with other biases."""
-    attention = deberta_v2.disentangled(config, -1)
-    return deberta_v2.read(config, attention=attention, biases=BIASES - {"embed", "k", "c2p"})
+    """The facts of an encoder."""
+    return disentangled_stack(config, attention=disentangled(config, -1), biases=BIASES - {"embed", "k", "c2p"})
 
 
-SELF = bert.LAYER + "attention.self."
+SELF = LAYER + "attention.self."
 BODY = (
-    *deberta_v2.EMBEDDINGS,
-    *deberta_v2.LAYER,
+    *EMBEDDINGS,
+    *LAYERS,
     row(
         "layers.{}.attention.q.weight layers.{}.attention.k.weight layers.{}.attention.v.weight",
         SELF + "in_proj.weight",
@@ -49,9 +55,5 @@ BODY = (
     row("shared.table.weight", "encoder.rel_embeddings.weight"),
 )
 
-DEBERTA = Family(
-    config=DebertaConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("DebertaModel", read, BODY, ("", "deberta."), deberta_v2.OTHERS),
-)
+DEBERTA = bert_encoder(DebertaConfig, "DebertaModel", "deberta.", read, BODY, OTHERS)
 FAMILIES = (DEBERTA,)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from conjoin.config import config_class
-from conjoin.families import vit
+from conjoin.families.shared import vit_rows
+from conjoin.families.shared.patch_stack import PatchConfig, patch_stack, qkv
+from conjoin.families.shared.patches import patches
 from conjoin.spec import StackSpec, table
 
 __all__ = ["DINOV2", "FAMILIES", "Dinov2Config"]
@@ -12,7 +14,7 @@ __all__ = ["DINOV2", "FAMILIES", "Dinov2Config"]
 
 @config_class
 @dataclass(kw_only=True)
-class Dinov2Config(vit.PatchConfig):
+class Dinov2Config(PatchConfig):
     """Sizes and settings of a DINOv2, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "dinov2"
@@ -36,29 +38,29 @@ class Dinov2Config(vit.PatchConfig):
 def read(config: Dinov2Config) -> StackSpec:
     """ViT's facts, with scales; a gated feed-forward is narrower, in multiples of eight."""
     ffn = int(config.hidden_size * config.mlp_ratio)
-    return vit.patch_stack(
+    return patch_stack(
         config,
-        vit.patches(config, resizes=True),
+        patches(config, resizes=True),
         ffn=(int(ffn * 2 / 3) + 7) // 8 * 8 if config.use_swiglu_ffn else ffn,
         gated=config.use_swiglu_ffn,
         activation="silu" if config.use_swiglu_ffn else config.hidden_act,
         layer_scale=config.layerscale_value,
         dropout=0.0,
-        biases=vit.qkv(config),
+        biases=qkv(config),
     )
 
 
 BODY = (
-    *vit.EMBEDDINGS,
-    *vit.ATTENTION,
+    *vit_rows.EMBEDDINGS,
+    *vit_rows.ATTENTION,
     *table(
         "layers.{}.",
-        vit.LAYER,
+        vit_rows.LAYER,
         "attention_norm=norm1 ffn_norm=norm2 attention_scale:=layer_scale1.lambda1 ffn_scale:=layer_scale2.lambda1",
     ),
-    *table("layers.{}.ffn.", vit.LAYER + "mlp.", "gate+up=weights_in down=weights_out", beside="gate"),
-    *table("layers.{}.ffn.", vit.LAYER + "mlp.", "up=fc1 down=fc2", without="gate"),
+    *table("layers.{}.ffn.", vit_rows.LAYER + "mlp.", "gate+up=weights_in down=weights_out", beside="gate"),
+    *table("layers.{}.ffn.", vit_rows.LAYER + "mlp.", "up=fc1 down=fc2", without="gate"),
 )
 
-DINOV2 = vit.image_family(Dinov2Config, "Dinov2", read, BODY, vit.PROJECTIONS)
+DINOV2 = vit_rows.image_family(Dinov2Config, "Dinov2", read, BODY, vit_rows.PROJECTIONS)
 FAMILIES = (DINOV2,)

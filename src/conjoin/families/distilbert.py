@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
 from conjoin.families import bert
-from conjoin.spec import Family, Role, StackSpec, stack, table
+from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_rows import TASKS
+from conjoin.spec import StackSpec, stack, table
 
 __all__ = ["DISTILBERT", "FAMILIES", "DistilBertConfig"]
 
@@ -22,9 +24,8 @@ class DistilBertConfig(ModelConfig):
         "num_hidden_layers": "n_layers",
         "intermediate_size": "hidden_dim",
     }
-    # A file has its position table whether it was computed or learned.
     irrelevant: ClassVar[frozenset[str]] = frozenset(
-        "qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_".split()
+        "qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_".split()  # a file has its positions either way
     )
     only: ClassVar[dict[str, tuple[object, ...]]] = bert.BertConfig.only
 
@@ -55,21 +56,15 @@ def read(config: DistilBertConfig) -> StackSpec:
     )
 
 
+LAYER = "transformer.layer.{}."
 BODY = (
     *table("embed.", "embeddings.", "token=word_embeddings position=position_embeddings norm=LayerNorm"),
+    *table("layers.{}.attention.", LAYER + "attention.", "q=q_lin k=k_lin v=v_lin o=out_lin"),
     *table(
-        "layers.{}.",
-        "transformer.layer.{}.",
-        "attention.q=attention.q_lin attention.k=attention.k_lin attention.v=attention.v_lin "
-        "attention.o=attention.out_lin attention_norm=sa_layer_norm "
-        "ffn.up=ffn.lin1 ffn.down=ffn.lin2 ffn_norm=output_layer_norm",
+        "layers.{}.", LAYER, "attention_norm=sa_layer_norm ffn.up=ffn.lin1 ffn.down=ffn.lin2 ffn_norm=output_layer_norm"
     ),
 )
-HEADS = (r"^vocab_(transform|layer_norm|projector)\.", r"^pre_classifier\.", bert.TASKS)
+HEADS = (r"^vocab_(transform|layer_norm|projector)\.", r"^pre_classifier\.", TASKS)
 
-DISTILBERT = Family(
-    config=DistilBertConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("DistilBertModel", read, BODY, ("", "distilbert."), (*bert.BUFFERS, *HEADS)),
-)
+DISTILBERT = bert_encoder(DistilBertConfig, "DistilBertModel", "distilbert.", read, BODY, HEADS)
 FAMILIES = (DISTILBERT,)

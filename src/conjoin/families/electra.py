@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from conjoin.config import config_class
 from conjoin.families import bert
-from conjoin.families.bert_like import bert_family
+from conjoin.families.shared.bert_like import bert_family
+from conjoin.families.shared.bert_rows import BODY
 from conjoin.spec import StackSpec, row, table
 
 __all__ = ["ELECTRA", "FAMILIES", "ElectraConfig"]
@@ -47,7 +48,7 @@ ELECTRA = bert_family(
     "ElectraForCausalLM",
     "electra.",
     read,
-    body=(*bert.BODY, *PROJECT),
+    body=(*BODY, *PROJECT),
     head=HEAD,
     irrelevant=(r"^(generator_\w+|discriminator_predictions|sequence_summary)\.",),
 )

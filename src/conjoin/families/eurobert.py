@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families import causal, llama
+from conjoin.families import llama
+from conjoin.families.shared import causal, llama_rows
 from conjoin.spec import Family, Role, StackSpec
 
 __all__ = ["EUROBERT", "FAMILIES", "EuroBertConfig"]
@@ -42,6 +43,6 @@ HEADS = (r"^lm_head\.", r"^dense\.", r"^classifier\.")
 
 EUROBERT = Family(
     config=EuroBertConfig,
-    encoder=Role("EuroBertModel", read, llama.BODY, ("", "model."), (*causal.BUFFERS, *HEADS)),
+    encoder=Role("EuroBertModel", read, llama_rows.BODY, ("", "model."), (*causal.BUFFERS, *HEADS)),
 )
 FAMILIES = (EUROBERT,)

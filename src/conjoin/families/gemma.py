@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from conjoin.config import config_class
-from conjoin.families.llama import GatedConfig, gated_family, gated_stack
+from conjoin.families.shared.gated import GatedConfig, gated_stack
+from conjoin.families.shared.llama_rows import gated_family
 from conjoin.spec import StackSpec
 
 __all__ = ["FAMILIES", "GEMMA", "GemmaConfig", "gemma_stack"]

@@ -1,15 +1,16 @@
 """Gemma 2 (https://arxiv.org/abs/2408.00118): norms on both sides of each sublayer, capped scores, windows in turn."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families.gemma import gemma_stack
-from conjoin.families.llama import OUTER, PRODUCTS, gated_family
-from conjoin.families.windows import FULL, SLIDING, WindowedConfig
-from conjoin.spec import StackSpec, table
+from conjoin.families.shared.llama_rows import gated_family
+from conjoin.families.shared.sandwich import BODY, sandwich_stack
+from conjoin.families.shared.windowed import WindowedConfig
+from conjoin.families.shared.windows import FULL, SLIDING
+from conjoin.spec import StackSpec
 
-__all__ = ["BODY", "FAMILIES", "GEMMA2", "Gemma2Config", "sandwich_stack"]
+__all__ = ["FAMILIES", "GEMMA2", "Gemma2Config"]
 
 
 @config_class
@@ -19,9 +20,8 @@ class Gemma2Config(WindowedConfig):
 
     model_type: ClassVar[str] = "gemma2"
     attribute_map: ClassVar[dict[str, str]] = {"hidden_act": "hidden_activation"}
-    irrelevant: ClassVar[frozenset[str]] = frozenset(
-        {"sliding_window_size"}
-    )  # an early name, beside the one that counts
+    # An early name, beside the one that counts.
+    irrelevant: ClassVar[frozenset[str]] = frozenset({"sliding_window_size"})
     only: ClassVar[dict[str, tuple[object, ...]]] = {"use_bidirectional_attention": (False, None)}
 
     vocab_size: int = 256000
@@ -48,30 +48,10 @@ class Gemma2Config(WindowedConfig):
         return FULL if layer % 2 else SLIDING
 
 
-def sandwich_stack(config: Any, **facts: Any) -> StackSpec:
-    """What Gemma 2 and 3 have in common, with further facts."""
-    return gemma_stack(
-        config,
-        norms="sandwich",
-        reaches=config.reaches(),
-        score_scale=config.query_pre_attn_scalar**-0.5,
-        logit_cap=config.final_logit_softcapping or 0.0,
-        **facts,
-    )
-
-
 def read(config: Gemma2Config) -> StackSpec:
     """The facts of a Gemma 2."""
     return sandwich_stack(config, score_cap=config.attn_logit_softcapping or 0.0)
 
-
-NORMS = table(
-    "layers.{}.",
-    "layers.{}.",
-    "attention_norm=input_layernorm attention_out_norm=post_attention_layernorm "
-    "ffn_norm=pre_feedforward_layernorm ffn_out_norm=post_feedforward_layernorm",
-)
-BODY = (*OUTER, *PRODUCTS, *NORMS)
 
 GEMMA2 = gated_family(Gemma2Config, "Gemma2", read, BODY)
 FAMILIES = (GEMMA2,)

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from conjoin.config import config_class
-from conjoin.families.causal import causal_family, cross_rows
-from conjoin.families.rope import PartialRopeConfig, rotary
-from conjoin.spec import BIASES, StackSpec, row, stack, table
+from conjoin.families.shared.by_head import layer_rows
+from conjoin.families.shared.causal import causal_family, cross_rows
+from conjoin.families.shared.partial_rope import PartialConfig, partial_stack
+from conjoin.spec import BIASES, StackSpec, row, table
 
 __all__ = ["FAMILIES", "GPT_NEOX", "GPTNeoXConfig"]
 
 
 @config_class
 @dataclass(kw_only=True)
-class GPTNeoXConfig(PartialRopeConfig):
+class GPTNeoXConfig(PartialConfig):
     """Sizes and settings of a GPT-NeoX, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "gpt_neox"
@@ -28,15 +29,10 @@ class GPTNeoXConfig(PartialRopeConfig):
     num_attention_heads: int = 64
     intermediate_size: int = 24576
     hidden_act: str = "gelu"
-    attention_dropout: float = 0.0
     hidden_dropout: float = 0.0
-    max_position_embeddings: int = 2048
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-5
     partial_rotary_factor: float = 0.25
     use_parallel_residual: bool = True
     attention_bias: bool = True
-    tie_word_embeddings: bool = False
     bos_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 2
 
@@ -49,34 +45,16 @@ class GPTNeoXConfig(PartialRopeConfig):
 
 def read(config: GPTNeoXConfig) -> StackSpec:
     """GPT-NeoX's facts; causal on either side."""
-    turn = rotary(config, config.hidden_size // config.num_attention_heads)
-    return stack(
+    return partial_stack(
         config,
-        limit=config.max_position_embeddings,
-        rotary=(turn,) * config.num_hidden_layers,
-        activation=config.hidden_act,
-        norm_eps=config.layer_norm_eps,
-        norms="pre",
         parallel="two_norms" if config.use_parallel_residual else "",
-        final_norm=True,
         biases=BIASES if config.attention_bias else BIASES - frozenset("qkvo"),
-        causal=True,
         dropout=config.hidden_dropout,
         embed_dropout=config.hidden_dropout,
-        attention_dropout=config.attention_dropout,
-        head="plain" if config.is_decoder else "none",
     )
 
 
-LAYER = "layers.{}."
-BODY = (
-    *table("", "", "embed.token=embed_in norm=final_layer_norm"),
-    *table(
-        LAYER, LAYER, "attention_norm=input_layernorm ffn_norm=post_attention_layernorm attention.o=attention.dense"
-    ),
-    *table(LAYER, LAYER, "ffn.up=mlp.dense_h_to_4h ffn.down=mlp.dense_4h_to_h"),
-    *table(LAYER, LAYER, "attention.q+k+v=attention.query_key_value", by_head=True),
-)
+BODY = (*table("", "", "embed.token=embed_in norm=final_layer_norm"), *layer_rows("layers.{}.", "attention"))
 HEAD = (row("output.weight", "embed_out.weight", rooted=True, also=("lm_head.weight",)),)
 BUFFERS = (r"\.attention\.(bias|masked_bias)$", r"^lm_head\.weight$")
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families.llama import LlamaConfig, biases, gated_family, gated_stack
+from conjoin.families.llama import LlamaConfig
+from conjoin.families.shared.gated import biases, gated_stack
+from conjoin.families.shared.llama_rows import gated_family
 from conjoin.spec import StackSpec
 
 __all__ = ["FAMILIES", "GRANITE", "GraniteConfig"]

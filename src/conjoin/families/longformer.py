@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 from conjoin.config import config_class
 from conjoin.errors import ConfigError
 from conjoin.families import bert, roberta
-from conjoin.spec import Family, Role, Sliding, StackSpec, table
+from conjoin.families.shared import bert_rows
+from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.spec import Sliding, StackSpec, table
 
 __all__ = ["FAMILIES", "LONGFORMER", "LongformerConfig"]
 
@@ -51,11 +53,7 @@ def read(config: LongformerConfig) -> StackSpec:
 
 
 GLOBAL = "global_q=query_global global_k=key_global global_v=value_global"
-BODY = (*bert.BODY, *table("layers.{}.attention.", bert.LAYER + "attention.self.", GLOBAL))
+BODY = (*bert_rows.BODY, *table("layers.{}.attention.", bert_rows.LAYER + "attention.self.", GLOBAL))
 
-LONGFORMER = Family(
-    config=LongformerConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("LongformerModel", read, BODY, ("", "longformer."), roberta.ENCODER_ONLY),
-)
+LONGFORMER = bert_encoder(LongformerConfig, "LongformerModel", "longformer.", read, BODY, roberta.OTHERS)
 FAMILIES = (LONGFORMER,)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families.llama import GatedConfig, gated_family, gated_stack
-from conjoin.families.windows import reach
+from conjoin.families.shared.gated import GatedConfig, gated_stack
+from conjoin.families.shared.llama_rows import gated_family
+from conjoin.families.shared.windows import reach
 from conjoin.spec import StackSpec
 
 __all__ = ["FAMILIES", "MISTRAL", "MistralConfig"]

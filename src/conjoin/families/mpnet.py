@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from conjoin.config import config_class
 from conjoin.families import bert, roberta
-from conjoin.spec import Family, Relative, Role, StackSpec, row, table
+from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_rows import LAYER
+from conjoin.spec import Relative, StackSpec, row, table
 
 __all__ = ["FAMILIES", "MPNET", "MPNetConfig"]
 PAD = 1  # whatever the config says
@@ -39,16 +41,12 @@ BODY = (
     row("relative.0.weight", "encoder.relative_attention_bias.weight"),
     *table(
         "layers.{}.",
-        bert.LAYER,
+        LAYER,
         "attention.q=attention.attn.q attention.k=attention.attn.k attention.v=attention.attn.v "
         "attention.o=attention.attn.o attention_norm=attention.LayerNorm "
         "ffn.up=intermediate.dense ffn.down=output.dense ffn_norm=output.LayerNorm",
     ),
 )
 
-MPNET = Family(
-    config=MPNetConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("MPNetModel", read, BODY, ("", "mpnet."), roberta.ENCODER_ONLY),
-)
+MPNET = bert_encoder(MPNetConfig, "MPNetModel", "mpnet.", read, BODY, roberta.OTHERS)
 FAMILIES = (MPNET,)

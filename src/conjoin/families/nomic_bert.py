@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families import bert
-from conjoin.families.rope import RopeConfig, rotary
+from conjoin.families.shared.bert_rows import BUFFERS, TASKS
+from conjoin.families.shared.nomic_keys import NomicKeysConfig
+from conjoin.families.shared.rope import rotary
 from conjoin.spec import Family, Role, StackSpec, stack, table
 
 __all__ = ["FAMILIES", "NOMIC_BERT", "NomicBertConfig"]
@@ -13,47 +14,10 @@ __all__ = ["FAMILIES", "NOMIC_BERT", "NomicBertConfig"]
 
 @config_class
 @dataclass(kw_only=True)
-class NomicBertConfig(RopeConfig):
+class NomicBertConfig(NomicKeysConfig):
     """Sizes and settings of a Nomic BERT, with transformers' names and defaults; its authors' names are read too."""
 
     model_type: ClassVar[str] = "nomic_bert"
-    attribute_map: ClassVar[dict[str, str]] = {
-        "n_embd": "hidden_size",
-        "n_layer": "num_hidden_layers",
-        "n_head": "num_attention_heads",
-        "n_inner": "intermediate_size",
-        "n_positions": "max_position_embeddings",
-        "resid_pdrop": "hidden_dropout_prob",
-        "attn_pdrop": "attention_probs_dropout_prob",
-        "layer_norm_epsilon": "layer_norm_eps",
-        "rotary_emb_base": "rope_theta",
-    }
-    irrelevant: ClassVar[frozenset[str]] = bert.BertConfig.irrelevant | frozenset(
-        "dense_seq_output embd_pdrop fused_bias_fc fused_dropout_add_ln max_trained_positions pad_vocab_size_multiple "
-        "reorder_and_upcast_attn summary_activation summary_first_dropout summary_proj_to_labels summary_type "
-        "summary_use_proj use_flash_attn use_xentropy pad_vocab_to_multiple_of".split()
-    )
-    only: ClassVar[dict[str, tuple[object, ...]]] = {
-        "activation_function": ("swiglu",),
-        "causal": (False,),
-        "mlp_fc1_bias": (False,),
-        "mlp_fc2_bias": (False,),
-        "norm_mlp": (False, None),
-        "num_experts": (0, None),
-        "num_heads_kv": (None,),
-        "parallel_block": (False,),
-        "parallel_block_tied_norm": (False,),
-        "prenorm": (False,),
-        "qkv_proj_bias": (False,),
-        "rotary_emb_fraction": (1.0,),
-        "rotary_emb_interleaved": (False,),
-        "rotary_emb_scale_base": (None,),
-        "rotary_head_dim": (False, None),
-        "rotary_scaling_factor": (None,),
-        "scale_attn_by_inverse_layer_idx": (False,),
-        "scale_attn_weights": (True,),
-        "use_rms_norm": (False, None),
-    }
 
     vocab_size: int = 30528
     hidden_size: int = 768
@@ -92,18 +56,15 @@ def read(config: NomicBertConfig) -> StackSpec:
     )
 
 
+LAYER = "encoder.layers.{}."
 BODY = (
     *table("embed.", "", "token=embeddings.word_embeddings segment=embeddings.token_type_embeddings norm=emb_ln"),
+    *table("layers.{}.attention.", LAYER + "attn.", "q+k+v=Wqkv o=out_proj"),
     *table(
-        "layers.{}.",
-        "encoder.layers.{}.",
-        "attention.q+k+v=attn.Wqkv attention.o=attn.out_proj attention_norm=norm1 "
-        "ffn.gate=mlp.fc12 ffn.up=mlp.fc11 ffn.down=mlp.fc2 ffn_norm=norm2",
+        "layers.{}.", LAYER, "attention_norm=norm1 ffn.gate=mlp.fc12 ffn.up=mlp.fc11 ffn.down=mlp.fc2 ffn_norm=norm2"
     ),
 )
+ENCODER = Role("NomicBertModel", read, BODY, ("", "nomic_bert.", "bert."), (*BUFFERS, r"^cls\.", TASKS))
 
-NOMIC_BERT = Family(
-    config=NomicBertConfig,
-    encoder=Role("NomicBertModel", read, BODY, ("", "nomic_bert.", "bert."), (*bert.BUFFERS, r"^cls\.", bert.TASKS)),
-)
+NOMIC_BERT = Family(config=NomicBertConfig, encoder=ENCODER)
 FAMILIES = (NOMIC_BERT,)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families.llama import OUTER, PRODUCTS, GatedConfig, gated_family, gated_stack
-from conjoin.families.qwen import HEAD_NORMS
+from conjoin.families.qwen3 import HEAD_NORMS
+from conjoin.families.shared.gated import GatedConfig, gated_stack
+from conjoin.families.shared.llama_rows import OUTER, PRODUCTS, gated_family
 from conjoin.spec import StackSpec, table
 
 __all__ = ["FAMILIES", "OLMO2", "Olmo2Config"]

@@ -1,23 +1,21 @@
-"""OPT (https://arxiv.org/abs/2205.01068): BART's decoder without cross-attention, norms first.
-
-Positions count from the first token of what comes. transformers counts from the first that the mask shows, so a prompt
-padded on the left would differ; a join pads targets on the right, which is the same in both.
-"""
+"""OPT (https://arxiv.org/abs/2205.01068): BART's decoder without cross-attention, norms first."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from conjoin.config import ModelConfig, config_class
-from conjoin.families import bart
-from conjoin.families.causal import HEAD
-from conjoin.spec import BIASES, Family, Role, StackSpec, stack, table
+from conjoin.config import config_class
+from conjoin.families.shared.bart_decoder import bart_decoder_stack
+from conjoin.families.shared.bart_fields import BartFieldsConfig
+from conjoin.families.shared.bart_rows import CROSS, LAYERS
+from conjoin.families.shared.causal import HEAD
+from conjoin.spec import BIASES, Family, Role, StackSpec, table
 
-__all__ = ["FAMILIES", "LAYER", "OPT", "OPTConfig"]
+__all__ = ["FAMILIES", "OPT", "OPTConfig"]
 
 
 @config_class
 @dataclass(kw_only=True)
-class OPTConfig(ModelConfig):
+class OPTConfig(BartFieldsConfig):
     """Sizes and settings of an OPT, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "opt"
@@ -37,32 +35,23 @@ class OPTConfig(ModelConfig):
     max_position_embeddings: int = 2048
     do_layer_norm_before: bool = True
     word_embed_proj_dim: int | None = None  # None: hidden_size
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
     num_attention_heads: int = 12
     activation_function: str = "relu"
-    init_std: float = 0.02
     enable_bias: bool = True
-    pad_token_id: int | None = 1
     bos_token_id: int | None = 2
-    eos_token_id: int | list[int] | None = 2
 
 
 def read(config: OPTConfig) -> StackSpec:
     """OPT's facts; embeddings of another width (opt-350m) are projected before positions, and back before the head."""
     narrow = config.word_embed_proj_dim not in (None, config.hidden_size)
-    return stack(
+    return bart_decoder_stack(
         config,
-        positions=config.max_position_embeddings + 2,
-        position_offset=2,
         embed_width=config.word_embed_proj_dim if narrow else 0,
         embed_project="tokens",
         activation=config.activation_function,
-        norm_eps=1e-5,
         norms="pre" if config.do_layer_norm_before else "post",
         final_norm=config.do_layer_norm_before,
         biases=BIASES - {"embed", "head"} if config.enable_bias else frozenset(),
-        causal=True,
         dropout=config.dropout,
         attention_dropout=config.attention_dropout,
         head="project" if narrow else "plain",
@@ -70,21 +59,10 @@ def read(config: OPTConfig) -> StackSpec:
     )
 
 
-LAYER = tuple(one for one in bart.BODY if one.theirs.startswith("layers."))
-BODY = (
-    *table("", "", "embed.token=embed_tokens embed.position=embed_positions norm=final_layer_norm"),
-    *table("", "", "embed.project=project_in head.dense=project_out"),
-    *LAYER,
-)
+OUTER = table("", "", "embed.token=embed_tokens embed.position=embed_positions norm=final_layer_norm")
+PROJECT = table("", "", "embed.project=project_in head.dense=project_out")
+ROWS = (*OUTER, *PROJECT, *LAYERS, *CROSS, *HEAD)
+DECODER = Role("OPTForCausalLM", read, ROWS, ("model.decoder.", "decoder."), (r"^lm_head\.weight$",))
 
-OPT = Family(
-    config=OPTConfig,
-    decoder=Role(
-        "OPTForCausalLM",
-        read,
-        (*BODY, *bart.CROSS, *HEAD),
-        ("model.decoder.", "decoder."),
-        (r"^lm_head\.weight$",),
-    ),
-)
+OPT = Family(config=OPTConfig, decoder=DECODER)
 FAMILIES = (OPT,)

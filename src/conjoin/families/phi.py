@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.families.causal import HEAD, causal_family, cross_rows
-from conjoin.families.rope import PartialRopeConfig, rotary
-from conjoin.spec import StackSpec, row, stack, table
+from conjoin.families.shared.causal import HEAD, causal_family, cross_rows
+from conjoin.families.shared.partial_rope import PartialConfig, partial_stack
+from conjoin.spec import StackSpec, row, table
 
 __all__ = ["FAMILIES", "PHI", "PhiConfig"]
 
 
 @config_class
 @dataclass(kw_only=True)
-class PhiConfig(PartialRopeConfig):
+class PhiConfig(PartialConfig):
     """Sizes and settings of a Phi, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "phi"
@@ -27,35 +27,20 @@ class PhiConfig(PartialRopeConfig):
     num_key_value_heads: int | None = None
     resid_pdrop: float = 0.0
     embd_pdrop: float = 0.0
-    attention_dropout: float = 0.0
     hidden_act: str = "gelu_new"
-    max_position_embeddings: int = 2048
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-5
     partial_rotary_factor: float = 0.5
-    tie_word_embeddings: bool = False
     bos_token_id: int | None = 1
     eos_token_id: int | list[int] | None = 2
 
 
 def read(config: PhiConfig) -> StackSpec:
     """Phi's facts; causal on either side."""
-    turn = rotary(config, config.hidden_size // config.num_attention_heads)
-    return stack(
+    return partial_stack(
         config,
-        limit=config.max_position_embeddings,
         kv_heads=config.num_key_value_heads or config.num_attention_heads,
-        rotary=(turn,) * config.num_hidden_layers,
-        activation=config.hidden_act,
-        norm_eps=config.layer_norm_eps,
-        norms="pre",
         parallel="one_norm",
-        final_norm=True,
-        causal=True,
         dropout=config.resid_pdrop,
         embed_dropout=config.embd_pdrop,
-        attention_dropout=config.attention_dropout,
-        head="plain" if config.is_decoder else "none",
         head_bias="trained" if config.is_decoder else "none",
     )
 

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 from conjoin.config import config_class
 from conjoin.errors import ConfigError
-from conjoin.families.llama import NORMS, OUTER, GatedConfig, gated_family, gated_stack
-from conjoin.families.rope import PartialRopeConfig
-from conjoin.families.windows import reach
+from conjoin.families.shared.gated import GatedConfig, gated_stack
+from conjoin.families.shared.llama_rows import NORMS, OUTER, gated_family
+from conjoin.families.shared.partial_rope import PartialRopeConfig
+from conjoin.families.shared.windows import reach
 from conjoin.spec import StackSpec, table
 
 __all__ = ["FAMILIES", "PHI3", "Phi3Config"]
@@ -32,7 +33,9 @@ class Phi3Config(PartialRopeConfig, GatedConfig):
     rms_norm_eps: float = 1e-5
     resid_pdrop: float = 0.0
     sliding_window: int | None = None
+    tie_word_embeddings: bool = False
     pad_token_id: int | None = 32000
+    bos_token_id: int | None = 1
     eos_token_id: int | list[int] | None = 32000
 
 

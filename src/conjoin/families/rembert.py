@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from conjoin.config import config_class
 from conjoin.families import bert
-from conjoin.families.bert_like import bert_family
+from conjoin.families.shared.bert_like import bert_family
+from conjoin.families.shared.bert_rows import BODY
 from conjoin.spec import StackSpec, row, table
 
 __all__ = ["FAMILIES", "REMBERT", "RemBertConfig"]
@@ -56,7 +57,7 @@ REMBERT = bert_family(
     "RemBertForCausalLM",
     "rembert.",
     read,
-    body=(*bert.BODY, *PROJECT),
+    body=(*BODY, *PROJECT),
     head=HEAD,
 )
 FAMILIES = (REMBERT,)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from conjoin.config import config_class
 from conjoin.families import bert
+from conjoin.families.shared.bert_rows import BODY, BUFFERS, CROSS, OLD_NAMES, TASKS
 from conjoin.spec import Family, Role, StackSpec, row, table
 
 __all__ = ["FAMILIES", "ROBERTA", "RobertaConfig"]
@@ -35,13 +36,18 @@ HEAD = (
     row("head.bias", "lm_head.bias", rooted=True, untied="lm_head.decoder.bias"),
     row("output.weight", "lm_head.decoder.weight", rooted=True),
 )
-ENCODER_ONLY = (*bert.BUFFERS, r"^lm_head\.", r"\.crossattention\.", bert.TASKS)
-DECODER_ONLY = (*bert.BUFFERS, r"^lm_head\.decoder\.", bert.TASKS)
+OTHERS = (r"^lm_head\.", r"\.crossattention\.", TASKS)  # of an encoder
 
 ROBERTA = Family(
     config=RobertaConfig,
-    old_names=bert.OLD_NAMES,
-    encoder=Role("RobertaModel", read, bert.BODY, ("", "roberta."), ENCODER_ONLY),
-    decoder=Role("RobertaForCausalLM", read, (*bert.BODY, *bert.CROSS, *HEAD), ("roberta.", ""), DECODER_ONLY),
+    old_names=OLD_NAMES,
+    encoder=Role("RobertaModel", read, BODY, ("", "roberta."), (*BUFFERS, *OTHERS)),
+    decoder=Role(
+        "RobertaForCausalLM",
+        read,
+        (*BODY, *CROSS, *HEAD),
+        ("roberta.", ""),
+        (*BUFFERS, r"^lm_head\.decoder\.", TASKS),
+    ),
 )
 FAMILIES = (ROBERTA,)

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from conjoin.config import config_class
 from conjoin.families import bert
-from conjoin.families.bert_like import bert_family
 from conjoin.families.electra import PROJECT
+from conjoin.families.shared.bert_like import bert_family
+from conjoin.families.shared.bert_rows import BODY
 from conjoin.spec import Rotary, StackSpec
 
 __all__ = ["FAMILIES", "ROFORMER", "RoFormerConfig"]
@@ -47,7 +48,7 @@ ROFORMER = bert_family(
     "RoFormerForCausalLM",
     "roformer.",
     read,
-    body=(*bert.BODY, *PROJECT),
+    body=(*BODY, *PROJECT),
     irrelevant=(r"encoder\.embed_positions\.weight$", r"^sequence_summary\."),  # sines and cosines, computed anew
 )
 FAMILIES = (ROFORMER,)

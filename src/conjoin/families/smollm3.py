@@ -1,14 +1,14 @@
 """SmolLM 3: Llama with rotary positions in three layers of four (https://arxiv.org/abs/2501.18795)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from conjoin.config import config_class
-from conjoin.errors import ConfigError
-from conjoin.families.llama import biases, gated_family, gated_stack
-from conjoin.families.rope import rotary
-from conjoin.families.windows import FULL, SLIDING, WindowedConfig
+from conjoin.families.shared.gated import biases, gated_stack
+from conjoin.families.shared.llama_rows import gated_family
+from conjoin.families.shared.no_rope import NoRopeConfig
+from conjoin.families.shared.rope import rotary
+from conjoin.families.shared.windows import FULL, SLIDING
 from conjoin.spec import StackSpec
 
 __all__ = ["FAMILIES", "SMOLLM3", "SmolLM3Config"]
@@ -16,7 +16,7 @@ __all__ = ["FAMILIES", "SMOLLM3", "SmolLM3Config"]
 
 @config_class
 @dataclass(kw_only=True)
-class SmolLM3Config(WindowedConfig):
+class SmolLM3Config(NoRopeConfig):
     """Sizes and settings of a SmolLM 3, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "smollm3"
@@ -29,8 +29,6 @@ class SmolLM3Config(WindowedConfig):
     hidden_act: str = "silu"
     max_position_embeddings: int = 32768
     rope_theta: float | None = 2_000_000.0
-    no_rope_layers: list[int] | None = None  # by layer, 1 where it has rotary positions
-    no_rope_layer_interval: int = 4
     use_sliding_window: bool = False
     attention_bias: bool = False
     mlp_bias: bool = False
@@ -39,30 +37,10 @@ class SmolLM3Config(WindowedConfig):
     bos_token_id: int | None = 128000
     eos_token_id: int | list[int] | None = 128001
 
-    def turning(self) -> list[int]:
-        """By layer, whether it has rotary positions. Raises ConfigError where the list is too short."""
-        count, listed = self.num_hidden_layers, self.no_rope_layers
-        if listed is None:
-            return [int((i + 1) % self.no_rope_layer_interval != 0) for i in range(count)]
-        if len(listed) < count:
-            raise ConfigError(
-                f'smollm3: "no_rope_layers" is {listed!r}; a number for each of {count} layers was expected.'
-            )
-        return listed[:count]
-
     def usual_type(self, layer: int) -> str:
         """Layers without rotary positions may have a window."""
         windowed = self.use_sliding_window and self.sliding_window is not None
         return SLIDING if windowed and not self.turning()[layer] else FULL
-
-    def of_layers(self, layers: Sequence[int]) -> dict[str, Any]:
-        """Both lists go along with their layers."""
-        turning = self.turning()
-        return {**super().of_layers(layers), "no_rope_layers": [turning[i] for i in layers]}
-
-    def to_dict(self) -> dict[str, Any]:
-        """With the lists written out."""
-        return {**super().to_dict(), "no_rope_layers": self.turning()}
 
 
 def read(config: SmolLM3Config) -> StackSpec:

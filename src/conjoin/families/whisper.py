@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from conjoin.config import ModelConfig, config_class
+from conjoin.config import config_class
+from conjoin.families.shared.bart_fields import BartFieldsConfig, sided_stack
+from conjoin.families.shared.bart_rows import LAYERS
 from conjoin.senses import Frames
-from conjoin.spec import BIASES, Family, Role, RoleName, StackSpec, stack, table
+from conjoin.spec import BIASES, Family, Role, RoleName, StackSpec, table
 
 __all__ = ["FAMILIES", "WHISPER", "WhisperConfig"]
 
 
 @config_class
 @dataclass(kw_only=True)
-class WhisperConfig(ModelConfig):
+class WhisperConfig(BartFieldsConfig):
     """Sizes and settings of a Whisper's encoder, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "whisper"
@@ -28,12 +30,9 @@ class WhisperConfig(ModelConfig):
     encoder_layers: int = 4
     encoder_attention_heads: int = 6
     encoder_ffn_dim: int = 1536
-    activation_function: str = "gelu"
     d_model: int = 384
     dropout: float = 0.0
-    attention_dropout: float = 0.0
     activation_dropout: float = 0.0
-    init_std: float = 0.02
     max_source_positions: int = 1500
     pad_token_id: int | None = 50256
     bos_token_id: int | None = 50256
@@ -48,41 +47,24 @@ class WhisperConfig(ModelConfig):
 
 def read(config: WhisperConfig) -> StackSpec:
     """The facts of the encoder."""
-    return stack(
+    return sided_stack(
         config,
+        "encoder",
         vocab=0,
-        layers=config.encoder_layers,
-        heads=config.encoder_attention_heads,
-        ffn=config.encoder_ffn_dim,
         front=Frames(mels=config.num_mel_bins, length=2 * config.max_source_positions),
         positions=config.max_source_positions,
-        activation=config.activation_function,
-        norm_eps=1e-5,
         norms="pre",
         final_norm=True,
         biases=BIASES - {"k"},
-        dropout=config.dropout,
-        embed_dropout=config.dropout,
-        attention_dropout=config.attention_dropout,
-        activation_dropout=config.activation_dropout,
-        initializer_range=config.init_std,
     )
 
 
 BODY = (
     *table("", "", "embed.convs.0=conv1 embed.convs.1=conv2 embed.position=embed_positions norm=layer_norm"),
-    *table(
-        "layers.{}.",
-        "layers.{}.",
-        "attention.q=self_attn.q_proj attention.k=self_attn.k_proj attention.v=self_attn.v_proj "
-        "attention.o=self_attn.out_proj attention_norm=self_attn_layer_norm "
-        "ffn.up=fc1 ffn.down=fc2 ffn_norm=final_layer_norm",
-    ),
+    *LAYERS,
 )
 OTHERS = (r"^(model\.)?decoder\.", r"^proj_out\.", r"^(layer_weights|projector|classifier)\b")
+ENCODER = Role("WhisperEncoder", read, BODY, ("", "model.encoder.", "encoder."), OTHERS)
 
-WHISPER = Family(
-    config=WhisperConfig,
-    encoder=Role("WhisperEncoder", read, BODY, ("", "model.encoder.", "encoder."), OTHERS),
-)
+WHISPER = Family(config=WhisperConfig, encoder=ENCODER)
 FAMILIES = (WHISPER,)

@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from conjoin.config import ModelConfig, config_class
+from conjoin.config import config_class
 from conjoin.errors import ConfigError
-from conjoin.families import bart
-from conjoin.spec import Family, Role, StackSpec, row, stack, table
+from conjoin.families.shared.bart_decoder import bart_decoder_stack
+from conjoin.families.shared.bart_fields import BartFieldsConfig, dropouts
+from conjoin.families.shared.bart_rows import CROSS, LAYERS
+from conjoin.families.shared.causal import HEAD
+from conjoin.spec import Family, Role, StackSpec, table
 
 __all__ = ["FAMILIES", "XGLM", "XGLMConfig"]
 
 
 @config_class
 @dataclass(kw_only=True)
-class XGLMConfig(ModelConfig):
+class XGLMConfig(BartFieldsConfig):
     """Sizes and settings of an XGLM, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "xglm"
@@ -32,15 +35,9 @@ class XGLMConfig(ModelConfig):
     ffn_dim: int = 4096
     num_layers: int = 24
     attention_heads: int = 16
-    activation_function: str = "gelu"
-    dropout: float = 0.1
     attention_dropout: float = 0.1
     activation_dropout: float = 0.0
-    init_std: float = 0.02
     scale_embedding: bool = True
-    pad_token_id: int | None = 1
-    bos_token_id: int | None = 0
-    eos_token_id: int | list[int] | None = 2
     decoder_start_token_id: int | None = 2
 
 
@@ -51,32 +48,21 @@ def read(config: XGLMConfig) -> StackSpec:
             f'xglm: "pad_token_id" is {config.pad_token_id}; 0, 1 or null is implemented, since the row of that number '
             f"in the table of positions is empty, and from 2 on they are in use."
         )
-    return stack(
+    return bart_decoder_stack(
         config,
-        positions=config.max_position_embeddings + 2,
-        position_offset=2,
         sinusoidal="fairseq",
         activation=config.activation_function,
-        norm_eps=1e-5,
-        norms="pre",
-        final_norm=True,
-        causal=True,
         embed_scale=config.d_model**0.5 if config.scale_embedding else 1.0,
-        dropout=config.dropout,
-        embed_dropout=config.dropout,
-        attention_dropout=config.attention_dropout,
-        activation_dropout=config.activation_dropout,
-        head="plain" if config.is_decoder else "none",
+        **dropouts(config),
     )
 
 
-BODY = (*table("", "", "embed.token=embed_tokens norm=layer_norm"), *bart.LAYERS)
-HEAD = row("output.weight", "lm_head.weight", rooted=True)
+BODY = (*table("", "", "embed.token=embed_tokens norm=layer_norm"), *LAYERS)
 BUFFERS = (r"embed_positions\.weights$", r"^lm_head\.weight$")
 
 XGLM = Family(
     config=XGLMConfig,
     encoder=Role("XGLMModel", read, BODY, ("", "model."), (*BUFFERS, r"\.encoder_attn")),
-    decoder=Role("XGLMForCausalLM", read, (*BODY, *bart.CROSS, HEAD), ("model.", ""), BUFFERS),
+    decoder=Role("XGLMForCausalLM", read, (*BODY, *CROSS, *HEAD), ("model.", ""), BUFFERS),
 )
 FAMILIES = (XGLM,)

@@ -1,22 +1,14 @@
-"""Stacks in which layers differ in kind: some attend to all tokens before, some to those within a window."""
+"""Relatives of Llama in which layers differ in kind: some attend to all tokens before, some to those within a window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from conjoin.errors import ConfigError
-from conjoin.families.llama import GatedConfig
+from conjoin.families.shared.gated import GatedConfig
+from conjoin.families.shared.windows import FULL, SLIDING, layer_types, reach
 
-__all__ = ["FULL", "SLIDING", "WindowedConfig", "reach"]
-
-FULL, SLIDING = "full_attention", "sliding_attention"
-
-
-def reach(window: int | None) -> int | None:
-    """How many tokens away one is still seen in a window of so many tokens, its own included; None for no window."""
-    if window is not None and (type(window) is not int or window < 1):
-        raise ConfigError(f"the attention window is {window!r}; a whole number above 0, or null, was expected.")
-    return None if window is None else window - 1
+__all__ = ["WindowedConfig"]
 
 
 @dataclass(kw_only=True)
@@ -32,14 +24,7 @@ class WindowedConfig(GatedConfig):
 
     def types(self) -> list[str]:
         """The type of each layer. Raises ConfigError for one that is not implemented, or where there are too few."""
-        count = self.num_hidden_layers
-        found = [self.usual_type(i) for i in range(count)] if self.layer_types is None else self.layer_types[:count]
-        if len(found) < count or not {FULL, SLIDING}.issuperset(found):
-            raise ConfigError(
-                f'{self.model_type}: "layer_types" is {found!r}; "{FULL}" or "{SLIDING}" was expected for each of '
-                f"{count} layers."
-            )
-        return found
+        return layer_types(self, [self.usual_type(i) for i in range(self.num_hidden_layers)])
 
     def reaches(self) -> tuple[int | None, ...]:
         """How far each layer sees. Raises ConfigError where a layer has a window and its width is not said."""

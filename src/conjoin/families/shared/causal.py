@@ -1,14 +1,20 @@
-"""What language models without cross-attention have in common: the names of what a join adds, and their two roles."""
+"""What language models without cross-attention have in common: facts, the names of what a join adds, their two roles."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from conjoin.spec import Family, Role, Row, StackSpec, row, table
+from conjoin.spec import Family, Role, Row, StackSpec, row, stack, table
 
-__all__ = ["BUFFERS", "HEAD", "causal_family", "cross_rows"]
+__all__ = ["BUFFERS", "HEAD", "causal_family", "causal_stack", "cross_rows"]
 
 HEAD = (row("output.weight", "lm_head.weight", rooted=True),)
 BUFFERS = (r"rotary_emb\.inv_freq$",)
+
+
+def causal_stack(config: Any, **facts: Any) -> StackSpec:
+    """A stack that is causal on either side, with norms first and a last one, unless further facts say otherwise."""
+    head = "plain" if config.is_decoder else "none"
+    return stack(config, **{"norms": "pre", "final_norm": True, "causal": True, "head": head, **facts})
 
 
 def cross_rows(layer: str = "layers.{}.") -> tuple[Row, ...]:

@@ -1,15 +1,15 @@
 """Rotary positions as configs describe them: `rope_parameters` (transformers 5), `rope_theta` and `rope_scaling` (4)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from conjoin.config import ModelConfig
 from conjoin.errors import ConfigError
+from conjoin.families.shared.rope_scaling import slowed, yarn
 from conjoin.spec import Rotary
 
-__all__ = ["PartialRopeConfig", "RopeConfig", "rotary"]
+__all__ = ["RopeConfig", "rotary"]
 
 KEYS = frozenset(
     "rope_type type rope_theta partial_rotary_factor factor low_freq_factor high_freq_factor "
@@ -47,21 +47,6 @@ class RopeConfig(ModelConfig):
         return found
 
 
-@dataclass(kw_only=True)
-class PartialRopeConfig(RopeConfig):
-    """A config of which only the first part of each head turns; the share may stand in `rope_parameters`, too."""
-
-    partial_rotary_factor: float = 1.0
-
-    def rope(self, layer_type: str | None = None) -> dict[str, Any]:
-        """The parameters, with the share."""
-        return {"partial_rotary_factor": self.partial_rotary_factor, **super().rope(layer_type)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Both ways, so that transformers 4 and 5 read the same."""
-        return {**super().to_dict(), "partial_rotary_factor": self.rope()["partial_rotary_factor"]}
-
-
 def rotary(config: RopeConfig, size: int, layer_type: str | None = None, theta: float = 10000.0) -> Rotary:
     """The positions of heads of `size` numbers. Raises ConfigError, by the key, for a kind that is not implemented."""
     rope = config.rope(layer_type)
@@ -78,49 +63,8 @@ def rotary(config: RopeConfig, size: int, layer_type: str | None = None, theta: 
     if kind == "llama3":
         return Rotary(tuple(slowed(one, rope) for one in plain))
     if kind == "yarn":
-        return yarn(config, rope, plain, base, turning)
+        mixed, scale = yarn(rope, plain, base, turning, config.max_position_embeddings)
+        return Rotary(mixed, scale=scale)
     raise ConfigError(
         f'{config.model_type}: "rope_type" is {kind!r}; "default", "linear", "llama3" or "yarn" is implemented.'
     )
-
-
-def slowed(frequency: float, rope: Mapping[str, Any]) -> float:
-    """Llama 3.1's scaling: long waves are slowed by the factor, short ones stay, those between are mixed."""
-    wave = 2 * math.pi / frequency
-    original, low, high = rope["original_max_position_embeddings"], rope["low_freq_factor"], rope["high_freq_factor"]
-    if wave < original / high:
-        return frequency
-    if wave > original / low:
-        return float(frequency / rope["factor"])
-    share = (original / wave - low) / (high - low)
-    return float((1 - share) * frequency / rope["factor"] + share * frequency)
-
-
-def yarn(config: RopeConfig, rope: Mapping[str, Any], plain: list[float], base: float, turning: int) -> Rotary:
-    """YaRN (https://arxiv.org/abs/2309.00071): slow pairs are interpolated, fast ones stay, and scores are sharpened."""
-    original = rope.get("original_max_position_embeddings") or config.max_position_embeddings
-    factor = float(rope["factor"])
-
-    def pair(turns: float) -> float:
-        return turning * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))
-
-    first, last = pair(rope.get("beta_fast") or 32.0), pair(rope.get("beta_slow") or 1.0)
-    if rope.get("truncate", True):
-        first, last = math.floor(first), math.ceil(last)
-    first, last = max(first, 0), min(last, turning - 1)
-    ramp = [min(max((i - first) / (max(last - first, 0.001)), 0.0), 1.0) for i in range(len(plain))]
-    mixed = tuple(one / factor * share + one * (1 - share) for one, share in zip(plain, ramp, strict=True))
-    return Rotary(mixed, scale=yarn_scale(rope, factor))
-
-
-def yarn_scale(rope: Mapping[str, Any], factor: float) -> float:
-    """What YaRN multiplies sines and cosines by."""
-    if rope.get("attention_factor") is not None:
-        return float(rope["attention_factor"])
-
-    def sharpened(by: float) -> float:
-        return 1.0 if factor <= 1 else 0.1 * by * math.log(factor) + 1.0
-
-    if rope.get("mscale") and rope.get("mscale_all_dim"):
-        return sharpened(rope["mscale"]) / sharpened(rope["mscale_all_dim"])
-    return sharpened(1.0)
