@@ -554,7 +554,10 @@ def test_what_cannot_be_joined(pair, tmp_path, framework):
     def refused(*words):
         return same_refusal(framework, ConfigError, *words)
 
-    refused('"gpt2" cannot be the encoder')(join(d, d))
+    conjoin.EncoderDecoderModel.encoder_class(
+        conjoin.DistilBertConfig(dim=8, n_layers=1, n_heads=2, hidden_dim=8, vocab_size=9)
+    ).save_pretrained(tmp_path / "distilbert")
+    refused('"distilbert" cannot be the decoder')(join(e, tmp_path / "distilbert"))
     refused("is a joined model")(join(pair.folder, d))
     refused("from_encoder_decoder_pretrained")(opened(e))
     refused("no decoder was given")(join(e))
