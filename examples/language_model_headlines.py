@@ -56,7 +56,7 @@ def main() -> None:
     model = join()
     recipe = Recipe(
         minutes=given.minutes,
-        new_learning_rate=3e-3,
+        new_learning_rate=1e-3,
         warmup_ratio=0.05,
         adam_beta2=0.98,
         batch_size=8,

@@ -220,6 +220,8 @@ def test_new_cross_attention_is_named_and_born_as_asked(peer, tmp_path, decoder)
     for name in new:
         assert torch.equal(copied[name], copied[name.replace(".cross", ".attention")]), name
     gated = joined("zero_gate")
+    for name in (n for n in new if not n.endswith("_gate")):  # the same copy, behind the gate
+        assert torch.equal(dict(gated.named_parameters())[name], copied[name]), name
     plain.eval()
     with torch.no_grad():  # behind a closed gate the decoder is the language model that it was
         alone = plain(input_ids=peers.target(pair)).logits

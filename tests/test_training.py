@@ -357,6 +357,19 @@ def test_weight_decay_and_rates_go_by_group(tmp_path: Path) -> None:
         parameter_groups(model, recipe)
 
 
+def test_new_gates_learn_faster_than_other_new_parameters(tmp_path: Path) -> None:
+    part = tiny_model(tmp_path).decoder
+    model = EncoderDecoderModel(
+        config=EncoderDecoderConfig(encoder=part.config, decoder=part.config.copy(cross_attention_gate=True))
+    )
+    model.new_parameters = tuple(n for n, _ in model.named_parameters() if ".cross" in n)
+    names = {id(p): name for name, p in model.named_parameters()}
+    recipe = Recipe(learning_rate=1e-4, new_learning_rate=2e-4)
+    rates = {names[id(p)]: group["base_rate"] for group in parameter_groups(model, recipe) for p in group["params"]}  # type: ignore[attr-defined]
+    assert rates["decoder.layers.0.cross_gate"] == pytest.approx(50 * 2e-4)
+    assert rates["decoder.layers.0.cross.q.weight"] == 2e-4
+
+
 def test_schedule_rises_and_falls() -> None:
     recipe = Recipe(max_steps=10, warmup_ratio=0.2)
     rates = [factor(recipe, n, progress(recipe, 0, n, 0), progress(recipe, 0, n + 1, 0)) for n in range(10)]

@@ -78,7 +78,7 @@ def load_sides(
         if isinstance(side, OpenPart):
             found = load_part(ops, part, side, where, skip if role == "encoder" else ())
             initialise(ops, part, found, part.spec)
-            if cross_attention_init == "self_attention":
+            if cross_attention_init != "random":
                 copy_self_attention(ops, part, found)
             new += [f"{role}.{name}" for name in found]
         else:

@@ -128,8 +128,8 @@ class JoinedModel:
         layers to keep (`decoder_keep_layers=[0, 2, 4]`), hub options (`encoder_revision`), or ready parts
         (`encoder_model`). Generation settings are taken too. What the join makes new is initialised by
         `cross_attention_init`: "random" (the decoder's own initialiser), "self_attention" (a copy of its layer's
-        self-attention) or "zero_gate" (behind a learned gate that starts at zero, so that the decoder starts as the
-        language model it was); its names are in `new_parameters`. `cross_attention_layers` says which layers of the
+        self-attention) or "zero_gate" (such a copy behind a learned gate that starts at zero, so that the decoder starts
+        as the language model it was); its names are in `new_parameters`. `cross_attention_layers` says which layers of the
         decoder have it ("all", "every_2" for each second one, or their numbers), `cross_attention_place` where in the
         layer ("after_self_attention", the habit of all families, "after_feed_forward" or "before_self_attention"). The
         special tokens are the target tokenizer's. The model is returned in evaluation mode, every part in one dtype.

@@ -1,4 +1,4 @@
-"""AdamW over four groups of parameters (pretrained or new, decayed or not), and the learning rate's schedule."""
+"""AdamW over groups of parameters (pretrained or new, decayed or not, gates), and the learning rate's schedule."""
 
 import math
 
@@ -13,27 +13,32 @@ from conjoin.training.recipe import Recipe
 __all__ = ["adamw", "factor", "parameter_groups", "progress", "set_learning_rate"]
 
 FUSED = ("cpu", "cuda")
+GATES = 50.0  # times the rate of other new parameters: a gate is one number on the way from 0 to 1 (docs/decisions.md)
 
 
 def parameter_groups(model: EncoderDecoderModel, recipe: Recipe) -> list[dict[str, object]]:
     """What is trained, by learning rate and weight decay; groups without a parameter are left out.
 
-    Vectors (biases, norms, gates) are not decayed. Raises ConfigError where nothing is left to train.
+    Vectors (biases, norms, gates) are not decayed, and new gates learn faster than other new parameters. Raises
+    ConfigError where nothing is left to train.
     """
     new = set(model.new_parameters)
-    found: dict[tuple[bool, bool], list[Parameter]] = {}
+    found: dict[tuple[float, bool], list[Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            found.setdefault((name in new, parameter.ndim >= 2), []).append(parameter)
+            rate = recipe.new_learning_rate if name in new else recipe.learning_rate
+            if name in new and name.endswith("cross_gate"):
+                rate *= GATES
+            found.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
     if not found:
         raise ConfigError(f"freeze={recipe.freeze} leaves nothing to train; freeze fewer parts.")
     return [
         {
             "params": parameters,
-            "base_rate": recipe.new_learning_rate if is_new else recipe.learning_rate,
+            "base_rate": rate,
             "weight_decay": recipe.weight_decay if decayed else 0.0,
         }
-        for (is_new, decayed), parameters in sorted(found.items())
+        for (rate, decayed), parameters in sorted(found.items(), key=lambda group: group[0])
     ]
 
 
