@@ -1,5 +1,6 @@
 """Every family beside transformers: states, logits, caches, births of cross-attention and round trips, in each framework."""
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_encoder_states_equal(case: Case, framework: Framework, made: Any) -> No
     np.testing.assert_allclose(seen(found, mask), seen(expected, mask), **CLOSE)
     assert np.abs(seen(expected, mask)).mean() > 1e-2  # and there is something to compare
     assert len(out.hidden_states) == ours.spec.layers + 1
+
+
+@by_name(ENCODERS)
+@torch.no_grad()
+def test_positions_that_a_caller_gives(case: Case, made: Any) -> None:
+    """Offset positions, where the peer's encoder takes them."""
+    theirs, folder = made(case, "encoder")
+    if "position_ids" not in inspect.signature(theirs.forward).parameters:
+        return
+    ids, mask = source()
+    spread = torch.arange(ids.shape[1])[None].expand(len(ids), -1) * 2 + 5
+    ours = ALL["torch"].parts[0].from_pretrained(folder)
+    found = ours(input_ids=ids, attention_mask=mask, position_ids=spread).last_hidden_state
+    expected = theirs(input_ids=ids, attention_mask=mask, position_ids=spread).last_hidden_state
+    np.testing.assert_allclose(seen(found.numpy(), mask), seen(expected.numpy(), mask), **CLOSE)
 
 
 @in_each_framework(DECODERS)

