@@ -2,7 +2,7 @@
 
 from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig
 from conjoin.families.custom import CustomConfig
-from conjoin.spec import RoleName
+from conjoin.spec import NO_LIMIT, RoleName
 
 __all__ = ["model_card"]
 
@@ -82,5 +82,5 @@ def part_row(config: EncoderDecoderConfig, role: RoleName) -> str:
     spec = config.spec(role)
     if isinstance(config.part(role), CustomConfig):
         return f"| {role} | {family(config, role)} | | {spec.width} | | | |"
-    sizes = f"{spec.layers} | {spec.width} | {spec.heads} | {spec.vocab} | {spec.max_length}"
+    sizes = f"{spec.layers} | {spec.width} | {spec.heads} | {spec.vocab} | {'any' if spec.max_length == NO_LIMIT else spec.max_length}"
     return f"| {role} | {config.part(role).model_type} | {sizes} |"

@@ -22,7 +22,7 @@ from conjoin.hub import resolve
 from conjoin.joining import shared_names
 from conjoin.parameters import PartName, members
 from conjoin.shapes import parameter_shapes
-from conjoin.spec import RoleName, StackSpec
+from conjoin.spec import NO_LIMIT, RoleName, StackSpec
 from conjoin.tokens.finding import TOKENIZER_FILES, find_pair
 from conjoin.tokens.pair import TokenizerLike
 from conjoin.weights import canonical, choose_prefix, instances
@@ -146,7 +146,7 @@ def sizes(config: ModelConfig, spec: StackSpec) -> dict[str, Any]:
         "width": spec.width,
         "heads": spec.heads,
         "ffn": spec.ffn,
-        "positions": spec.max_length,
+        "positions": "any" if spec.max_length == NO_LIMIT else spec.max_length,
         "vocabulary": spec.vocab,
     }
 
