@@ -82,5 +82,6 @@ def part_row(config: EncoderDecoderConfig, role: RoleName) -> str:
     spec = config.spec(role)
     if isinstance(config.part(role), CustomConfig):
         return f"| {role} | {family(config, role)} | | {spec.width} | | | |"
-    sizes = f"{spec.layers} | {spec.width} | {spec.heads} | {spec.vocab} | {'any' if spec.max_length == NO_LIMIT else spec.max_length}"
+    positions = "any" if spec.max_length == NO_LIMIT else spec.max_length
+    sizes = f"{spec.layers} | {spec.width} | {spec.heads} | {spec.vocab} | {positions}"
     return f"| {role} | {config.part(role).model_type} | {sizes} |"
