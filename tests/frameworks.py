@@ -1,6 +1,6 @@
 """The three frameworks behind one face, so that one test body runs in each: arrays in and out, losses and gradients."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,3 +124,10 @@ ALL: dict[str, Framework] = {one.name: one for one in (Torch(), Jax(), TensorFlo
 COMPILED = {name: ALL[name] for name in ("jax", "tensorflow")}
 every_framework: Callable[..., Any] = pytest.mark.parametrize("framework", ALL.values(), ids=ALL)
 compiled_frameworks: Callable[..., Any] = pytest.mark.parametrize("framework", COMPILED.values(), ids=COMPILED)
+
+
+def all_in_torch(argument: str, cases: Sequence[Any], few: Sequence[Any]) -> Any:
+    """All cases in PyTorch, and a few in the two others, where a model is compiled for each."""
+    pairs = [(case, one) for one in ALL.values() for case in (cases if one.name == "torch" else few)]
+    ids = [f"{getattr(case, 'name', case)}-{one.name}" for case, one in pairs]
+    return pytest.mark.parametrize((argument, "framework"), pairs, ids=ids)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from families import CASES
 from families.case import VOCAB, WIDTH, Case
-from frameworks import ALL, Framework
+from frameworks import ALL, Framework, all_in_torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from conjoin import BertConfig, EncoderDecoderModel
@@ -35,8 +35,7 @@ def in_each_framework(cases: list[Case], few: list[Case] | None = None) -> Any:
     """All cases in PyTorch; in the two others a case of each model type, or `few`: what varies within a family is data."""
     first = {case.config.model_type: case for case in reversed(cases)}
     elsewhere = list(first.values()) if few is None else few
-    pairs = [(case, one) for one in ALL.values() for case in (cases if one.name == "torch" else elsewhere)]
-    return pytest.mark.parametrize(("case", "framework"), pairs, ids=[f"{a.name}-{b.name}" for a, b in pairs])
+    return all_in_torch("case", cases, elsewhere)
 
 
 def kinds(cases: list[Case]) -> list[Case]:

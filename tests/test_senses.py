@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 import transformers
-from frameworks import Framework, every_framework
+from frameworks import Framework, all_in_torch, every_framework
 from peers import config, randomise
 from safetensors.torch import load_file, save_file
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -321,8 +321,7 @@ def labels() -> torch.Tensor:
     return found
 
 
-@every_framework
-@pytest.mark.parametrize("name", JOINS)
+@all_in_torch("name", list(JOINS), ["vit-gpt2", "wav2vec2-bart"])
 @torch.no_grad()
 def test_joined_logits_loss_and_tokens_equal(name: str, framework: Framework, joined: Any) -> None:
     theirs, folder = joined(name)
@@ -367,8 +366,7 @@ def test_transformers_opens_what_conjoin_saves(name: str, joined: Any, tmp_path:
     assert opened.generate(**given, max_new_tokens=6).tolist() == theirs.generate(**given, max_new_tokens=6).tolist()
 
 
-@every_framework
-@pytest.mark.parametrize("name", ["beit-bert", "wav2vec2-adapter-bert", "wav2vec2-bart"])
+@all_in_torch("name", ["beit-bert", "wav2vec2-adapter-bert", "wav2vec2-bart"], ["beit-bert", "wav2vec2-bart"])
 def test_gradients_equal_the_peers(name: str, framework: Framework, joined: Any) -> None:
     """Of the layers that only images and sounds have: patches, windows, scales, convolutions, normed weights, adapters."""
     theirs, folder = joined(name)
