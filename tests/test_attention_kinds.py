@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from families.exotic import CASES, given_globals
+from families.seq2seq import CASES as SEQ2SEQ
 from frameworks import ALL, Framework
 from peers import randomise
 from test_families import CLOSE, seen, source
@@ -256,3 +257,22 @@ def test_global_tokens_reach_the_join(tmp_path: Path) -> None:
 def test_what_is_not_implemented_is_refused_by_key(config: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Encoder(config())
+
+
+@torch.no_grad()
+def test_two_streams_are_traced_as_one(tmp_path: Path) -> None:
+    """States and attention weights are the main stream's, as transformers has them; cross-attention is the predicting one's."""
+    case = next(case for case in SEQ2SEQ if case.name == "prophetnet-ngrams")
+    theirs = case.make("decoder", tmp_path)
+    ours = EncoderDecoderModel.decoder_class.from_pretrained(tmp_path)
+    given = {"input_ids": torch.randint(6, 61, (2, 7)), "encoder_hidden_states": torch.randn(2, 9, 32)}
+    expected = theirs(**given, output_hidden_states=True, output_attentions=True, use_cache=False)
+    out = ours(**given, output_hidden_states=True, output_attentions=True)
+    for name in ("hidden_states", "attentions"):
+        for a, b in zip(getattr(out, name), getattr(expected, name), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    one = theirs(**given | {"input_ids": given["input_ids"][:, :1]}, output_attentions=True, use_cache=False)
+    for a, b in zip(out.cross_attentions, one.cross_attentions, strict=True):
+        assert a.shape[2] == 7
+        scores = b[:, :, 1:2]  # main, then three that predict; before the softmax
+        torch.testing.assert_close(a[:, :, :1], scores.softmax(-1), rtol=1e-5, atol=1e-5)

@@ -25,7 +25,7 @@ DECODERS = [case for case in CASES if case.decoder is not None]
 # Families whose two sides are one body: in JAX and TensorFlow the decoder's test is both.
 ONE_BODY = {case.config.model_type for case in DECODERS if not getattr(case.config, "is_encoder_decoder", False)}
 LANGUAGE_MODELS = [case for case in DECODERS if not case.crosses]
-FACTS = "norms parallel sinusoidal position_pad alibi relative score_cap query_key_norm".split()
+FACTS = "attention norms parallel sinusoidal position_pad alibi relative score_cap query_key_norm".split()
 MADE: dict[tuple[str, str], tuple[Any, Path]] = {}
 
 

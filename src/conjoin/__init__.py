@@ -77,6 +77,7 @@ _HOME = {
     "PegasusConfig": "conjoin.families.pegasus",
     "Phi3Config": "conjoin.families.phi3",
     "PhiConfig": "conjoin.families.phi",
+    "ProphetNetConfig": "conjoin.families.prophetnet",
     "Qwen2Config": "conjoin.families.qwen2",
     "Qwen3Config": "conjoin.families.qwen3",
     "RemBertConfig": "conjoin.families.rembert",
@@ -167,6 +168,7 @@ __all__ = [
     "PegasusConfig",
     "Phi3Config",
     "PhiConfig",
+    "ProphetNetConfig",
     "Qwen2Config",
     "Qwen3Config",
     "RemBertConfig",
@@ -246,6 +248,7 @@ if TYPE_CHECKING:
     from conjoin.families.phi import PhiConfig
     from conjoin.families.phi3 import Phi3Config
     from conjoin.families.plbart import PLBartConfig
+    from conjoin.families.prophetnet import ProphetNetConfig
     from conjoin.families.qwen2 import Qwen2Config
     from conjoin.families.qwen3 import Qwen3Config
     from conjoin.families.rembert import RemBertConfig

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from conjoin import attention, convolution, fronts, grouped
 from conjoin.grids import stretched_window, window_places
 from conjoin.positions import distance_buckets, sinusoids, slopes
-from conjoin.spec import StackSpec
+from conjoin.spec import NGram, StackSpec
 
 __all__ = ["Inputs", "Place", "Sight", "Trace", "define"]
 
@@ -204,7 +204,7 @@ def define(nn: Any) -> Mapping[str, Any]:
                 scale /= number + 1
             out, before = spec.norms in ("sandwich", "out"), spec.norms != "out"
             self.post, self.parallel, self.residual_scale = spec.norms == "post", spec.parallel, spec.residual_scale
-            self.has_cross, self.cross_place = spec.has_cross(number), spec.cross_place
+            self.has_cross, self.cross_place, self.streams = spec.has_cross(number), spec.cross_place, spec.streams
             kind = kinds.layer(spec.attention)
             self.attention = Attention(spec, scale, spec.width) if kind is None else kind(spec, scale, number)
             self.attention_norm = norm_of(spec, spec.width) if before and (number or spec.first_norm) else None
@@ -259,6 +259,8 @@ def define(nn: Any) -> Mapping[str, Any]:
                 return x
             weights = None if trace is None else trace.cross_attentions
             y, _ = self.cross(self.before(self.cross_norm, x), Sight(mask), memory, weights=weights)
+            if weights is not None and self.streams > 1:  # those by which logits are made
+                weights[-1] = weights[-1][:, :, nn.size(x, 1) // self.streams :]
             crossed = self.after(self.cross_norm, x + self.added(y, self.cross_out_norm, self.dropout))
             return crossed if self.cross_gate is None else x + nn.tanh(self.cross_gate) * (crossed - x)
 
@@ -304,6 +306,8 @@ def define(nn: Any) -> Mapping[str, Any]:
             if spec.types:
                 self.segment = nn.Embedding(spec.types, summed)
             self.task = nn.Embedding(spec.task_types, summed) if spec.task_types else None
+            self.grams = spec.attention.grams if isinstance(spec.attention, NGram) else 0
+            self.stream: Any = nn.Embedding(self.grams, summed) if self.grams else None
             normed = spec.width if spec.embed_project == "sum" else summed
             self.norm = norm_of(spec, normed) if spec.embed_norm else None
             self.norm_first = spec.embed_norm_first
@@ -330,7 +334,10 @@ def define(nn: Any) -> Mapping[str, Any]:
             types: Array | None = None,
             embeddings: Array | None = None,
         ) -> Array:
-            """ids (B, T), or ready token embeddings (B, T, W) -> (B, T, W); `rows` are of the position table."""
+            """ids (B, T), or ready token embeddings (B, T, W) -> (B, T, W); `rows` are of the position table.
+
+            Where there is a predicting stream, it stands behind: (B, 2T, W).
+            """
             x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
             x = self.projected(x, "tokens")
             if self.types:
@@ -339,6 +346,8 @@ def define(nn: Any) -> Mapping[str, Any]:
                 x = self.norm(x)
             if self.position is not None:
                 x = x + self.position(rows)
+            if self.stream is not None:
+                x = nn.concat([x, self.predicting(rows, x)], 1)
             if self.task is not None:
                 x = x + nn.first_row(self.task)
             if self.table is not None:
@@ -346,6 +355,12 @@ def define(nn: Any) -> Mapping[str, Any]:
             x = self.projected(x, "sum")
             x = self.dropout(x if self.norm is None or self.norm_first else self.norm(x))
             return self.projected(x, "last")
+
+        def predicting(self, rows: Array, like: Array) -> Array:
+            """The predicting stream (B, T, W), which stands a place on and knows no token."""
+            position: Any = self.position
+            told = position(rows + 1) + self.stream(nn.arange(self.grams, like)[self.grams - 1 :])
+            return nn.broadcast(told, (nn.size(like, 0), nn.size(like, 1), like.shape[2]))
 
         def projected(self, x: Array, place: str) -> Array:
             """x in the stack's width, where the embeddings are projected in this place."""
@@ -452,7 +467,7 @@ def define(nn: Any) -> Mapping[str, Any]:
             sights, read = self.sights(given), 0
             for i, block in enumerate(self.blocks()):
                 if keep is not None:
-                    keep.append(x)
+                    keep.append(self.stream(x, 0))
                 memory = given.memory
                 if isinstance(memory, list):
                     memory, read = memory[read] if block.has_cross else None, read + block.has_cross
@@ -465,8 +480,15 @@ def define(nn: Any) -> Mapping[str, Any]:
             if self.norm is not None:
                 x = self.norm(x)
             if keep is not None:
-                keep.append(x)
-            return x, None if given.cache is None else written
+                keep.append(self.stream(x, 0))
+            return self.stream(x, self.spec.streams - 1), None if given.cache is None else written
+
+        def stream(self, x: Array, number: int) -> Array:
+            """One of the streams that stand side by side in x (B, streams * T, W): (B, T, W)."""
+            if self.spec.streams == 1:
+                return x
+            length = nn.size(x, 1) // self.spec.streams
+            return x[:, number * length : (number + 1) * length]
 
         def remember(self, memory: Array) -> list[Cache]:
             """Each cross-attention's keys and values of memory (B, S, W): computed once per source."""

@@ -19,6 +19,7 @@ __all__ = [
     "CrossPlace",
     "Disentangled",
     "Family",
+    "NGram",
     "Relative",
     "Role",
     "RoleName",
@@ -36,7 +37,7 @@ RoleName = Literal["encoder", "decoder"]
 CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
 BIASES = frozenset("q k v o up gate down embed head c2p p2c".split())
 NO_LIMIT = 1 << 30  # tokens
-AttentionKind = Union["Disentangled", "Sliding", "SpanConvolution", "BlockSparse"]
+AttentionKind = Union["Disentangled", "Sliding", "SpanConvolution", "BlockSparse", "NGram"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class BlockSparse:
 
     size: int  # tokens of a block
     more: int  # how many times more the first block counts, in the place of blocks at random
+
+
+@dataclass(frozen=True)
+class NGram:
+    """Attention of a main stream and of one that predicts from it (ProphetNet, https://arxiv.org/abs/2001.04063)."""
+
+    grams: int  # how many streams were trained to predict, the rows of their table; the first has the last row
+    distances: Relative  # in the buckets of which each query adds to scores
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,8 @@ class StackSpec:
     @property
     def max_length(self) -> int:
         """The longest sequence that it takes."""
-        return self.positions - self.position_offset if self.positions else self.limit or NO_LIMIT
+        reserved = self.position_offset + self.streams - 1  # a predicting stream stands one place on
+        return self.positions - reserved if self.positions else self.limit or NO_LIMIT
 
     @property
     def key_heads(self) -> int:
@@ -221,7 +231,13 @@ class StackSpec:
     @property
     def ordered(self) -> bool:
         """Whether attention scores or masks depend on how far two tokens are apart."""
-        return self.relative is not None or self.alibi or any(reach is not None for reach in self.reaches)
+        near = any(reach is not None for reach in self.reaches)
+        return self.relative is not None or self.alibi or near or isinstance(self.attention, NGram)
+
+    @property
+    def streams(self) -> int:
+        """How many states a token has side by side, the last of which makes logits."""
+        return 2 if isinstance(self.attention, NGram) else 1
 
     @property
     def padding_counts(self) -> bool:

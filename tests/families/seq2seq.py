@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.blenderbot.modeling_blenderbot import BlenderbotEncoder
 from transformers.models.blenderbot_small.modeling_blenderbot_small import BlenderbotSmallEncoder
 from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
@@ -13,8 +14,9 @@ from transformers.models.mbart.modeling_mbart import MBartEncoder
 from transformers.models.mvp.modeling_mvp import MvpEncoder
 from transformers.models.pegasus.modeling_pegasus import PegasusEncoder
 from transformers.models.plbart.modeling_plbart import PLBartEncoder
+from transformers.models.prophetnet.modeling_prophetnet import ProphetNetEncoder
 
-from families.case import FFN, HEADS, LAYERS, POSITIONS, TOKENS, VOCAB, WIDTH, Case, logits_of
+from families.case import FFN, HEADS, LAYERS, POSITIONS, TOKENS, VOCAB, WIDTH, Case, logits_of, states_of
 
 T5 = {
     "vocab_size": VOCAB,
@@ -64,6 +66,23 @@ TROCR = {
 }
 
 
+PROPHETNET = {
+    "vocab_size": VOCAB,
+    "hidden_size": WIDTH,
+    "num_encoder_layers": 3,
+    "num_encoder_attention_heads": HEADS,
+    "encoder_ffn_dim": FFN,
+    "num_decoder_layers": LAYERS,
+    "num_decoder_attention_heads": 2,
+    "decoder_ffn_dim": 29,
+    "max_position_embeddings": POSITIONS,
+    "num_buckets": 6,
+    "relative_max_distance": 5,
+    "decoder_start_token_id": 5,
+    **TOKENS,
+}
+
+
 def states_of_half(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
     """What the encoder of an encoder-decoder says."""
     found: Tensor = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -76,6 +95,26 @@ def logits_of_half(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Ten
     return found
 
 
+def logits_by_steps(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    """What a ProphetNet says token by token, as in generation: the peer's pass over several tokens is another computation.
+
+    There the peer reads what its predicting streams make of distances, ordered by token, stream and head, as if it were
+    ordered by stream, head and token; for one token, and one stream's logits, both orders are the same.
+    """
+    source = (
+        {"encoder_outputs": BaseModelOutput(states), "attention_mask": mask}
+        if isinstance(model, transformers.ProphetNetForConditionalGeneration)
+        else {"encoder_hidden_states": states, "encoder_attention_mask": mask}
+    )
+    name = "decoder_input_ids" if "encoder_outputs" in source else "input_ids"
+    past, logits = None, []
+    for token in ids.split(1, 1):
+        out = model(**{name: token}, **source, past_key_values=past, use_cache=True)
+        past = out.past_key_values
+        logits.append(out.logits)
+    return torch.cat(logits, 1)
+
+
 def logits_of_trocr(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Tensor:
     """A decoder's logits; transformers 5 leaves its computed positions empty where a file was opened."""
     model.model.decoder.embed_positions.weights = None  # made again by the pass
@@ -86,7 +125,7 @@ def logits_of_trocr(model: Any, ids: Tensor, states: Tensor, mask: Tensor) -> Te
 def calm(model: Any) -> None:
     """Makes queries small: sharp attention turns the last bits of float32 into more than is compared here."""
     for name, parameter in model.named_parameters():
-        if name.endswith(("Attention.q.weight", "attn.q_proj.weight")):
+        if name.endswith(("Attention.q.weight", "attn.q_proj.weight", "attn.query_proj.weight")):
             parameter.mul_(0.4)
 
 
@@ -138,6 +177,15 @@ def sided(name: str, kind: str, encoder: Any, *, prepare: Any = calm, lacks: str
     )
 
 
+def prophetnet(name: str, *, prepare: Any = calm, **changes: Any) -> Case:
+    """The folders of an encoder and of a decoder alone."""
+    lacks = r"^prophetnet\.word_embeddings\.weight$"  # a copy of the decoder's
+    found = config("ProphetNet", PROPHETNET, **changes)
+    decoder = transformers.ProphetNetForCausalLM
+    logits = {"crosses": True, "logits": logits_by_steps}
+    return Case(name, found, ProphetNetEncoder, decoder, **logits, prepare=prepare, lacks=lacks)
+
+
 def config(kind: str, sizes: dict[str, Any], **changes: Any) -> Any:
     return getattr(transformers, f"{kind}Config")(**{**sizes, **changes})
 
@@ -185,6 +233,19 @@ CASES = [
     whole("m2m_100", config("M2M100", SIDED), transformers.M2M100ForConditionalGeneration, encoder=M2M100Encoder),
     sided("plbart", "PLBart", PLBartEncoder),
     sided("mvp", "Mvp", MvpEncoder),
+    prophetnet("prophetnet"),
+    prophetnet("prophetnet-ngrams", ngram=3, num_buckets=32, relative_max_distance=128),
+    Case("prophetnet-pad", config("ProphetNet", PROPHETNET, pad_token_id=2), ProphetNetEncoder, lacks="^$"),
+    prophetnet("prophetnet-untied", ngram=1, activation_function="relu", tie_word_embeddings=False, prepare=untied),
+    whole(
+        "prophetnet-whole",
+        config("ProphetNet", PROPHETNET),
+        transformers.ProphetNetForConditionalGeneration,
+        encoder=ProphetNetEncoder,
+        states=states_of,
+        logits=logits_by_steps,
+        lacks=r"^prophetnet\.encoder\.|^prophetnet\.word|^lm_head",
+    ),
     Case("trocr", config("TrOCR", TROCR), None, transformers.TrOCRForCausalLM, crosses=True),
     Case(
         "trocr-computed",

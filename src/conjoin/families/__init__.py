@@ -15,7 +15,7 @@ MODULES = (
     "albert bart beit bert bert_generation big_bird biogpt blenderbot blenderbot_small bloom camembert convbert "
     "data2vec_text deberta deberta_v2 deit dinov2 distilbert electra ernie eurobert gemma gemma2 gemma3 gemma3_text "
     "gpt2 gpt_neo gpt_neox gptj granite hubert led llama longformer longt5 m2m_100 marian mbart megatron_bert mistral "
-    "modernbert modernbert_decoder mpnet mt5 mvp nomic_bert olmo2 opt pegasus phi phi3 plbart qwen2 qwen3 rembert "
+    "modernbert modernbert_decoder mpnet mt5 mvp nomic_bert olmo2 opt pegasus phi phi3 plbart prophetnet qwen2 qwen3 rembert "
     "roberta roberta_prelayernorm roformer smollm3 stablelm t5 trocr umt5 vit wav2vec2 whisper xglm xlm_roberta "
     "xlm_roberta_xl"
 ).split()
