@@ -475,6 +475,9 @@ def test_the_program_can_be_interrupted(model):
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # also where tests run in the background
     )
     time.sleep(1.5)
     started.send_signal(signal.SIGINT)
