@@ -1,5 +1,6 @@
 """Attention of other kinds: what it costs, how it is traced, trained and generated with, and what is refused."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import build_relative_po
 
 from conjoin import BertConfig, EncoderDecoderModel
 from conjoin.errors import ConfigError, InputError
+from conjoin.families import family_of
 from conjoin.families.big_bird import BigBirdConfig
 from conjoin.families.convbert import ConvBertConfig
 from conjoin.families.deberta_v2 import DebertaV2Config
@@ -276,3 +278,15 @@ def test_two_streams_are_traced_as_one(tmp_path: Path) -> None:
         assert a.shape[2] == 7
         scores = b[:, :, 1:2]  # main, then three that predict; before the softmax
         torch.testing.assert_close(a[:, :, :1], scores.softmax(-1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@torch.no_grad()
+def test_a_stack_of_another_kind_can_be_pickled(name: str) -> None:
+    """As every other; workers and torch.save do it."""
+    found = family_of(BY_NAME[name].config.model_type).config.from_dict(BY_NAME[name].config.to_dict())
+    encoder = EncoderDecoderModel.encoder_class(found).eval()
+    ids, mask = source()
+    again = pickle.loads(pickle.dumps(encoder))
+    expected = encoder(ids, attention_mask=mask).last_hidden_state
+    assert torch.equal(again(ids, attention_mask=mask).last_hidden_state, expected)

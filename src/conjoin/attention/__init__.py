@@ -1,4 +1,4 @@
-"""Self-attention of other kinds than blocks.py's: a small file each, written once over a backend `nn`."""
+"""Self-attention of other kinds than blocks/'s: a small file each, written once over a backend `nn`."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,6 +22,10 @@ class Kinds(NamedTuple):
     def shared(self, fact: object) -> Any:
         """The class of what a stack has for it; None for nothing."""
         return self.stacks.get(type(fact))
+
+    def classes(self) -> list[Any]:
+        """All of them."""
+        return [*self.layers.values(), *self.stacks.values()]
 
 
 def define(nn: Any, ordinary: Any) -> Kinds:

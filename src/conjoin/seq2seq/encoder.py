@@ -3,7 +3,7 @@
 Shapes: B batch, S source tokens, W width.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from conjoin.blocks import Inputs, Place, Trace
 from conjoin.config import ModelConfig
@@ -18,6 +18,18 @@ from conjoin.spec import Sliding
 __all__ = ["define"]
 
 Array = Any
+
+
+class Text(NamedTuple):
+    """What an encoder is given of a text, by the names of its call; each an array or None."""
+
+    input_ids: Array | None
+    attention_mask: Array | None
+    token_type_ids: Array | None
+    position_ids: Array | None
+    inputs_embeds: Array | None
+    global_attention_mask: Array | None
+    global_tokens: Array | None
 
 
 def define(nn: Any, stack: Any) -> Any:
@@ -65,7 +77,7 @@ def define(nn: Any, stack: Any) -> Any:
             return seen if seen is None or not isinstance(front, Waves) else shortened(nn, seen, front.states, length)
 
         def check_values(self, values: Array | None, attention_mask: Array | None, **others: Array | None) -> None:
-            """Raises InputError for what is no image or sound that can be read."""
+            """Raises InputError for what is no image or sound that can be read, or came beside one."""
             front = self.spec.front
             for name, other in others.items():
                 if other is not None:
@@ -118,48 +130,21 @@ def define(nn: Any, stack: Any) -> Any:
             Encoders of images read pixel_values (B, C, height, width) instead, those of sounds input_values (B, samples)
             with attention_mask (B, samples), or input_features (B, mel bins, frames).
             """
-            (
-                input_ids,
-                attention_mask,
-                token_type_ids,
-                position_ids,
-                inputs_embeds,
-                global_attention_mask,
-                global_tokens,
-            ) = nn.given(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                token_type_ids=token_type_ids,
-                position_ids=position_ids,
-                inputs_embeds=inputs_embeds,
-                global_attention_mask=global_attention_mask,
-                global_tokens=global_tokens,
+            text = Text(
+                *nn.given(
+                    input_ids=input_ids,
+                    attention_mask=attention_mask,
+                    token_type_ids=token_type_ids,
+                    position_ids=position_ids,
+                    inputs_embeds=inputs_embeds,
+                    global_attention_mask=global_attention_mask,
+                    global_tokens=global_tokens,
+                )
             )
             senses = {"pixel_values": pixel_values, "input_values": input_values, "input_features": input_features}
-            input_ids, values = source_of(self.spec.front, input_ids, senses)
+            _, values = source_of(self.spec.front, text.input_ids, senses)
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
-            if self.spec.front is None:
-                self.check_inputs(input_ids, attention_mask, token_type_ids, inputs_embeds)
-                given = self.text_inputs(
-                    input_ids,
-                    attention_mask,
-                    token_type_ids,
-                    position_ids,
-                    inputs_embeds,
-                    global_attention_mask,
-                    global_tokens,
-                )
-            else:
-                values = nn.given(**{self.spec.front.argument: values})[0]
-                others = {
-                    "token_type_ids": token_type_ids,
-                    "position_ids": position_ids,
-                    "inputs_embeds": inputs_embeds,
-                    "global_attention_mask": global_attention_mask,
-                    "global_tokens": global_tokens,
-                }
-                self.check_values(values, attention_mask, **others)
-                given = self.sense_inputs(values, attention_mask)
+            given = self.text_inputs(text) if self.spec.front is None else self.sense_inputs(values, text)
             given.trace = trace
             x, _ = self.hidden(given)
             x = x if self.adapter is None else self.adapter(x)
@@ -170,33 +155,31 @@ def define(nn: Any, stack: Any) -> Any:
             )
             return out if return_dict else out.to_tuple()
 
-        def text_inputs(
-            self,
-            input_ids: Array | None,
-            attention_mask: Array | None,
-            token_type_ids: Array | None,
-            position_ids: Array | None,
-            inputs_embeds: Array | None,
-            global_attention_mask: Array | None,
-            global_tokens: Array | None,
-        ) -> Inputs:
-            """A text (B, S) in the stack's terms."""
-            seen = self.source_mask(input_ids, attention_mask)
-            came: Any = input_ids if inputs_embeds is None else inputs_embeds
+        def text_inputs(self, text: Text) -> Inputs:
+            """A text (B, S) in the stack's terms. Raises InputError for one that cannot be read."""
+            ids, embeddings = text.input_ids, text.inputs_embeds
+            self.check_inputs(ids, text.attention_mask, text.token_type_ids, embeddings)
+            seen = self.source_mask(ids, text.attention_mask)
+            came: Any = ids if embeddings is None else embeddings
             length = nn.size(came, 1)
-            place = placed(nn, self, input_ids, position_ids, came, 0, length)
-            x = self.embed(input_ids, place.rows, token_type_ids, inputs_embeds)
+            place = placed(nn, self, ids, text.position_ids, came, 0, length)
+            x = self.embed(ids, place.rows, text.token_type_ids, embeddings)
             mask = None if seen is None else seen[:, None, None, :]
             if self.spec.causal:
                 past = causal_mask(nn, length, 0, length, came)
                 mask = past if mask is None else mask & past
-            chosen = self.global_places(global_attention_mask, seen, came) if global_tokens is None else global_tokens
+            chosen = text.global_tokens
+            if chosen is None:
+                chosen = self.global_places(text.global_attention_mask, seen, came)
             return Inputs(x, place, mask, global_tokens=chosen)
 
-        def sense_inputs(self, values: Array, attention_mask: Array | None) -> Inputs:
-            """Images or sounds in the stack's terms."""
+        def sense_inputs(self, values: Array | None, text: Text) -> Inputs:
+            """Images or sounds in the stack's terms. Raises InputError for what is none that can be read."""
             front = self.spec.front
-            seen = self.source_mask(None, attention_mask)
+            values = nn.given(**{front.argument: values})[0]
+            others = {name: x for name, x in text._asdict().items() if name not in ("input_ids", "attention_mask")}
+            self.check_values(values, text.attention_mask, **others)
+            seen = self.source_mask(None, text.attention_mask)
             if seen is not None:
                 seen = shortened(nn, seen, front.frames, front.frames(nn.size(values, 1)))
             x = self.embed(values, seen)

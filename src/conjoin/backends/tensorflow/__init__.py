@@ -1,4 +1,4 @@
-"""What blocks.py, seq2seq.py, decoding/ and the model classes need, in TensorFlow with Keras 3.
+"""What blocks/, seq2seq/, decoding/ and the model classes need, in TensorFlow with Keras 3.
 
 layers.py     leaf layers
 maths.py      attention, heads, vocabulary projection, the cache

@@ -1,4 +1,4 @@
-"""What blocks.py, seq2seq.py and decoding/ need, in PyTorch.
+"""What blocks/, seq2seq/ and decoding/ need, in PyTorch.
 
 layers.py     leaf layers
 devices.py    where a pipeline runs
