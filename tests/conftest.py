@@ -10,9 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
+LEAST = 1 << 30  # bytes
+GROWN = [LEAST]  # how large the process was when compiled programs were last given back
 FIXTURES = Path(__file__).parent / "fixtures" / "transformers4"
 
 
@@ -35,6 +38,16 @@ def compiled_programs_given_back() -> Iterator[None]:
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def programs_given_back_in_time() -> Iterator[None]:
+    """The same within a module, wherever the process has grown by more than LEAST since it was last done."""
+    yield
+    if "jax" in sys.modules and psutil.Process().memory_info().rss > GROWN[0] + LEAST:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
+        GROWN[0] = psutil.Process().memory_info().rss
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,8 @@ def test_decoder_logits_equal_whole_and_cached(case: Case, framework: Framework,
     np.testing.assert_allclose(framework.number(out.logits), expected.numpy(), **close)
     begun = ours(**framework.arrays({"input_ids": ids[:, :3], **given}), use_cache=True)
     cache, pieces = begun.past_key_values, [framework.number(begun.logits)]
-    for part in (ids[:, 3:5], ids[:, 5:6], ids[:, 6:]):
+    # A shape more is a compilation more in JAX; steps of one token are in the test of generation.
+    for part in ids[:, 3:].split([2, 1, 1] if framework.name == "torch" else [4], 1):
         step = ours(**framework.arrays({"input_ids": part, **given}), past_key_values=cache, use_cache=True)
         cache = step.past_key_values
         pieces.append(framework.number(step.logits))
