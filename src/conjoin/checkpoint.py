@@ -28,11 +28,12 @@ __all__ = [
     "require_space",
 ]
 
+INT8 = "model.int8.safetensors"  # of an int8 model: our names (engine/int8.py)
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SAFE_FILES = (SAFE, SAFE_INDEX, "model-*.safetensors")
 BIN_FILES = (BIN, BIN_INDEX, "pytorch_model-*.bin")
-STALE = re.compile(r"^(model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin|.*\.index\.json)$")
+STALE = re.compile(r"^(model(-\d+-of-\d+|\.int8)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin|.*\.index\.json)$")
 
 # Where a folder keeps its target tokenizer, where that differs from the source's, which lies at the root.
 TARGET_FOLDER = "target_tokenizer"

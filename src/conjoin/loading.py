@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from conjoin.checkpoint import TensorFolder, Tensors
+from conjoin.checkpoint import INT8, TensorFolder, Tensors
 from conjoin.errors import ConfigError
 from conjoin.families import spec_of
 from conjoin.initial import copy_self_attention, initialise
@@ -110,6 +110,10 @@ def initialise_projection(ops: Any, model: Any) -> None:
 def load_folder(ops: Any, model: Any, path: Path, where: Any) -> None:
     """Fills a blank model from the folder of a joined model."""
     skip = shared_names(model.config, list(ops.shapes(model.encoder)))
+    if (path / INT8).exists():
+        ops.load_narrow(model, path / INT8, [f"encoder.{name}" for name in skip], where)
+        model.tie()
+        return
     report, plans = Report(), {}
     with TensorFolder(path, ops.FILES) as folder:
         for role in ROLES:

@@ -1,11 +1,11 @@
 """The joined model as every framework has it: two parts joined, loaded, saved, frozen, and generated from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from conjoin.card import model_card
-from conjoin.checkpoint import atomic_folder, require_space
+from conjoin.checkpoint import INT8, atomic_folder, require_space
 from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
@@ -202,7 +202,7 @@ class JoinedModel:
         config = EncoderDecoderConfig.from_folder(folder) if config is None else config.copy()
         config.generation = config.generation.updated(generation)
         check_share(config)
-        where = placed(cls.ops, dtype, device_map if device is None else device)
+        where = placed(cls.ops, kept_in(folder, dtype), device_map if device is None else device)
         if encoder is not None and not is_custom(config.encoder):
             raise ConfigError(
                 f'"{name}" has an encoder of its own, of model_type "{config.encoder.model_type}"; leave out encoder.'
@@ -236,10 +236,8 @@ class JoinedModel:
         """
         ops = self.ops
         gone = () if duplicate_shared else shared_names(self.config, list(ops.shapes(self.encoder)))
-        tensors = {f"encoder.{n}": t for n, t in self.encoder.file_tensors(gone).items()}
-        tensors |= {f"decoder.{n}": t for n, t in self.decoder.file_tensors().items()}
-        if self.enc_to_dec_proj is not None:
-            tensors |= {name: ops.detached(ops.read(self, name)) for name in PROJECTION}
+        narrow = ops.narrow_tensors(self, [f"encoder.{name}" for name in gone])
+        tensors = self.file_tensors(gone) if narrow is None else narrow
         if duplicate_shared:
             tensors = {name: ops.copied(tensor) for name, tensor in tensors.items()}
         target = Path(folder)
@@ -248,13 +246,24 @@ class JoinedModel:
             facts = {"architectures": [ARCHITECTURES[self.config.model_type]], "dtype": ops.dtype_name(self)}
             write_json(made / CONFIG_FILE, {**self.config.to_dict(), **facts})
             self.config.generation.save_pretrained(made)
-            save_tensors(ops, made, tensors, max_shard_size)
+            if narrow is None:
+                save_tensors(ops, made, tensors, max_shard_size)
+            else:
+                ops.save_file(tensors, made / INT8, {"format": "conjoin"})
             if self.tokenizers is not None:
                 self.tokenizers.save_pretrained(made)
             elif self.encoder.spec.front is not None and self.decoder.tokenizer is not None:
                 self.decoder.tokenizer.save_pretrained(str(made))
             write_processor(made, self.encoder.processor_files)
             (made / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
+
+    def file_tensors(self, gone: Iterable[str]) -> dict[str, Any]:
+        """Its arrays under the file's names and in its layout, without those of the encoder that are gone."""
+        tensors = {f"encoder.{n}": t for n, t in self.encoder.file_tensors(gone).items()}
+        tensors |= {f"decoder.{n}": t for n, t in self.decoder.file_tensors().items()}
+        if self.enc_to_dec_proj is not None:
+            tensors |= {name: self.ops.detached(self.ops.read(self, name)) for name in PROJECTION}
+        return tensors
 
     # The parts.
 
@@ -364,6 +373,15 @@ class JoinedModel:
         Raises TypeError for an unknown setting, InputError for a value that cannot be.
         """
         return generate(self, input_ids, generation_config, settings)
+
+
+def kept_in(folder: Path, dtype: Any) -> Any:
+    """The type that a folder's model is loaded in: what was asked for, or int8 where that is what the folder holds."""
+    if not (folder / INT8).exists():
+        return dtype
+    if dtype in (None, "auto", "int8"):
+        return "int8"
+    raise InputError(f'dtype is {dtype!r}, and "{folder}" holds int8 weights; leave dtype out.')
 
 
 def placed(ops: Any, dtype: Any, device: Any) -> Any:

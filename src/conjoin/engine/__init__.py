@@ -1,5 +1,15 @@
-"""Faster ways to run a finished model in PyTorch: the same numbers, other kernels. Nothing here is needed to be right."""
+"""Faster ways to run a finished model in PyTorch: the same numbers, other kernels. Nothing here is needed to be right.
 
-from conjoin.engine.packed import packed_twin
+machine.py    whether the kernels run here
+twins.py      which twin a stack generates on
+native.py     a stack as programs of the kernels
+program.py    a program: operations over buffers
+recording.py  a backend of blocks/ that writes programs down
+weights.py    weights in panels: float32, bfloat16, int8
+kernels/      what programs are made of, compiled by Numba
+packed.py     a stack with oneDNN's packed layers, where the kernels do not run
+"""
 
-__all__ = ["packed_twin"]
+from conjoin.engine.twins import twin_of
+
+__all__ = ["twin_of"]

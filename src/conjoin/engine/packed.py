@@ -7,18 +7,14 @@ The twin shares every other tensor with the stack; the packed copies are kept be
 
 import copy
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from conjoin.backends.torch.layers import VocabularyProjection
 
-__all__ = ["packed_twin"]
+__all__ = ["can_pack", "packed_copy"]
 
-# Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
-TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
-SAMPLED = 1024  # values of each weight that are looked at
 ROWS = 32  # what the packed layout is chosen for; it serves other row counts too
 
 
@@ -67,24 +63,10 @@ class PackedEmbedding(VocabularyProjection):
         return out
 
 
-def packed_twin(stack: Any) -> Any:
-    """The packed twin of an encoder or decoder, or the stack itself where packing does not serve: all but float32 on a CPU."""
-    if not can_pack(stack):
-        return stack
-    state = signature(stack)
-    if stack not in TWINS or TWINS[stack][1] != state:
-        TWINS[stack] = (packed_copy(stack), state)
-    return TWINS[stack][0]
-
-
 def can_pack(stack: Any) -> bool:
     """Whether every layer is an ordinary float32 one on a CPU that oneDNN knows, and attention is of the plain kind."""
-    if stack.spec.layers == 0:  # no stack of ours
-        return False
     known = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not known or stack.spec.attention is not None or stack.device.type != "cpu" or stack.dtype != torch.float32:
-        return False
-    if not all(type(p.data) is Tensor for p in stack.parameters()):  # sharded, or another subclass
+    if not known or stack.spec.attention is not None or stack.dtype != torch.float32:
         return False
     linear = [m for m in stack.modules() if isinstance(m, torch.nn.Linear)]
     plain = all(type(m) is torch.nn.Linear and not m._forward_hooks and not m._forward_pre_hooks for m in linear)
@@ -98,16 +80,6 @@ def expected_layers(stack: Any) -> int:
     crossed = sum(4 for block in stack.layers if block.has_cross)
     other = (spec.head in ("transform", "project")) + bool(spec.embed_width) + (spec.states_width != spec.width)
     return int(len(stack.layers) * each + crossed + other)
-
-
-def signature(stack: Any) -> tuple[object, ...]:
-    """What changes when a weight does: where each lies, how often it was written, and some of its values.
-
-    The values are for writes through `.data`, which torch does not count.
-    """
-    weights = [p.detach() for p in stack.parameters()]
-    sums = torch.stack([p.view(-1)[:: max(1, p.numel() // SAMPLED)].sum() for p in weights if p.is_contiguous()])
-    return (tuple((p.data_ptr(), p._version) for p in weights), tuple(sums.tolist()))
 
 
 def packed_copy(stack: Any) -> Any:

@@ -44,13 +44,13 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, int, Te
 @contextlib.contextmanager
 def no_gradients(model: Module) -> Iterator["ReadyModel"]:
     """Generation keeps nothing for a backward pass, drops nothing out, and runs on the fastest decoder there is."""
-    from conjoin.engine.packed import packed_twin
+    from conjoin.engine import twin_of
 
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.inference_mode():
-            yield ReadyModel(model, packed_twin(model.encoder), packed_twin(model.decoder))
+            yield ReadyModel(model, twin_of(model.encoder), twin_of(model.decoder))
     finally:
         for module, was in training.items():
             module.training = was

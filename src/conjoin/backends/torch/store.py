@@ -1,9 +1,11 @@
 """A model's parameters by name in PyTorch: to list, to read, to place, to share and to freeze; and dtypes and devices."""
 
 from collections.abc import Callable, Iterable
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
+from conjoin.engine import int8
 from conjoin.errors import InputError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -21,8 +23,10 @@ __all__ = [
     "evaluating",
     "found_device",
     "joined_rows",
+    "load_narrow",
     "materialise",
     "named_arrays",
+    "narrow_tensors",
     "normal",
     "parameter_count",
     "place",
@@ -49,10 +53,16 @@ class Placement(NamedTuple):
 
     dtype: torch.dtype | None
     device: torch.device
+    narrow: bool = False  # weights in int8 (engine/int8.py), everything else float32
 
 
 def placement(dtype: str | torch.dtype | None = None, device: Any = None) -> Placement:
     """From the names of a type and of a device. Raises InputError for what is no float type, or not here."""
+    if dtype in ("int8", torch.int8):
+        found = found_device("cpu" if device is None else device)
+        if found.type == "cuda":
+            raise InputError('dtype is "int8" and device a GPU; int8 is for CPUs, "bfloat16" for GPUs.')
+        return Placement(torch.float32, found, narrow=True)
     return Placement(as_dtype(dtype), found_device("cpu" if device is None else device))
 
 
@@ -77,7 +87,7 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
         return None
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16" or "float64" was expected.')
+        raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16", "float64", or "int8" where a model is loaded, was expected.')
     return found
 
 
@@ -98,7 +108,13 @@ class Uninitialised(TorchFunctionMode):
 def blank(make: Callable[[], Any], where: Placement) -> Any:
     """A model with shapes and no storage."""
     with torch.device("meta"), Uninitialised():
-        return make()
+        model = make()
+    if where.narrow:
+        from conjoin.torch.native import Stack
+
+        for stack in [module for module in model.modules() if isinstance(module, Stack)]:
+            int8.narrow(stack)
+    return model
 
 
 def leaf(model: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:
@@ -127,6 +143,9 @@ def shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 def place(model: torch.nn.Module, name: str, array: Tensor, where: Placement) -> None:
     """Puts values where a parameter or buffer is; in memory of their own."""
     module, last = leaf(model, name)
+    if last == "weight" and isinstance(module, int8.Int8):
+        module.take(array)
+        return
     kind = array.dtype if where.dtype is None else where.dtype
     tensor = array.detach().to(device=where.device, dtype=kind, copy=True, memory_format=torch.contiguous_format)
     if last in module._parameters:
@@ -154,6 +173,8 @@ def rewrite(model: torch.nn.Module, name: str, change: Callable[[Tensor], Tensor
 def resize(model: torch.nn.Module, name: str, array: Tensor) -> None:
     """Puts values of another number of rows where a tensor is; its type, its place and whether it is trained stay."""
     old = read(model, name)
+    if isinstance(leaf(model, name)[0], int8.Int8):
+        raise InputError("an int8 model's vocabulary cannot be resized; resize the float model, and load it with dtype=\"int8\".")
     place(model, name, array, Placement(old.dtype, old.device))
     module, last = leaf(model, name)
     getattr(module, last).requires_grad_(old.requires_grad)
@@ -165,11 +186,18 @@ def share(model: torch.nn.Module, partner: torch.nn.Module, names: Iterable[str]
     """Makes the named parameters of a model those of its partner."""
     for name in names:
         module, last = leaf(model, name)
-        module._parameters[last] = leaf(partner, name)[0]._parameters[last]
+        theirs = leaf(partner, name)[0]
+        if last in module._parameters:
+            module._parameters[last] = theirs._parameters[last]
+        else:  # an int8 weight
+            *path, called = name.split(".")[:-1]
+            setattr(model.get_submodule(".".join(path)), called, theirs)
 
 
 def dtype_name(model: torch.nn.Module) -> str:
-    """The type of the parameters."""
+    """The type of the parameters; "int8" where weights are."""
+    if int8.has_int8(model):
+        return "int8"
     return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
@@ -185,7 +213,8 @@ def evaluating(model: torch.nn.Module) -> None:
 
 def parameter_count(model: torch.nn.Module, only_trainable: bool) -> int:
     """How many numbers there are, each shared tensor counted once."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not only_trainable)
+    narrow = 0 if only_trainable else sum(prod(module.shape) for _, module in int8.int8_modules(model))
+    return narrow + sum(p.numel() for p in model.parameters() if p.requires_grad or not only_trainable)
 
 
 def trainable_names(model: torch.nn.Module) -> list[str]:
@@ -237,6 +266,17 @@ def joined_rows(parts: list[Tensor]) -> Tensor:
 def best_device() -> str:
     """The GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def narrow_tensors(model: torch.nn.Module, gone: Iterable[str]) -> dict[str, Tensor] | None:
+    """What the folder of an int8 model holds, without what is gone; None where the model is of another type."""
+    return int8.narrow_tensors(model, set(gone)) if int8.has_int8(model) else None
+
+
+def load_narrow(model: torch.nn.Module, path: Any, gone: Iterable[str], where: Placement) -> None:
+    """Fills a blank int8 model from the file of one, in the device's memory."""
+    plain = Placement(where.dtype, where.device)
+    int8.load_int8(model, path, set(gone), lambda name, array: place(model, name, array, plain))
 
 
 def save_file(tensors: dict[str, Tensor], path: Any, metadata: dict[str, str]) -> None:

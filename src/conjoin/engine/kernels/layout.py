@@ -1,0 +1,73 @@
+"""Where things stand in the tables that the engine's kernels read: operations, and the facts of one run."""
+
+from enum import IntEnum
+
+__all__ = ["FIELDS", "LAYER", "LAYERS", "PANEL", "Code", "Fact", "Mode", "PerLayer"]
+
+FIELDS = 24  # numbers of an operation
+PANEL = 32  # output channels of a linear layer that are read together
+
+
+class Code(IntEnum):
+    """What an operation does, and its numbers after the code.
+
+    A place is three numbers: a buffer, its first column, and the float32 numbers from row to row. Addresses are 0 for what there
+    is not.
+    """
+
+    LINEAR = 0  # place in, place out, weight, mode, scales, corrections, bias, inputs, outputs, activation, place added (-1)
+    NORM = 1  # place in, place out, weight, bias, width, root, heads
+    COMBINE = 2  # place a, place b, place out, width, which
+    SCALE = 3  # place in, place out, width
+    ACTIVATE = 4  # place in, place out, width, activation
+    TURN = 5  # place, heads, size, pairs, interleaved, layer
+    ATTEND = 6  # places of queries, out, keys, values; heads, heads of keys, size, layer
+    ATTEND_MEMORY = 7  # places of queries, out; heads, heads of keys, size, layer
+    ATTEND_LONG = 8  # as ATTEND
+    PACK = 9  # places of keys, values; heads of keys, size, layer
+
+
+class Mode(IntEnum):
+    """What a linear layer's weight is kept in."""
+
+    FLOAT32 = 0
+    BFLOAT16 = 1
+    INT8 = 2
+
+
+class Fact(IntEnum):
+    """Of a run: numbers and addresses."""
+
+    ROWS = 0  # B * T
+    BATCH = 1
+    LENGTH = 2  # T
+    AT = 3  # the slot of the first new token
+    SEEN = 4  # slots in sight
+    SOURCE = 5  # tokens of the memory
+    SCRATCH = 6  # a thread's own memory: where the first's begins
+    SCRATCH_BYTES = 7  # of each
+    NARROWED = 8  # rows as bytes or halves
+    ROW_SCALES = 9
+    SOURCE_MASK = 10  # address, then bytes from row to row of the batch
+    COUNTER = 12  # of the barrier: an address
+
+
+LAYERS = 16  # where the first layer's facts begin
+
+
+class PerLayer(IntEnum):
+    """Of a layer in a run. Strides count numbers, those of masks bytes."""
+
+    KEYS = 0  # (B, heads of keys, slots, D)
+    VALUES = 1
+    SLOTS = 2
+    MEMORY_KEYS = 3  # panels (B, heads of keys, S / 32, D, 32)
+    MEMORY_VALUES = 4  # panels (B, heads of keys, D / 32, S, 32)
+    MASK = 5  # address, strides of batch and token
+    BIAS = 8  # address, strides of head and token
+    COSINES = 11
+    SINES = 12
+    TURN_STRIDES = 13  # of batch and token
+
+
+LAYER = 16  # facts a layer

@@ -1,0 +1,269 @@
+"""Kernels that work row by row: linear layers, norms, sums and products, activations, rotary positions.
+
+An operation is a row of whole numbers; a place is three of them: a buffer, the first column, and the numbers from row to row.
+Each thread does its share; `executor.py` says when they wait for each other.
+"""
+
+import numpy as np
+
+from conjoin.engine.kernels.compiling import compiled
+from conjoin.engine.kernels.instructions import (
+    as_int,
+    bytes_at,
+    floats_at,
+    int16s_at,
+    int32s_at,
+    product,
+)
+from conjoin.engine.kernels.layout import PANEL, Mode
+from conjoin.engine.kernels.maths import activated
+
+__all__ = ["TILE", "activate", "activate_row", "combine", "multiply", "narrow", "normalise", "scale", "turn"]
+
+TILE = 96  # rows that stay in the cache while a thread goes through its panels
+BLOCK_BYTES = 12 * PANEL * 4  # the sums of one block
+FLOAT32, BFLOAT16, INT8 = int(Mode.FLOAT32), int(Mode.BFLOAT16), int(Mode.INT8)
+
+f12, f8, f4, f2, f1 = (product("float32", rows) for rows in (12, 8, 4, 2, 1))
+b12, b8, b4, b2, b1 = (product("bfloat16", rows) for rows in (12, 8, 4, 2, 1))
+i12, i8, i4, i2, i1 = (product("int8", rows) for rows in (12, 8, 4, 2, 1))
+
+
+@compiled
+def float_block(x: int, stride: int, rows: int, panel: int, between: int, steps: int, out: int) -> int:
+    """The largest block of rows that is compiled, of float32: how many rows it did."""
+    if rows >= 12:
+        f12(x, stride, panel, between, steps, out)
+        return 12
+    if rows >= 8:
+        f8(x, stride, panel, between, steps, out)
+        return 8
+    if rows >= 4:
+        f4(x, stride, panel, between, steps, out)
+        return 4
+    if rows >= 2:
+        f2(x, stride, panel, between, steps, out)
+        return 2
+    f1(x, stride, panel, between, steps, out)
+    return 1
+
+
+@compiled
+def half_block(x: int, stride: int, rows: int, panel: int, between: int, steps: int, out: int) -> int:
+    """The same of bfloat16."""
+    if rows >= 12:
+        b12(x, stride, panel, between, steps, out)
+        return 12
+    if rows >= 8:
+        b8(x, stride, panel, between, steps, out)
+        return 8
+    if rows >= 4:
+        b4(x, stride, panel, between, steps, out)
+        return 4
+    if rows >= 2:
+        b2(x, stride, panel, between, steps, out)
+        return 2
+    b1(x, stride, panel, between, steps, out)
+    return 1
+
+
+@compiled
+def byte_block(x: int, stride: int, rows: int, panel: int, between: int, steps: int, out: int) -> int:
+    """The same of int8."""
+    if rows >= 12:
+        i12(x, stride, panel, between, steps, out)
+        return 12
+    if rows >= 8:
+        i8(x, stride, panel, between, steps, out)
+        return 8
+    if rows >= 4:
+        i4(x, stride, panel, between, steps, out)
+        return 4
+    if rows >= 2:
+        i2(x, stride, panel, between, steps, out)
+        return 2
+    i1(x, stride, panel, between, steps, out)
+    return 1
+
+
+@compiled
+def narrow(mode: int, x: int, width: int, out: int, scales: int, row: int) -> None:
+    """A row of float32 as bfloat16, rounded to even, or as bytes around 128 with its own scale; zeros fill the last step."""
+    numbers = floats_at(x, width)
+    if mode == BFLOAT16:
+        halves = int16s_at(out, width + (width & 1))
+        for i in range(width):
+            bits = np.uint32(as_int(numbers[i]))
+            halves[i] = np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+        if width & 1:
+            halves[width] = np.uint16(0)
+        return
+    most = np.float32(0)
+    for i in range(width):
+        most = max(most, abs(numbers[i]))
+    size = most / np.float32(127)
+    by = np.float32(127) / most if most > 0 else np.float32(0)
+    full = (width + 3) & ~3
+    small = bytes_at(out, full)
+    for i in range(width):
+        small[i] = np.uint8(np.int32(np.floor(numbers[i] * by + np.float32(128.5))))
+    for i in range(width, full):
+        small[i] = np.uint8(128)
+    floats_at(scales, row + 1)[row] = size
+
+
+@compiled
+def multiply(
+    mode: int,
+    x: int,
+    x_stride: int,
+    rows: int,
+    weight: int,
+    steps: int,
+    first: int,
+    last: int,
+    outputs: int,
+    row_scales: int,
+    channel_scales: int,
+    corrections: int,
+    bias: int,
+    kind: int,
+    out: int,
+    out_stride: int,
+    added: int,
+    added_stride: int,
+    scratch: int,
+) -> None:
+    """Panels `first` to `last` of out (rows, outputs) = act(x W + bias) + added. Addresses are 0 for what there is not."""
+    sums, whole = floats_at(scratch, 12 * PANEL), int32s_at(scratch, 12 * PANEL)
+    scale_of_row = floats_at(row_scales, rows)
+    for top in range(0, rows, TILE):
+        below = min(rows, top + TILE)
+        for g in range(first, last):
+            panel, channel = weight + g * steps * 4 * PANEL, g * PANEL
+            width = min(PANEL, outputs - channel)
+            scales = floats_at(channel_scales + 4 * channel, PANEL)
+            correction = floats_at(corrections + 4 * channel, PANEL)
+            biases = floats_at(bias + 4 * channel, PANEL)
+            r = top
+            while r < below:
+                here = x + r * x_stride
+                if mode == FLOAT32:
+                    done = float_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
+                elif mode == BFLOAT16:
+                    done = half_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
+                else:
+                    done = byte_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
+                    for one in range(done):
+                        size = scale_of_row[r + one]
+                        for c in range(PANEL):
+                            at = one * PANEL + c
+                            sums[at] = (np.float32(whole[at]) - correction[c]) * (scales[c] * size)
+                if bias != 0:
+                    for one in range(done):
+                        for c in range(PANEL):
+                            sums[one * PANEL + c] += biases[c]
+                if kind != 0:
+                    activate(kind, sums, done * PANEL)
+                for one in range(done):
+                    to = floats_at(out + 4 * ((r + one) * out_stride + channel), width)
+                    if added != 0:
+                        more = floats_at(added + 4 * ((r + one) * added_stride + channel), width)
+                        for c in range(width):
+                            to[c] = sums[one * PANEL + c] + more[c]
+                    else:
+                        for c in range(width):
+                            to[c] = sums[one * PANEL + c]
+                r += done
+
+
+@compiled
+def activate(kind: int, x: np.ndarray, length: int) -> None:
+    """An activation in place; a loop for each, so that each vectorises."""
+    if kind == 1:
+        for i in range(length):
+            x[i] = activated(1, x[i])
+    elif kind == 2:
+        for i in range(length):
+            x[i] = activated(2, x[i])
+    elif kind == 3:
+        for i in range(length):
+            x[i] = activated(3, x[i])
+    elif kind == 4:
+        for i in range(length):
+            x[i] = activated(4, x[i])
+    elif kind == 5:
+        for i in range(length):
+            x[i] = activated(5, x[i])
+    elif kind == 6:
+        for i in range(length):
+            x[i] = activated(6, x[i])
+
+
+@compiled
+def activate_row(kind: int, x: int, out: int, width: int) -> None:
+    """One row's activation."""
+    row, to = floats_at(x, width), floats_at(out, width)
+    for i in range(width):
+        to[i] = row[i]
+    activate(kind, to, width)
+
+
+@compiled
+def normalise(x: int, out: int, weight: int, bias: int, width: int, root: int, eps: np.float32) -> None:
+    """One row's layer norm, or (`root`) its RMS norm."""
+    row, to, by = floats_at(x, width), floats_at(out, width), floats_at(weight, width)
+    mean = np.float32(0)
+    if root == 0:
+        for i in range(width):
+            mean += row[i]
+        mean /= np.float32(width)
+    spread = np.float32(0)
+    for i in range(width):
+        away = row[i] - mean
+        spread += away * away
+    over = np.float32(1) / np.sqrt(spread / np.float32(width) + eps)
+    if bias == 0:
+        for i in range(width):
+            to[i] = (row[i] - mean) * over * by[i]
+    else:
+        more = floats_at(bias, width)
+        for i in range(width):
+            to[i] = (row[i] - mean) * over * by[i] + more[i]
+
+
+@compiled
+def combine(kind: int, a: int, b: int, out: int, width: int) -> None:
+    """One row: a + b, a - b or a * b."""
+    left, right, to = floats_at(a, width), floats_at(b, width), floats_at(out, width)
+    if kind == 0:
+        for i in range(width):
+            to[i] = left[i] + right[i]
+    elif kind == 1:
+        for i in range(width):
+            to[i] = left[i] - right[i]
+    else:
+        for i in range(width):
+            to[i] = left[i] * right[i]
+
+
+@compiled
+def scale(x: int, out: int, width: int, by: np.float32) -> None:
+    """One row times a number."""
+    row, to = floats_at(x, width), floats_at(out, width)
+    for i in range(width):
+        to[i] = row[i] * by
+
+
+@compiled
+def turn(x: int, heads: int, size: int, pairs: int, interleaved: int, cosines: int, sines: int) -> None:
+    """One row's heads turned by rotary positions, in place."""
+    cos, sin = floats_at(cosines, pairs), floats_at(sines, pairs)
+    for h in range(heads):
+        head = floats_at(x + 4 * h * size, size)
+        for i in range(pairs):
+            first = 2 * i if interleaved else i
+            second = first + 1 if interleaved else i + pairs
+            a, b = head[first], head[second]
+            head[first] = a * cos[i] - b * sin[i]
+            head[second] = b * cos[i] + a * sin[i]

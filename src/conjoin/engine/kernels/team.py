@@ -1,0 +1,96 @@
+"""The threads that run programs: they spin a moment for the next one, then sleep until they are woken."""
+
+import os
+import threading
+
+import numpy as np
+
+from conjoin.engine.kernels.compiling import compiled
+from conjoin.engine.kernels.executor import execute
+from conjoin.engine.kernels.instructions import (
+    add_atomic,
+    int64s_at,
+    load_atomic,
+    pause,
+    sleep_while,
+    store_atomic,
+    wake,
+    yield_core,
+)
+
+__all__ = ["Team", "team_of"]
+
+WAITS = 4000  # turns that a thread spins for its next program before it sleeps
+# What threads share: numbers of 8 bytes, those that are waited for in cache lines of their own.
+ROUND, FINISHED, SLEEPERS, BARRIER, JOB, NUMBERS = 0, 8, 16, 24, 32, 40
+TEAMS: dict[int, "Team"] = {}  # by how many threads
+os.register_at_fork(after_in_child=TEAMS.clear)  # a child has none of its parent's threads
+
+
+@compiled
+def follow(shared: int, thread: int, threads: int) -> None:
+    """What a helper does for ever: its part of each round, without Python's lock."""
+    known, last = int64s_at(shared, NUMBERS), 0
+    while True:
+        spins = 0
+        while load_atomic(shared + 8 * ROUND) == last:
+            spins += 1
+            if spins < WAITS:
+                pause()
+            else:
+                add_atomic(shared + 8 * SLEEPERS, 1)
+                sleep_while(shared + 8 * ROUND, last)
+                add_atomic(shared + 8 * SLEEPERS, -1)
+        last += 1
+        execute(known[JOB], known[JOB + 1], known[JOB + 2], known[JOB + 3], known[JOB + 4], thread, threads)
+        add_atomic(shared + 8 * FINISHED, 1)
+
+
+@compiled
+def lead(count: int, ops: int, by: int, buffers: int, facts: int, shared: int, threads: int) -> None:
+    """The caller's part of a round: it begins it, does its share, and waits for the rest."""
+    known = int64s_at(shared, NUMBERS)
+    known[JOB], known[JOB + 1], known[JOB + 2], known[JOB + 3], known[JOB + 4] = count, ops, by, buffers, facts
+    store_atomic(shared + 8 * BARRIER, 0)
+    store_atomic(shared + 8 * FINISHED, 0)
+    add_atomic(shared + 8 * ROUND, 1)
+    if load_atomic(shared + 8 * SLEEPERS) > 0:
+        wake(shared + 8 * ROUND)
+    execute(count, ops, by, buffers, facts, 0, threads)
+    spins = 0
+    while load_atomic(shared + 8 * FINISHED) < threads - 1:
+        spins += 1
+        if spins < WAITS:
+            pause()
+        else:
+            yield_core()
+
+
+class Team:
+    """A caller and its helpers, who run one program at a time."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.shared = np.zeros(NUMBERS, np.int64)
+        self.lock = threading.Lock()
+        for thread in range(1, threads):
+            args = (self.shared.ctypes.data, thread, threads)
+            threading.Thread(target=follow, args=args, daemon=True, name=f"conjoin-{thread}").start()
+
+    @property
+    def counter(self) -> int:
+        """The address of the barrier's counter."""
+        return int(self.shared.ctypes.data + 8 * BARRIER)
+
+    def run(self, ops: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray) -> None:
+        """Runs a program: ops (n, FIELDS), by (n, 2) float64, addresses of buffers, facts; returns when all have done."""
+        tables = (ops.ctypes.data, by.ctypes.data, buffers.ctypes.data, facts.ctypes.data)
+        with self.lock:
+            lead(len(ops), *tables, self.shared.ctypes.data, self.threads)
+
+
+def team_of(threads: int) -> Team:
+    """The team of so many threads, made when it is first asked for."""
+    if threads not in TEAMS:
+        TEAMS[threads] = Team(threads)
+    return TEAMS[threads]

@@ -1,0 +1,68 @@
+"""Which twin of a stack `generate` runs on: the engine's where it can hold the stack, else the one with packed layers."""
+
+import os
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from conjoin.engine.int8 import has_int8, int8_modules
+from conjoin.engine.kernels.layout import Mode
+from conjoin.engine.machine import has_halves, has_kernels
+from conjoin.engine.packed import can_pack, packed_copy
+from torch import Tensor
+
+__all__ = ["twin_of"]
+
+# Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
+TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
+SAMPLED = 1024  # values of each weight that are looked at
+SMALL = 4_000_000  # parameters below which compiling the kernels once costs more than they bring
+SWITCH = "CONJOIN_ENGINE"  # "torch" for no kernels, "native" for them whatever the size
+
+
+def twin_of(stack: Any) -> Any:
+    """The fastest twin of an encoder or decoder on a CPU, kept until a weight changes; the stack itself where there is none."""
+    if stack.spec.layers == 0 or stack.device.type != "cpu":  # no stack of ours, or no CPU's
+        return stack
+    if not all(type(p.data) is Tensor for p in stack.parameters()):  # sharded, or another subclass
+        return stack
+    state = signature(stack)
+    if stack not in TWINS or TWINS[stack][1] != state:
+        TWINS[stack] = (made(stack), state)
+    return TWINS[stack][0] or stack
+
+
+def made(stack: Any) -> Any:
+    """A new twin, or None."""
+    twin = native(stack)
+    if twin is None and can_pack(stack):
+        twin = packed_copy(stack)
+    return twin
+
+
+def native(stack: Any) -> Any:
+    """A twin on the engine's kernels, or None where they do not run or cannot hold the stack."""
+    wanted, narrow = os.environ.get(SWITCH, ""), has_int8(stack)
+    large = sum(p.numel() for p in stack.parameters()) >= SMALL
+    kinds = {torch.float32: has_kernels, torch.bfloat16: has_halves}
+    if not kinds.get(stack.dtype, bool)() or (not narrow and (wanted == "torch" or not (large or wanted == "native"))):
+        return None
+    from conjoin.engine.native import native_twin
+    from conjoin.engine.recording import Unsupported
+    from conjoin.engine.weights import mode_of
+
+    try:
+        return native_twin(stack, Mode.INT8 if narrow else mode_of(stack.dtype))
+    except Unsupported:
+        return None
+
+
+def signature(stack: Any) -> tuple[object, ...]:
+    """What changes when a weight does: where each lies, how often it was written, and some of its values.
+
+    The values are for writes through `.data`, which torch does not count.
+    """
+    weights = [p.detach() for p in stack.parameters()]
+    weights += [module.panels.scales for _, module in int8_modules(stack) if module.panels.scales is not None]
+    sums = [p.view(-1)[:: max(1, p.numel() // SAMPLED)].float().sum() for p in weights if p.is_contiguous()]
+    return (os.environ.get(SWITCH), tuple((p.data_ptr(), p._version) for p in weights), tuple(torch.stack(sums).tolist()))
