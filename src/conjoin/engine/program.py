@@ -45,6 +45,8 @@ PLACES = {
     Code.ATTEND_MEMORY: (1, 4),
     Code.ATTEND_LONG: (1, 4, 7, 10),
     Code.PACK: (1, 4),
+    Code.LOG_SOFTMAX: (1, 4),
+    Code.BEST: (1, 4),
 }
 NUMBERS = {
     Code.LINEAR: 7,
@@ -57,6 +59,8 @@ NUMBERS = {
     Code.ATTEND_MEMORY: 7,
     Code.ATTEND_LONG: 13,
     Code.PACK: 7,
+    Code.LOG_SOFTMAX: 7,
+    Code.BEST: 7,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Union
 
 import torch
 from conjoin.engine.kernels.layout import Code
-from conjoin.engine.kernels.maths import ACTIVATIONS
+from conjoin.engine.kernels.vectors import ACTIVATIONS
 from conjoin.engine.program import Place, Program
 from conjoin.engine.weights import Panels
 from torch import Tensor

@@ -101,7 +101,7 @@ def write(made: Panels, numbers: Tensor, start: int, end: int) -> None:
     for first in range(start // PANEL, -(-end // PANEL), CHUNK):
         last = min(first + CHUNK, -(-end // PANEL))
         block = made.numbers[first:last].permute(0, 2, 1, 3)  # (panels, 32, steps, step), a view
-        whole = block.reshape((last - first) * PANEL, -1)
+        whole = block.clone(memory_format=torch.contiguous_format).view((last - first) * PANEL, -1)
         low, high = max(start, first * PANEL), min(end, last * PANEL)
         whole[low - first * PANEL : high - first * PANEL, : numbers.shape[1]] = numbers[low - start : high - start]
         block.copy_(whole.view(last - first, PANEL, -1, step))

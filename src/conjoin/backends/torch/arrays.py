@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from conjoin.engine import rows
 from torch import Tensor
 
 __all__ = [
@@ -97,7 +98,7 @@ def cumsum(x: Tensor) -> Tensor:
 
 def log_softmax(x: Tensor) -> Tensor:
     """In float32, along the last axis."""
-    return x.float().log_softmax(-1)
+    return rows.log_softmax(x.float())
 
 
 def broadcast(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -117,13 +118,12 @@ def softmax(x: Tensor) -> Tensor:
 
 def argmax(x: Tensor) -> Tensor:
     """Along the last axis."""
-    return x.argmax(-1)
+    return rows.argmax(x)
 
 
 def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of the last axis, best first, and where they stand."""
-    values, indices = torch.topk(x, k)
-    return values, indices
+    return rows.best(x, k)
 
 
 def sort(x: Tensor) -> tuple[Tensor, Tensor]:

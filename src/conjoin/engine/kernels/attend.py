@@ -7,15 +7,17 @@ shared by all queries of a head, the beams of a source among them.
 import numpy as np
 
 from conjoin.engine.kernels.compiling import compiled
-from conjoin.engine.kernels.instructions import bytes_at, floats_at, int32s_at
+from conjoin.engine.kernels.instructions import bytes_at, floats_at, int32s_at, mixture_of, scores_of
 from conjoin.engine.kernels.layout import PANEL
-from conjoin.engine.kernels.maths import exponential, hyperbolic_tangent
-from conjoin.engine.kernels.rows import float_block
+from conjoin.engine.kernels.rows import float_block, tanh
+from conjoin.engine.kernels.vectors import WIDTH, exponentials, maximum
 
-__all__ = ["attend_cache", "attend_panels", "pack_keys", "pack_values", "write_cache"]
+__all__ = ["attend_cache", "attend_panels", "pack_keys", "pack_values", "slots_seen", "write_cache"]
 
 LOWEST = np.float32(-3.4028234663852886e38)
 BLOCK = 12  # queries at a time
+scores_32, scores_64, scores_128 = (scores_of(size) for size in (32, 64, 128))  # the widths that heads have
+mixture_32, mixture_64, mixture_128 = (mixture_of(size) for size in (32, 64, 128))
 
 
 @compiled
@@ -28,59 +30,120 @@ def write_cache(x: int, stride: int, length: int, size: int, cache: int, at: int
 
 
 @compiled
+def slots_seen(mask: int, seen: int, chosen: int) -> int:
+    """Writes which slots a mask (bytes, 0 for all) shows, as int32, and says how many."""
+    slots, count = int32s_at(chosen, seen), 0
+    if mask == 0:
+        for s in range(seen):
+            slots[s] = s
+        return seen
+    flags = bytes_at(mask, seen)
+    for s in range(seen):
+        slots[count] = s
+        count += np.int64(flags[s] != 0)
+    return count
+
+
+@compiled
+def score_slots(query: int, size: int, keys: int, chosen: int, count: int, out: int) -> None:
+    """A query's products with the keys of some slots."""
+    if size == 32:
+        scores_32(query, keys, chosen, count, out)
+    elif size == 64:
+        scores_64(query, keys, chosen, count, out)
+    elif size == 128:
+        scores_128(query, keys, chosen, count, out)
+    else:
+        q, slots, scores = floats_at(query, size), int32s_at(chosen, count), floats_at(out, count)
+        for n in range(count):
+            key = floats_at(keys + 4 * slots[n] * size, size)
+            score = np.float32(0)
+            for i in range(size):
+                score += q[i] * key[i]
+            scores[n] = score
+
+
+@compiled
+def mix_slots(weights: int, size: int, values: int, chosen: int, count: int, out: int) -> None:
+    """The values of some slots, by weights."""
+    if size == 32:
+        mixture_32(weights, values, chosen, count, out)
+    elif size == 64:
+        mixture_64(weights, values, chosen, count, out)
+    elif size == 128:
+        mixture_128(weights, values, chosen, count, out)
+    else:
+        by, slots, to = floats_at(weights, count), int32s_at(chosen, count), floats_at(out, size)
+        for i in range(size):
+            to[i] = np.float32(0)
+        for n in range(count):
+            value = floats_at(values + 4 * slots[n] * size, size)
+            for i in range(size):
+                to[i] += by[n] * value[i]
+
+
+@compiled
 def attend_cache(
     query: int,
     size: int,
     keys: int,
     values: int,
-    seen: int,
-    mask: int,
+    chosen: int,
+    count: int,
     bias: int,
     scale: np.float32,
     cap: np.float32,
     out: int,
     scratch: int,
 ) -> None:
-    """One query over the slots of a cache that its mask (bytes, 0 for all) shows it."""
-    q, to = floats_at(query, size), floats_at(out, size)
-    scores, chosen = floats_at(scratch, seen), int32s_at(scratch + 4 * seen, seen)
-    count = 0
-    if mask == 0:
-        for s in range(seen):
-            chosen[s] = s
-        count = seen
-    else:
-        flags = bytes_at(mask, seen)
-        for s in range(seen):
-            chosen[count] = s
-            count += np.int64(flags[s] != 0)
-    best = LOWEST
+    """One query over `count` slots of a cache, whose numbers are at `chosen`."""
+    slots, scores = int32s_at(chosen, count), floats_at(scratch, count + WIDTH)
+    score_slots(query, size, keys, chosen, count, scratch)
     for n in range(count):
-        s = chosen[n]
-        key = floats_at(keys + 4 * s * size, size)
-        score = np.float32(0)
-        for i in range(size):
-            score += q[i] * key[i]
-        score *= scale
-        if bias != 0:
-            score += floats_at(bias, seen)[s]
-        if cap != 0:
-            score = cap * hyperbolic_tangent(score / cap)
-        scores[n] = score
-        best = max(best, score)
-    total = np.float32(0)
+        scores[n] *= scale
+    if bias != 0:
+        for n in range(count):
+            scores[n] += floats_at(bias + 4 * slots[n], 1)[0]
+    squeeze(scratch, count, cap)
+    best = row_maximum(scratch, count)
+    over = np.float32(1) / exponentiate(scratch, count, best) if count > 0 else np.float32(0)
     for n in range(count):
-        scores[n] = exponential(scores[n] - best)
+        scores[n] *= over
+    mix_slots(scratch, size, values, chosen, count, out)
+
+
+@compiled
+def squeeze(row: int, count: int, cap: np.float32) -> None:
+    """Numbers kept within a cap by tanh; up to fifteen more behind them are overwritten."""
+    if cap == 0:
+        return
+    numbers = floats_at(row, count + WIDTH)
     for n in range(count):
-        total += scores[n]
-    for i in range(size):
-        to[i] = np.float32(0)
-    over = np.float32(1) / total if count > 0 else np.float32(0)
+        numbers[n] /= cap
+    for n in range(count, count + WIDTH):
+        numbers[n] = np.float32(0)
+    tanh(row, (count + WIDTH - 1) // WIDTH)
     for n in range(count):
-        weight = scores[n] * over
-        value = floats_at(values + 4 * chosen[n] * size, size)
-        for i in range(size):
-            to[i] += weight * value[i]
+        numbers[n] *= cap
+
+
+@compiled
+def row_maximum(row: int, count: int) -> np.float32:
+    """The largest of some numbers."""
+    numbers, best = floats_at(row, count), maximum(row, count // WIDTH)
+    for n in range(count // WIDTH * WIDTH, count):
+        best = max(best, numbers[n])
+    return best
+
+
+@compiled
+def exponentiate(row: int, count: int, best: np.float32) -> np.float32:
+    """The exponentials of numbers less `best`, in place, and their sum; up to fifteen more behind them become 0."""
+    numbers = floats_at(row, count + WIDTH)
+    for n in range(count, count + WIDTH):
+        numbers[n] = LOWEST
+    total = exponentials(row, (count + WIDTH - 1) // WIDTH, best)
+    return total
 
 
 @compiled
@@ -132,22 +195,22 @@ def attend_panels(
     scratch: int,
 ) -> None:
     """Queries (rows, size) of one head over packed keys and values; masks and biases go from row to row by their strides."""
-    padded = (tokens + PANEL - 1) // PANEL * PANEL
+    full = (tokens + PANEL - 1) // PANEL * PANEL
+    padded = full + WIDTH
     sums, scores = floats_at(scratch, BLOCK * PANEL), scratch + 4 * BLOCK * PANEL
     r = 0
     while r < rows:
         here, done = queries + 4 * r * stride, 0
-        for first in range(0, padded, PANEL):
+        for first in range(0, full, PANEL):
             done = float_block(here, 4 * stride, rows - r, keys + 4 * first * size, 4 * PANEL, size, scratch)
             for one in range(done):
                 to = floats_at(scores + 4 * (one * padded + first), PANEL)
                 for c in range(PANEL):
                     to[c] = sums[one * PANEL + c] * scale
         for one in range(done):
-            row = floats_at(scores + 4 * one * padded, tokens)
             shown = mask + (r + one) * mask_stride if mask != 0 else 0
             more = bias + 4 * (r + one) * bias_stride if bias != 0 else 0
-            weigh(row, tokens, shown, more, cap)
+            weigh(scores + 4 * one * padded, tokens, shown, more, cap)
         for first in range(0, size, PANEL):
             float_block(scores, 4 * padded, rows - r, values + 4 * first * tokens, 4 * PANEL, tokens, scratch)
             width = min(PANEL, size - first)
@@ -159,31 +222,19 @@ def attend_panels(
 
 
 @compiled
-def weigh(row: np.ndarray, tokens: int, mask: int, bias: int, cap: np.float32) -> None:
-    """Scores of one query as its attention weights; zeros where the mask hides all."""
+def weigh(row: int, tokens: int, mask: int, bias: int, cap: np.float32) -> None:
+    """Scores of one query, with room for fifteen more, as its attention weights; zeros where the mask hides all."""
+    scores = floats_at(row, tokens)
     if bias != 0:
         more = floats_at(bias, tokens)
         for i in range(tokens):
-            row[i] += more[i]
-    if cap != 0:
-        for i in range(tokens):
-            row[i] = cap * hyperbolic_tangent(row[i] / cap)
+            scores[i] += more[i]
+    squeeze(row, tokens, cap)
     if mask != 0:
         flags = bytes_at(mask, tokens)
         for i in range(tokens):
-            row[i] = row[i] if flags[i] != 0 else LOWEST
-    best = LOWEST
+            scores[i] = scores[i] if flags[i] != 0 else LOWEST
+    best = row_maximum(row, tokens)
+    over = np.float32(1) / exponentiate(row, tokens, best) if best > LOWEST else np.float32(0)
     for i in range(tokens):
-        best = max(best, row[i])
-    total = np.float32(0)
-    for i in range(tokens):
-        row[i] = exponential(row[i] - best)
-    if mask != 0:
-        flags = bytes_at(mask, tokens)
-        for i in range(tokens):
-            row[i] = row[i] if flags[i] != 0 else np.float32(0)
-    for i in range(tokens):
-        total += row[i]
-    over = np.float32(1) / total if total > 0 else np.float32(0)
-    for i in range(tokens):
-        row[i] *= over
+        scores[i] *= over

@@ -1,6 +1,7 @@
-"""How kernels are compiled: without Python's lock, kept on disk where that can be written."""
+"""How kernels are compiled: without Python's lock, and kept on disk, beside this file or where Numba keeps such things."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -9,6 +10,20 @@ __all__ = ["compiled"]
 
 # Sums may be taken in any order that vectorises; infinities, which masks are made of, stay what they are.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def forget_old_code(folder: Path) -> None:
+    """Removes what was compiled before any kernel changed: Numba itself looks only at the file that a kernel is in."""
+    newest = max(path.stat().st_mtime for path in folder.glob("*.py"))
+    kept = [path for path in (folder / "__pycache__").glob("*.nb?") if path.stat().st_mtime < newest]
+    for path in kept:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # a folder of somebody else's, with code that is older still
+            return
+
+
+forget_old_code(Path(__file__).parent)
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from conjoin.engine.kernels.attend import attend_cache, attend_panels, pack_keys, pack_values, write_cache
+from conjoin.engine.kernels.attend import attend_cache, attend_panels, pack_keys, pack_values, slots_seen, write_cache
 from conjoin.engine.kernels.compiling import compiled
 from conjoin.engine.kernels.instructions import (
     add_atomic,
@@ -13,6 +13,7 @@ from conjoin.engine.kernels.instructions import (
     yield_core,
 )
 from conjoin.engine.kernels.layout import FIELDS, LAYER, LAYERS, PANEL, Code, Fact, Mode, PerLayer
+from conjoin.engine.kernels.choose import largest, log_softmax
 from conjoin.engine.kernels.rows import activate_row, combine, multiply, narrow, normalise, scale, turn
 
 __all__ = ["execute"]
@@ -23,6 +24,7 @@ FEW = 2  # rows that each thread makes narrow for itself, rather than wait for a
 
 LINEAR, NORM, COMBINE, SCALE = int(Code.LINEAR), int(Code.NORM), int(Code.COMBINE), int(Code.SCALE)
 ACTIVATE, TURN, ATTEND, PACK = int(Code.ACTIVATE), int(Code.TURN), int(Code.ATTEND), int(Code.PACK)
+LOG_SOFTMAX, BEST = int(Code.LOG_SOFTMAX), int(Code.BEST)
 ATTEND_MEMORY, ATTEND_LONG = int(Code.ATTEND_MEMORY), int(Code.ATTEND_LONG)
 FLOAT32, INT8 = int(Mode.FLOAT32), int(Mode.INT8)
 
@@ -109,7 +111,7 @@ def linear(op: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, 
 def by_rows(
     op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, threads: int
 ) -> None:
-    """NORM, COMBINE, SCALE, ACTIVATE and TURN: each thread some rows."""
+    """NORM, COMBINE, SCALE, ACTIVATE, TURN, LOG_SOFTMAX and BEST: each thread some rows."""
     code, rows = op[0], facts[ROWS]
     a, b, stride, other = place(buffers, op, 1), 0, op[3], 0
     if code != TURN:
@@ -123,8 +125,12 @@ def by_rows(
             combine(op[11], x, y, place(buffers, op, 7) + 4 * r * op[9], op[10])
         elif code == SCALE:
             scale(x, y, op[7], np.float32(by[0]))
+        elif code == LOG_SOFTMAX:
+            log_softmax(x, y, op[7])
+        elif code == BEST:
+            largest(x, op[7], op[8], y)
         elif code == ACTIVATE:
-            activate_row(op[8], x, y, op[7])
+            activate_row(op[8], x, y, op[7], facts[SCRATCH] + thread * facts[SCRATCH_BYTES])
         else:
             layer = LAYERS + LAYER * op[8]
             row, token = r // facts[LENGTH], r % facts[LENGTH]
@@ -138,28 +144,44 @@ def own_attention(
 ) -> None:
     """ATTEND: new keys and values are written, then each query looks at the slots it may see."""
     heads, size, length, seen = op[14], op[15], facts[LENGTH], facts[SEEN]
-    groups, layer, slots = op[13] // heads, LAYERS + LAYER * op[16], facts[LAYERS + LAYER * op[16] + SLOTS]
+    groups, layer = op[13] // heads, LAYERS + LAYER * op[16]
+    room = facts[layer + SLOTS] * size  # numbers of a head's cache
     scratch, tasks = facts[SCRATCH] + thread * facts[SCRATCH_BYTES], facts[BATCH] * heads
-    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
-        row, head = task // heads, task % heads
-        keys = facts[layer + KEYS] + 4 * task * slots * size
-        values = facts[layer + VALUES] + 4 * task * slots * size
-        first = row * length
-        write_cache(place(buffers, op, 7) + 4 * (first * op[9] + head * size), op[9], length, size, keys, facts[AT])
-        write_cache(place(buffers, op, 10) + 4 * (first * op[12] + head * size), op[12], length, size, values, facts[AT])
-        for h in range(head * groups, (head + 1) * groups):
-            for t in range(length):
-                mask = facts[layer + MASK]
-                if mask != 0:
-                    mask += row * facts[layer + MASK + 1] + t * facts[layer + MASK + 2]
+    chosen = scratch + 4 * (seen + PANEL)
+    mine, end = tasks * thread // threads, tasks * (thread + 1) // threads
+    while mine < end:  # the heads of one row at a time: they see the same slots
+        row, head = mine // heads, mine % heads
+        last, first = min(heads, head + end - mine), row * length
+        keys, values = facts[layer + KEYS] + 4 * row * heads * room, facts[layer + VALUES] + 4 * row * heads * room
+        new, more = place(buffers, op, 7) + 4 * first * op[9], place(buffers, op, 10) + 4 * first * op[12]
+        for h in range(head, last):
+            write_cache(new + 4 * h * size, op[9], length, size, keys + 4 * h * room, facts[AT])
+            write_cache(more + 4 * h * size, op[12], length, size, values + 4 * h * room, facts[AT])
+        for t in range(length):
+            mask = facts[layer + MASK]
+            if mask != 0:
+                mask += row * facts[layer + MASK + 1] + t * facts[layer + MASK + 2]
+            count = slots_seen(mask, seen, chosen)
+            q, out = place(buffers, op, 1) + 4 * (first + t) * op[3], place(buffers, op, 4) + 4 * (first + t) * op[6]
+            for h in range(head * groups, last * groups):
                 bias = facts[layer + BIAS]
                 if bias != 0:
                     bias += 4 * (h * facts[layer + BIAS + 1] + t * facts[layer + BIAS + 2])
-                q = place(buffers, op, 1) + 4 * ((first + t) * op[3] + h * size)
-                out = place(buffers, op, 4) + 4 * ((first + t) * op[6] + h * size)
+                at = 4 * (h // groups) * room
                 attend_cache(
-                    q, size, keys, values, seen, mask, bias, np.float32(by[0]), np.float32(by[1]), out, scratch
+                    q + 4 * h * size,
+                    size,
+                    keys + at,
+                    values + at,
+                    chosen,
+                    count,
+                    bias,
+                    np.float32(by[0]),
+                    np.float32(by[1]),
+                    out + 4 * h * size,
+                    scratch,
                 )
+        mine += last - head
 
 
 @compiled

@@ -26,8 +26,10 @@ __all__ = [
     "int32s_at",
     "int64s_at",
     "load_atomic",
+    "mixture_of",
     "pause",
     "product",
+    "scores_of",
     "sleep_while",
     "store_atomic",
     "wake",
@@ -143,6 +145,96 @@ def product(kind: str, rows: int) -> Any:
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), code
+
+    return run
+
+
+# Attention over slots of a cache.
+
+
+def vector_at(b: Any, address: Any, bytes_on: int) -> Any:
+    """Sixteen float32 numbers."""
+    loaded = b.load(b.inttoptr(b.add(address, I64(bytes_on)), FLOATS.as_pointer()))
+    loaded.align = 4
+    return loaded
+
+
+def over_slots(b: Any, slots: Any, count: Any, carried: list[Any], body: Any) -> list[Any]:
+    """A loop over numbers of slots (int32) at an address: `body` gets place, slot and what is carried, and gives that anew."""
+    entry, loop, end = b.block, b.append_basic_block("slots"), b.append_basic_block("end")
+    b.cbranch(b.icmp_signed(">", count, I64(0)), loop, end)
+    b.position_at_end(loop)
+    n, kept = b.phi(I64), [b.phi(x.type) for x in carried]
+    n.add_incoming(I64(0), entry)
+    for phi, x in zip(kept, carried, strict=True):
+        phi.add_incoming(x, entry)
+    slot = b.sext(b.load(b.inttoptr(b.add(slots, b.mul(n, I64(4))), I32.as_pointer())), I64)
+    new, following = body(n, slot, kept), b.add(n, I64(1))
+    n.add_incoming(following, b.block)
+    for phi, x in zip(kept, new, strict=True):
+        phi.add_incoming(x, b.block)
+    last = b.block
+    b.cbranch(b.icmp_signed("<", following, count), loop, end)
+    b.position_at_end(end)
+    result = [b.phi(x.type) for x in carried]
+    for phi, x, y in zip(result, carried, new, strict=True):
+        phi.add_incoming(x, entry)
+        phi.add_incoming(y, last)
+    return result
+
+
+def scores_of(size: int) -> Any:
+    """(query, keys, slots, count, out) -> None: a query's products with the keys (size,) of some slots."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def run(typing: Any, query: Any, keys: Any, slots: Any, count: Any, out: Any) -> Any:
+        def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+            query, keys, slots, count, out = given
+            parts = [vector_at(b, query, 64 * v) for v in range(size // VECTOR)]
+            kind = ir.FunctionType(F32, [F32, FLOATS])
+            adding = cgutils.get_or_insert_function(b.module, kind, "llvm.vector.reduce.fadd.v16f32")
+
+            def body(n: Any, slot: Any, _: Any) -> list[Any]:
+                key = b.add(keys, b.mul(slot, I64(4 * size)))
+                total = b.fmul(parts[0], vector_at(b, key, 0))
+                for v, part in enumerate(parts[1:], 1):
+                    total = fused_multiply_add(b, total, part, vector_at(b, key, 64 * v))
+                score = b.call(adding, [F32(-0.0), total], fastmath=("reassoc",))
+                b.store(score, b.inttoptr(b.add(out, b.mul(n, I64(4))), F32.as_pointer()))
+                return []
+
+            over_slots(b, slots, count, [], body)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), code
+
+    return run
+
+
+def mixture_of(size: int) -> Any:
+    """(weights, values, slots, count, out) -> None: the sum of the values (size,) of some slots, by weights."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def run(typing: Any, weights: Any, values: Any, slots: Any, count: Any, out: Any) -> Any:
+        def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+            weights, values, slots, count, out = given
+            none = ir.Constant(FLOATS, ir.Undefined)
+            zero = ir.Constant(FLOATS, [0.0] * VECTOR)
+
+            def body(n: Any, slot: Any, totals: list[Any]) -> list[Any]:
+                value = b.add(values, b.mul(slot, I64(4 * size)))
+                one = b.load(b.inttoptr(b.add(weights, b.mul(n, I64(4))), F32.as_pointer()))
+                spread = b.shuffle_vector(b.insert_element(none, one, I32(0)), none, ir.Constant(INTS, [0] * VECTOR))
+                return [
+                    fused_multiply_add(b, total, spread, vector_at(b, value, 64 * v)) for v, total in enumerate(totals)
+                ]
+
+            totals = over_slots(b, slots, count, [zero] * (size // VECTOR), body)
+            for v, total in enumerate(totals):
+                b.store(total, b.inttoptr(b.add(out, I64(64 * v)), FLOATS.as_pointer())).align = 4
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), code
 
     return run
 

@@ -25,6 +25,8 @@ class Code(IntEnum):
     ATTEND_MEMORY = 7  # places of queries, out; heads, heads of keys, size, layer
     ATTEND_LONG = 8  # as ATTEND
     PACK = 9  # places of keys, values; heads of keys, size, layer
+    LOG_SOFTMAX = 10  # place in, place out, width
+    BEST = 11  # place in, place out: values, then numbers as int32; width, how many
 
 
 class Mode(IntEnum):

@@ -16,16 +16,18 @@ from conjoin.engine.kernels.instructions import (
     product,
 )
 from conjoin.engine.kernels.layout import PANEL, Mode
-from conjoin.engine.kernels.maths import activated
+from conjoin.engine.kernels.vectors import WIDTH, activating
 
 __all__ = ["TILE", "activate", "activate_row", "combine", "multiply", "narrow", "normalise", "scale", "turn"]
 
 TILE = 96  # rows that stay in the cache while a thread goes through its panels
 BLOCK_BYTES = 12 * PANEL * 4  # the sums of one block
+PIECE = 256  # numbers that an activation takes at a time
 FLOAT32, BFLOAT16, INT8 = int(Mode.FLOAT32), int(Mode.BFLOAT16), int(Mode.INT8)
 
 f12, f8, f4, f2, f1 = (product("float32", rows) for rows in (12, 8, 4, 2, 1))
 b12, b8, b4, b2, b1 = (product("bfloat16", rows) for rows in (12, 8, 4, 2, 1))
+gelu, gelu_tanh, relu, silu, tanh, sigmoid = (activating(number) for number in (1, 2, 3, 4, 5, 6))
 i12, i8, i4, i2, i1 = (product("int8", rows) for rows in (12, 8, 4, 2, 1))
 
 
@@ -164,7 +166,7 @@ def multiply(
                         for c in range(PANEL):
                             sums[one * PANEL + c] += biases[c]
                 if kind != 0:
-                    activate(kind, sums, done * PANEL)
+                    activate(kind, scratch, done * PANEL // WIDTH)
                 for one in range(done):
                     to = floats_at(out + 4 * ((r + one) * out_stride + channel), width)
                     if added != 0:
@@ -178,35 +180,36 @@ def multiply(
 
 
 @compiled
-def activate(kind: int, x: np.ndarray, length: int) -> None:
-    """An activation in place; a loop for each, so that each vectorises."""
+def activate(kind: int, address: int, vectors: int) -> None:
+    """An activation in place, over whole vectors of sixteen."""
     if kind == 1:
-        for i in range(length):
-            x[i] = activated(1, x[i])
+        gelu(address, vectors)
     elif kind == 2:
-        for i in range(length):
-            x[i] = activated(2, x[i])
+        gelu_tanh(address, vectors)
     elif kind == 3:
-        for i in range(length):
-            x[i] = activated(3, x[i])
+        relu(address, vectors)
     elif kind == 4:
-        for i in range(length):
-            x[i] = activated(4, x[i])
+        silu(address, vectors)
     elif kind == 5:
-        for i in range(length):
-            x[i] = activated(5, x[i])
+        tanh(address, vectors)
     elif kind == 6:
-        for i in range(length):
-            x[i] = activated(6, x[i])
+        sigmoid(address, vectors)
 
 
 @compiled
-def activate_row(kind: int, x: int, out: int, width: int) -> None:
-    """One row's activation."""
-    row, to = floats_at(x, width), floats_at(out, width)
-    for i in range(width):
-        to[i] = row[i]
-    activate(kind, to, width)
+def activate_row(kind: int, x: int, out: int, width: int, scratch: int) -> None:
+    """One row's activation, in pieces that fill vectors."""
+    piece = floats_at(scratch, PIECE)
+    for first in range(0, width, PIECE):
+        count = min(PIECE, width - first)
+        row, to = floats_at(x + 4 * first, count), floats_at(out + 4 * first, count)
+        for i in range(count):
+            piece[i] = row[i]
+        for i in range(count, (count + WIDTH - 1) // WIDTH * WIDTH):
+            piece[i] = np.float32(0)
+        activate(kind, scratch, (count + WIDTH - 1) // WIDTH)
+        for i in range(count):
+            to[i] = piece[i]
 
 
 @compiled
