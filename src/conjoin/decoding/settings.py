@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conjoin.chunks import Chunks
+from conjoin.decoding.callbacks import NOTHING, Callbacks
+from conjoin.decoding.stop_strings import checked_strings
 from conjoin.errors import InputError
-from conjoin.generation import GenerationConfig
+from conjoin.generation import GenerationConfig, WatermarkingConfig
 
 __all__ = ["LENGTHS", "Settings", "resolve"]
 
@@ -50,6 +52,28 @@ class Settings:
     output_scores: bool
     as_dictionary: bool
     chunks: Chunks | None = None  # how the source is cut into windows, if it is
+    top_h: float | None = None
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    sequence_bias: tuple[tuple[tuple[int, ...], float], ...] = ()
+    remove_invalid_values: bool = False
+    length_decay: tuple[int, float] | None = None  # after so many new tokens, by this factor
+    renormalize_logits: bool = False
+    guidance_scale: float = 1.0
+    watermarking: WatermarkingConfig | None = None
+    stop_strings: tuple[str, ...] = ()
+    stop_window: int = 0  # tokens that a stop string can span
+    stop_states: int = 0
+    stop_tokens: int = 0  # tokens that the table of stop strings has
+    outputs: frozenset[str] = frozenset()  # what each step leaves behind: scores, logits, attentions, hidden_states, cache
+    callbacks: Callbacks = NOTHING
+
+    @property
+    def whole(self) -> bool:
+        """Whether rows that are done stay in the batch until the last is."""
+        return bool(self.outputs) or self.callbacks.need_every_row
 
     def lengths(self) -> dict[str, Any]:
         """The four of `LENGTHS`."""
@@ -106,8 +130,91 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         output_scores=flag("output_scores", config.output_scores),
         as_dictionary=flag("return_dict_in_generate", config.return_dict_in_generate),
     )
+    settings = replace(settings, **extra_rules(config, eos, vocab), outputs=asked_outputs(config))
     check(settings, vocab)
     return settings
+
+
+def extra_rules(config: GenerationConfig, eos: tuple[int, ...], vocab: int) -> dict[str, Any]:
+    """The settings of further rules."""
+    return {
+        "top_h": None if config.top_h is None else real("top_h", config.top_h, 1.0, high=1.0),
+        "typical_p": real("typical_p", config.typical_p, 1.0, high=1.0),
+        "epsilon_cutoff": below_one("epsilon_cutoff", config.epsilon_cutoff),
+        "eta_cutoff": below_one("eta_cutoff", config.eta_cutoff),
+        "bad_words": bad_words(config.bad_words_ids, eos, vocab),
+        "sequence_bias": biases(config.sequence_bias, vocab),
+        "remove_invalid_values": flag("remove_invalid_values", config.remove_invalid_values),
+        "length_decay": decay(config.exponential_decay_length_penalty, eos),
+        "renormalize_logits": flag("renormalize_logits", config.renormalize_logits),
+        "guidance_scale": real("guidance_scale", config.guidance_scale, 1.0, low=None),
+        "watermarking": config.watermarking_config,
+        "stop_strings": () if config.stop_strings is None else checked_strings(config.stop_strings),
+    }
+
+
+def asked_outputs(config: GenerationConfig) -> frozenset[str]:
+    """What each step leaves behind; nothing where the call returns ids alone, as in transformers."""
+    names = {name: getattr(config, f"output_{name}") for name in ("scores", "logits", "attentions", "hidden_states")}
+    asked = {name for name, value in names.items() if flag(f"output_{name}", value)}
+    return frozenset(asked if flag("return_dict_in_generate", config.return_dict_in_generate) else ())
+
+
+def below_one(name: str, value: Any) -> float:
+    """A number from 0 to below 1."""
+    found = real(name, value, 0.0, low=0.0, high=1.0)
+    if found == 1.0:
+        raise InputError(f"{name} is {value!r}; a number from 0 to below 1 was expected.")
+    return found
+
+
+def bad_words(given: Any, eos: tuple[int, ...], vocab: int) -> tuple[tuple[int, ...], ...]:
+    """Sequences that may not come. An end token alone is left out, as transformers does: min_length forbids the end."""
+    if given is None:
+        return ()
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(one, list | tuple) for one in given):
+        raise InputError(f"bad_words_ids is {given!r}; a list of lists of ids was expected.")
+    words = dict.fromkeys(sequence("bad_words_ids", one, vocab) for one in given)
+    return tuple(one for one in words if not (len(one) == 1 and one[0] in eos))
+
+
+def biases(given: Any, vocab: int) -> tuple[tuple[tuple[int, ...], float], ...]:
+    """Sequences and their biases; of a sequence that comes twice, the last."""
+    if given is None:
+        return ()
+    if not given:
+        raise InputError(f"sequence_bias is {given!r}; at least one sequence of ids with its bias was expected.")
+    found = {sequence("sequence_bias", ids, vocab): bias for ids, bias in given}
+    for ids, bias in found.items():
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or bias != bias:
+            raise InputError(f"sequence_bias of {ids} is {bias!r}; a number was expected.")
+    return tuple((ids, float(bias)) for ids, bias in found.items())
+
+
+def sequence(name: str, ids: Any, vocab: int) -> tuple[int, ...]:
+    """A sequence of ids, each of the decoder's vocabulary."""
+    if not ids:
+        raise InputError(f"{name} holds an empty sequence; at least one id was expected.")
+    return tuple(token_of(name, one, vocab) for one in ids)
+
+
+def token_of(name: str, token: Any, vocab: int) -> int:
+    """An id of the decoder's vocabulary."""
+    if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocab:
+        raise InputError(f"{name} holds {token!r}; the decoder's vocabulary is 0 to {vocab - 1}.")
+    return token
+
+
+def decay(given: Any, eos: tuple[int, ...]) -> tuple[int, float] | None:
+    """After how many new tokens the end gains, and by which factor."""
+    name = "exponential_decay_length_penalty"
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise InputError(f"{name} is {given!r}; (after so many new tokens, factor) was expected.")
+    if not eos:
+        raise InputError(f"{name} is {given!r}, and there is no eos_token_id that could gain by it; set one.")
+    return number(name, given[0], 0, low=0), real(name, given[1], 1.0)
 
 
 def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
@@ -171,8 +278,7 @@ def check(settings: Settings, vocab: int) -> None:
     }
     for name, ids in tokens.items():
         for one in ids:
-            if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < vocab:
-                raise InputError(f"{name} holds {one!r}; the decoder's vocabulary is 0 to {vocab - 1}.")
+            token_of(name, one, vocab)
 
 
 def as_tuple(value: int | list[int] | None) -> tuple[int, ...]:
