@@ -432,12 +432,30 @@ def test_streams_take_turns_with_each_other_and_with_generate(peer, framework):
 
 
 @every_framework
-def test_a_stream_of_beams_or_of_several_sources_is_refused(peer, framework):
+def test_a_stream_of_beams_is_what_generate_makes_and_comes_before_the_end(peer, framework, watched):
     pair = peer("bert", "gpt2", **TINY)
     model = loaded(framework, pair)
-    with pytest.raises(InputError, match="a stream is one sequence of one source; 3 of 1 were asked for"):
-        streamed(framework, model, row(pair, 0), num_beams=3)
-    with pytest.raises(InputError, match="a stream is one sequence of one source; 1 of 4 were asked for"):
+    asked = {"num_beams": 3, "length_penalty": 2.0}
+    expected = framework.tokens(
+        model.generate(**framework.arrays({**peers.source(pair), "max_new_tokens": LENGTH, **asked}))
+    )
+    steps, found, early = watched(framework), [[], [], [], []], 0
+    given = framework.arrays({**peers.source(pair), "max_new_tokens": LENGTH, **asked})
+    for row, ids in streaming.streams(model, given.pop("input_ids"), given):
+        found[row].extend(ids)
+        early += len(steps) < LENGTH - 1 and len(found[row]) > 1
+    longest = max(len(one) for one in found)
+    assert [one + [pair.pad] * (longest - len(one)) for one in found] == expected
+    assert early
+
+
+@every_framework
+def test_a_stream_of_several_sequences_is_refused(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model = loaded(framework, pair)
+    with pytest.raises(InputError, match="num_return_sequences is 3; a stream is one sequence of each source"):
+        streamed(framework, model, row(pair, 0), num_beams=3, num_return_sequences=3)
+    with pytest.raises(InputError, match="several came"):
         streamed(framework, model, peers.source(pair))
     with pytest.raises(TypeError, match="max_new_tokens"):
         streamed(framework, model, row(pair, 0), max_new_token=3)

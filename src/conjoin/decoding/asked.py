@@ -45,7 +45,7 @@ def with_hooks(model: Any, settings: Settings, config: GenerationConfig, given: 
                 instead = INSTEAD.get(name, "use the PyTorch model, EncoderDecoderModel, from the same folder")
                 raise InputError(f"{name} works in PyTorch alone: {STEPWISE[name]}, and here all steps are one program; {instead}.")
         return settings
-    seconds = None if config.max_time is None else real("max_time", config.max_time, 0.0)
+    seconds = None if config.max_time is None else real("max_time", config.max_time, 0.0, low=0.0)
     callbacks = asked_callbacks(given, seconds)
     cached = settings.as_dictionary and given.get("use_cache") is not False
     return replace(settings, callbacks=callbacks, outputs=settings.outputs | ({"cache"} if cached else frozenset()))

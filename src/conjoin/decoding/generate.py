@@ -178,7 +178,8 @@ def chooser(ops: Any, settings: Settings, noise: Any, rule_ids: Array | None) ->
             warps = [*warpers(ops, settings), *finish]
         else:
             rules, warps = [*rules, *finish], []
-        return noted(ops, settings, now, step(ops, settings, rules, warps, noise, now), scores)
+        then = step(ops, settings, rules, warps, noise, replace(now, scores=scores))
+        return noted(ops, settings, now, replace(then, scores=None), scores)
 
     return choose
 

@@ -37,7 +37,7 @@ def select(ops: Any, state: State, keep: Array) -> State:
             return type(value)(taken(v) for v in value)
         return ops.take_rows(value, index) if ops.is_array(value) else value
 
-    chosen: State = taken(state)
+    chosen: State = replace(taken(replace(state, stop_moves=None)), stop_moves=state.stop_moves)
     return chosen
 
 

@@ -35,6 +35,7 @@ class State:
     guided: bool = False  # whether caches and memory hold that source too, as B rows more
     stop_moves: Array | None = None  # (tokens * states,) the table of stop strings
     record: dict[str, Any] | None = None  # what each step left behind, for who asked
+    scores: list[Array] | None = None  # within a step, what the rules made of its logits
     whole: bool = False  # whether sources that are done stay in the batch
 
 

@@ -43,7 +43,7 @@ def judged(ops: Any, criterion: Any, ids: Array, state: State) -> Array:
     """What a criterion of the user's says of ids (B, N, L): one answer for all, or one for each."""
     shape = ids.shape[:2]
     recorded = None if state.record is None else state.record.get("scores")
-    scores = None if recorded is None else tuple(ops.merged(x) for x in recorded)
+    scores = None if recorded is None else tuple(ops.merged(x) for x in (*recorded, *(state.scores or ())))
     found = criterion(ops.copied(ops.merged(ids[..., : state.length + 1])), scores)
     if isinstance(found, bool):
         return ops.true(ids[..., 0]) if found else ops.false(ids[..., 0])

@@ -40,7 +40,6 @@ __all__ = [
     "last_axis",
     "least",
     "lineage",
-    "log",
     "log_softmax",
     "longest",
     "marked",
@@ -78,7 +77,7 @@ Array = Any  # a jax.Array
 CHUNK = 128  # of a long axis, of which the largest are looked for by chunks
 
 
-where, tanh, absolute, exp, log = jnp.where, jnp.tanh, jnp.abs, jnp.exp, jnp.log
+where, tanh, absolute, exp = jnp.where, jnp.tanh, jnp.abs, jnp.exp
 
 
 def clipped(x: Array, low: float, high: float) -> Array:

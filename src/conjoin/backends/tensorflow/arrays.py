@@ -43,7 +43,6 @@ __all__ = [
     "last_axis",
     "least",
     "lineage",
-    "log",
     "log_softmax",
     "longest",
     "marked",
@@ -77,7 +76,7 @@ __all__ = [
 ]
 
 
-absolute, exp, log = tf.abs, tf.exp, tf.math.log
+absolute, exp = tf.abs, tf.exp
 
 
 def clipped(x: tf.Tensor, low: float, high: float) -> tf.Tensor:

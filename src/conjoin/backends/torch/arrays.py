@@ -44,7 +44,6 @@ __all__ = [
     "least",
     "least_last",
     "lineage",
-    "log",
     "log_softmax",
     "longest",
     "marked",
@@ -82,7 +81,7 @@ __all__ = [
 ]
 
 
-where, concat, tanh, absolute, exp, log = torch.where, torch.cat, torch.tanh, torch.abs, torch.exp, torch.log
+where, concat, tanh, absolute, exp = torch.where, torch.cat, torch.tanh, torch.abs, torch.exp
 
 
 def clipped(x: Tensor, low: float, high: float) -> Tensor:

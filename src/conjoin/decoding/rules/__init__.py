@@ -92,7 +92,7 @@ def processors(ops: Any, settings: Settings, source: Array | None, against: Arra
     if settings.has_min_length and settings.eos:
         rules.append(forbidden(ops, settings.eos, lambda length: length < settings.min_length))
     if settings.callbacks.allowed is not None:
-        rules.append(allowed_by_prefix(ops, settings.callbacks.allowed))
+        rules.append(allowed_by_prefix(ops, settings.callbacks.allowed, settings.num_beams))
     return [*rules, *forcing(ops, settings), *(user_processor(ops, one) for one in settings.callbacks.processors)]
 
 

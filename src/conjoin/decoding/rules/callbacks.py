@@ -11,25 +11,26 @@ __all__ = ["allowed_by_prefix", "user_processor"]
 Array = Any
 
 
-def allowed_by_prefix(ops: Any, allowed: Callable[[int, Array], Sequence[int]]) -> Rule:
-    """Only tokens that `allowed(source, ids)` gives, at a score of 0 where no hypothesis of a source can have one.
+def allowed_by_prefix(ops: Any, allowed: Callable[[int, Array], Sequence[int]], beams: int) -> Rule:
+    """Only tokens that `allowed(number, ids)` gives, at a score of 0 where no beam of a source can have one.
 
+    The number is that of the source; of a sample with several sequences a source that of the row, as in transformers.
     GENRE (https://arxiv.org/abs/2010.00904) decodes so over a trie of names.
     """
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
-        count, flat = ids.shape[1], ops.copied(ops.merged(ids[..., :length]))
-        rows = [list(allowed(i // count, row)) for i, row in enumerate(flat)]
+        flat = ops.copied(ops.merged(ids[..., :length]))
+        rows = [list(allowed(i // beams, row)) for i, row in enumerate(flat)]
         for i, tokens in enumerate(rows):
             if not tokens:
                 raise InputError(
-                    f"prefix_allowed_tokens_fn allows nothing after {flat[i].tolist()}, source {i // count}; it must "
+                    f"prefix_allowed_tokens_fn allows nothing after {flat[i].tolist()}, number {i // beams}; it must "
                     f"allow at least one token."
                 )
         mask = ops.reshaped(ops.stacked([ops.one_of(tokens, scores) for tokens in rows]), scores.shape)
         possible = ops.where(mask, scores, LOW)
         best, _ = ops.top_k(possible, 1)
-        stuck = ops.all_of(best[..., 0] == LOW)[:, None, None]
+        stuck = best == LOW if beams == 1 else ops.all_of(best[..., 0] == LOW)[:, None, None]
         return ops.where(stuck & mask, 0.0, possible)
 
     return rule

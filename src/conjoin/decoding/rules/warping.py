@@ -56,13 +56,9 @@ def top_h(ops: Any, share: float) -> Rule:
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
         best, _ = ops.top_k(scores, min(BEST, scores.shape[-1]))
-        logarithm = ops.log_softmax(best)
-        chance = ops.softmax(logarithm)
-        # At a share of 1 rounding alone decides on the last tokens: so each step is as transformers has it.
-        possible = chance > 0
-        entropy = -ops.summed(ops.where(possible, chance * logarithm, 0.0))
-        below = ops.cumsum(ops.where(possible, -chance * ops.log(chance), 0.0)) <= entropy * share
-        count = ops.summed(ops.number(below & possible))
+        parts = entropy_parts(ops, best)
+        below = (ops.cumsum(parts) <= share * ops.summed(parts)) & (ops.softmax(best) > 0)
+        count = ops.summed(ops.number(below))
         last = ops.where(count > 1, count - 1, 0.0)
         return ops.where(scores < ops.take_last(best, ops.whole(last)), LOW, scores)
 
