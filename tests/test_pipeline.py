@@ -102,7 +102,9 @@ def test_the_pieces_of_a_stream_join_to_the_whole(write, settings):
     assert all(found)
 
 
-@pytest.mark.parametrize("settings", [{}, {"length_penalty": 2.0, "early_stopping": "never"}, {"do_sample": True, "seed": 4}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"length_penalty": 2.0, "early_stopping": "never"}, {"do_sample": True, "seed": 4}]
+)
 def test_the_pieces_of_beams_come_before_the_end_and_join_to_the_whole(write, settings):
     early = 0
     for text in TEXTS:

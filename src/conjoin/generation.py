@@ -82,7 +82,9 @@ class WatermarkingConfig:
                 "config.construct_processor(vocab_size, device)]."
             )
         if not isinstance(fields, Mapping) or not set(fields) <= set(names):
-            raise InputError(f"watermarking_config is {given!r}; a WatermarkingConfig or its fields ({names}) were expected.")
+            raise InputError(
+                f"watermarking_config is {given!r}; a WatermarkingConfig or its fields ({names}) were expected."
+            )
         return cls(**fields)
 
 
@@ -90,7 +92,7 @@ class WatermarkingConfig:
 class HasFields(Protocol):
     """What gives its fields as a dictionary."""
 
-    def to_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 def listed_biases(given: Any) -> list[list[Any]]:

@@ -30,7 +30,10 @@ NEW_TOKENS, TASK_BEAMS = 256, 4
 LENGTHS = ("max_length", "max_new_tokens")
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
 # A pipeline gives texts, so what says how ids and scores are returned has no meaning.
-OUTPUTS = {"return_dict_in_generate", *(f"output_{name}" for name in ("scores", "logits", "attentions", "hidden_states"))}
+OUTPUTS = {
+    "return_dict_in_generate",
+    *(f"output_{name}" for name in ("scores", "logits", "attentions", "hidden_states")),
+}
 SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed")
 CALL_OPTIONS = ("batch_size", "truncation")
 # How many characters at the end of a text a tokenizer's clean-up (" n't" to "n't") may still change.

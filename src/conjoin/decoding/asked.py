@@ -8,7 +8,8 @@ from typing import Any
 from conjoin.decoding import stop_strings
 from conjoin.decoding.call import Call
 from conjoin.decoding.callbacks import CALLBACKS, asked_callbacks
-from conjoin.decoding.settings import Settings, real
+from conjoin.decoding.settings import Settings
+from conjoin.decoding.values import real
 from conjoin.errors import InputError
 from conjoin.generation import GenerationConfig
 from conjoin.tokens.pair import as_tokenizer
@@ -43,7 +44,9 @@ def with_hooks(model: Any, settings: Settings, config: GenerationConfig, given: 
         for name, value in asked.items():
             if value is not None and value is not False:
                 instead = INSTEAD.get(name, "use the PyTorch model, EncoderDecoderModel, from the same folder")
-                raise InputError(f"{name} works in PyTorch alone: {STEPWISE[name]}, and here all steps are one program; {instead}.")
+                raise InputError(
+                    f"{name} works in PyTorch alone: {STEPWISE[name]}, and here all steps are one program; {instead}."
+                )
         return settings
     seconds = None if config.max_time is None else real("max_time", config.max_time, 0.0, low=0.0)
     callbacks = asked_callbacks(given, seconds)

@@ -47,7 +47,7 @@ def can_grow(ops: Any, front: Any, seen: Array | None) -> bool:
 
 
 class Shape:
-    """How many rows, tokens of source, prompt and negative source, and global tokens a padded call has; None for sources that cannot be padded."""
+    """How many rows, and tokens of each kind, a padded call has; None for sources that cannot be padded."""
 
     def __init__(
         self, ops: Any, *, rows: int, source: int | None, prompt: int, against: int | None, chosen: int

@@ -68,7 +68,9 @@ def callables(name: str, given: Any) -> tuple[Callable[..., Any], ...]:
         raise InputError(f"{name} is a {type(given).__name__}; a list of functions (input_ids, scores) was expected.")
     for one in given:
         if not callable(one):
-            raise InputError(f"{name} holds {one!r}, which cannot be called; functions (input_ids, scores) were expected.")
+            raise InputError(
+                f"{name} holds {one!r}, which cannot be called; functions (input_ids, scores) were expected."
+            )
         if inspect.isclass(one):
             raise InputError(f"{name} holds the class {one.__name__}; an object of it was expected.")
     return tuple(given)

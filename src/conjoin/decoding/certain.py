@@ -52,8 +52,8 @@ class Certain:
             yield row, common_beginning(possible), False
 
 
-def common_beginning(several: Sequence[Sequence[int]]) -> list[int]:
+def common_beginning(several: Sequence[list[int]]) -> list[int]:
     """What all sequences begin with."""
     first, last = min(several), max(several)
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return list(first[:same])
+    return first[:same]

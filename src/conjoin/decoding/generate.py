@@ -12,7 +12,7 @@ from conjoin.decoding.buckets import bucketed
 from conjoin.decoding.budget import check_budget
 from conjoin.decoding.call import ARGUMENTS, INPUTS, Call, called
 from conjoin.decoding.guided import beside, twice, with_negative
-from conjoin.decoding.recording import begun_record, found_outputs, noted
+from conjoin.decoding.recording import begun_record, found_outputs, generated, noted
 from conjoin.decoding.rules import Rule, finishers, processors, warpers
 from conjoin.decoding.settings import Settings, resolve
 from conjoin.decoding.state import State, advance, halves
@@ -215,27 +215,3 @@ def collected(ops: Any, settings: Settings, states: list[State]) -> dict[str, An
 def flattened(ops: Any, ids: Array, longest: Any) -> Array:
     """(B, R, L) -> (B * R, the longest's length); all of L where that is not known yet, within a traced call."""
     return ops.merged(ids[..., :longest] if isinstance(longest, int) else ids)
-
-
-def generated(
-    ops: Any, settings: Settings, rows: int, sequences: Array, found: dict[str, Any], given: Mapping[str, Any]
-) -> GenerateOutput:
-    """All that a call returns, under transformers' names."""
-    made = settings.max_length - settings.prompt if found["longest"] is None else found["longest"] - settings.prompt
-    out = {name: x for name, x in found.items() if name in GenerateOutput.fields}
-    for name in ("scores", "logits"):
-        if name in out:
-            out[name] = ops.by_step(out[name], rows, made if found["steps"] is None else found["steps"])
-    for name in ("sequences_scores", "beam_indices"):
-        if name in out:
-            out[name] = ops.merged(out[name][:rows])
-    if "beam_indices" in out:
-        out["beam_indices"] = out["beam_indices"][:, :made]
-    if "scores" not in settings.outputs:
-        out.pop("sequences_scores", None)
-    source = given.get("encoder_outputs")
-    if isinstance(source, Mapping):
-        names = [name for name in ("attentions", "hidden_states") if name in settings.outputs]
-        out |= {f"encoder_{name}": source[name] for name in names if source.get(name) is not None}
-    out |= {name: tuple(x) for name, x in out.items() if isinstance(x, list)}
-    return GenerateOutput.of(sequences=sequences, **out)

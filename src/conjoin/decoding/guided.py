@@ -22,7 +22,9 @@ def with_negative(model: Any, settings: Settings, call: Call, given: Mapping[str
     ids, mask = given.get("negative_prompt_ids"), given.get("negative_prompt_attention_mask")
     if settings.guidance_scale == 1.0:
         if ids is not None or mask is not None:
-            raise InputError("negative_prompt_ids were given, and guidance_scale is 1; give one above 1 to lead away from them.")
+            raise InputError(
+                "negative_prompt_ids were given, and guidance_scale is 1; give one above 1 to lead away from them."
+            )
         return call
     ops, encoder, batch = model.ops, model.encoder, call.source.shape[0]
     if encoder.spec.front is not None or encoder.spec.layers == 0:
@@ -78,10 +80,12 @@ def beside(
         return both, None
     batch = memory[0][0].shape[0]
     masks = [
-        ops.broadcast(ops.arange(length, memory[0][0])[None, None, None] >= 0, (batch, 1, 1, length)) if one is None else one
+        ops.broadcast(ops.arange(length, memory[0][0])[None, None, None] >= 0, (batch, 1, 1, length))
+        if one is None
+        else one
         for one, length in zip((mask, other_mask), lengths, strict=True)
     ]
-    return both, joined(*masks, 3)
+    return both, joined(masks[0], masks[1], 3)
 
 
 def lengthened(ops: Any, x: Array, axis: int, length: int) -> Array:

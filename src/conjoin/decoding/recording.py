@@ -1,5 +1,6 @@
 """What each step leaves behind for who asked: scores and logits, and after the last one the cache."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -7,9 +8,10 @@ from conjoin.blocks import Cache
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 from conjoin.decoding.tracing import TRACED, own_past
+from conjoin.outputs import GenerateOutput
 from conjoin.seq2seq.cache import DecoderCache
 
-__all__ = ["begun_record", "found_outputs", "noted"]
+__all__ = ["begun_record", "found_outputs", "generated", "noted"]
 
 Array = Any
 
@@ -62,3 +64,27 @@ def found_outputs(ops: Any, settings: Settings, state: State) -> dict[str, Any]:
     if "cache" in settings.outputs:
         found["past_key_values"] = final_cache(ops, settings, state)
     return found
+
+
+def generated(
+    ops: Any, settings: Settings, rows: int, sequences: Array, found: dict[str, Any], given: Mapping[str, Any]
+) -> GenerateOutput:
+    """All that a call returns, under transformers' names."""
+    made = settings.max_length - settings.prompt if found["longest"] is None else found["longest"] - settings.prompt
+    out = {name: x for name, x in found.items() if name in GenerateOutput.fields}
+    for name in ("scores", "logits"):
+        if name in out:
+            out[name] = ops.by_step(out[name], rows, made if found["steps"] is None else found["steps"])
+    for name in ("sequences_scores", "beam_indices"):
+        if name in out:
+            out[name] = ops.merged(out[name][:rows])
+    if "beam_indices" in out:
+        out["beam_indices"] = out["beam_indices"][:, :made]
+    if "scores" not in settings.outputs:
+        out.pop("sequences_scores", None)
+    source = given.get("encoder_outputs")
+    if isinstance(source, Mapping):
+        names = [name for name in ("attentions", "hidden_states") if name in settings.outputs]
+        out |= {f"encoder_{name}": source[name] for name in names if source.get(name) is not None}
+    out |= {name: tuple(x) for name, x in out.items() if isinstance(x, list)}
+    return GenerateOutput.of(sequences=sequences, **out)

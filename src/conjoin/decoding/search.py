@@ -112,7 +112,9 @@ def beam(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Ru
     running, on = ops.top_k(best + ops.number(ending) * LOW, count)
     path = was.path
     if path is not None:
-        path = ops.set_column(ops.pick(path, parent), state.length - settings.prompt, parent + state.row[:, None] * count)
+        path = ops.set_column(
+            ops.pick(path, parent), state.length - settings.prompt, parent + state.row[:, None] * count
+        )
     search = keep_ended(ops, settings, was, ids, path, best, ending, state.length + 1)
     made = state.length + 1 - settings.prompt
     reach = (

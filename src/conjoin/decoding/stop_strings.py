@@ -6,7 +6,7 @@ strings. A string may begin and end within tokens, and span several.
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,6 +20,14 @@ Ints = np.ndarray[Any, np.dtype[np.int32]]
 # Of each tokenizer, by the strings and how many tokens it has: making a table of a large vocabulary takes a second.
 TABLES: "WeakKeyDictionary[Any, dict[Any, Ints]]" = WeakKeyDictionary()
 BASE = "abcdef"  # what stands before a token, so that it is written as in the middle of a text
+
+
+@runtime_checkable
+class Backed(Protocol):
+    """A tokenizer over the `tokenizers` library: ours, and transformers' fast ones."""
+
+    @property
+    def backend_tokenizer(self) -> Any: ...
 
 
 def checked_strings(given: Any) -> tuple[str, ...]:
@@ -93,8 +101,7 @@ def table(tokens: Sequence[bytes], strings: Sequence[str]) -> Ints:
 def token_bytes(tokenizer: TokenizerLike) -> list[bytes]:
     """What each token, by its id, adds to a text in its middle."""
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    decoder = None if backend is None else backend.decoder
+    decoder = tokenizer.backend_tokenizer.decoder if isinstance(tokenizer, Backed) else None
     kinds = set() if decoder is None else decoder_kinds(json.loads(decoder.__getstate__()))
     written = written_by(tokenizer, decoder)
     found = []

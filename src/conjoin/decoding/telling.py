@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from conjoin.decoding.certain import Certain
 from conjoin.decoding.callbacks import Streamer
+from conjoin.decoding.certain import Certain
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 from conjoin.errors import InputError

@@ -24,6 +24,7 @@ def trace_for(record: dict[str, Any] | None) -> Trace | None:
 
 def prompt_trace(ops: Any, record: dict[str, Any], trace: Trace, batch: int, count: int) -> None:
     """Keeps what the pass over the prompt left behind, once for each of a source's hypotheses."""
+
     def each(x: Array) -> Array:
         return ops.repeated(x[:batch], count)
 

@@ -17,8 +17,10 @@ def compute_transition_scores(
     if not scores:
         raise InputError("scores is empty; generate with return_dict_in_generate=True and output_scores=True.")
     steps = len(scores)
-    rows = ops.arange(scores[0].shape[0], sequences) if beam_indices is None else None
-    if beam_indices is not None:
+    if beam_indices is None:
+        every = ops.arange(scores[0].shape[0], sequences)[:, None]
+        beam_indices = ops.broadcast(every, (scores[0].shape[0], steps))
+    else:
         steps = max(sum(index >= 0 for index in row) for row in ops.id_lists(beam_indices))
     if steps > len(scores) or steps >= sequences.shape[1]:
         raise InputError(
@@ -27,7 +29,7 @@ def compute_transition_scores(
         )
     found = []
     for step in range(steps):
-        row = rows if beam_indices is None else beam_indices[:, step]
+        row = beam_indices[:, step]
         values = ops.take_rows(scores[step], ops.clipped(row, 0, scores[step].shape[0] - 1))
         values = ops.log_softmax(values) if normalize_logits else values
         token = sequences[:, step - steps + sequences.shape[1]][:, None]

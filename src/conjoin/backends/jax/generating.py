@@ -57,9 +57,7 @@ def noise(seed: Any, batch: int, count: int) -> Noise:
     return Noise(jax.random.key(np.random.randint(2**31 - 1) if seed is None else seed), seed is not None)
 
 
-def executed(
-    decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
-) -> dict[str, Any]:
+def executed(decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise) -> dict[str, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
     (run_program,) = programs(model, settings, noise, decoded)
     found: dict[str, Any] = run_program(call.arrays())

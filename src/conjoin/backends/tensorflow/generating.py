@@ -62,9 +62,7 @@ def noise(seed: Any, batch: int, count: int) -> Noise:
     return Noise(tf.constant(int(seed) % 2**63, tf.int64), True)
 
 
-def executed(
-    decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
-) -> dict[str, Any]:
+def executed(decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise) -> dict[str, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
     (run_program,) = programs(model, settings, noise, decoded)
     found: dict[str, Any] = run_program(call.arrays())

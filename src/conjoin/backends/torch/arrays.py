@@ -203,7 +203,7 @@ def stacked(arrays: Sequence[Tensor]) -> Tensor:
 
 def distinct(x: Tensor) -> tuple[list[int], Tensor]:
     """The different numbers of a vector, and which of them stands where."""
-    numbers, places = x.unique(return_inverse=True)
+    numbers, places = torch.unique(x, return_inverse=True)
     return numbers.tolist(), places
 
 

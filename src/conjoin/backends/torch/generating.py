@@ -11,7 +11,17 @@ from conjoin.seq2seq.cache import DecoderCache
 from torch import Tensor
 from torch.nn import Module
 
-__all__ = ["FIXED_SHAPES", "ReadyModel", "as_loop_array", "executed", "no_gradients", "noise", "permutation", "programs", "run"]
+__all__ = [
+    "FIXED_SHAPES",
+    "ReadyModel",
+    "as_loop_array",
+    "executed",
+    "no_gradients",
+    "noise",
+    "permutation",
+    "programs",
+    "run",
+]
 
 FIXED_SHAPES = False
 
@@ -69,9 +79,7 @@ class ReadyModel:
         return getattr(self.joined, name)
 
 
-def executed(
-    decoded: Callable[..., Any], model: Module, settings: Any, call: Any, noise: Any
-) -> dict[str, Any]:
+def executed(decoded: Callable[..., Any], model: Module, settings: Any, call: Any, noise: Any) -> dict[str, Any]:
     """Runs the program of a call, step by step, and gives ordinary tensors, which autograd takes."""
     (run_program,) = programs(model, settings, noise, decoded)
     return ordinary(run_program(call.arrays()))  # type: ignore[no-any-return]

@@ -46,7 +46,9 @@ def watermark(ops: Any, config: WatermarkingConfig) -> Rule:
         _, best = ops.top_k(scores, min(CANDIDATES, vocab))
         before = rows[:, -(config.context_width - 1) :] if config.context_width > 1 else rows[:, :0]
         own = table[best % TABLE] + 1
-        hashed = ops.concat([ops.broadcast((table[before % TABLE] + 1)[:, None], (*best.shape, before.shape[1])), own[..., None]], 2)
+        hashed = ops.concat(
+            [ops.broadcast((table[before % TABLE] + 1)[:, None], (*best.shape, before.shape[1])), own[..., None]], 2
+        )
         seeds = ops.least_last(config.hashing_key * hashed * own[..., None])
         on = ops.take_last(green(ops.reshaped(seeds, (-1,)), vocab), ops.reshaped(best, (-1, 1)))
         return ops.marked(best[:, None], ops.reshaped(on, best.shape)[:, None], vocab)[:, 0]
