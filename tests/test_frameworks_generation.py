@@ -18,7 +18,7 @@ from test_generation_parity import GREEDY
 
 import conjoin.decoding.generate as generating
 import conjoin.decoding.stream as streaming
-from conjoin import InputError, pipeline
+from conjoin import AutoTokenizer, InputError, WatermarkingConfig, pipeline
 from conjoin.decoding import rules
 from conjoin.decoding.settings import resolve
 from conjoin.generation import GenerationConfig
@@ -39,6 +39,18 @@ TOGETHER = {
     "beams_all": {"num_beams": 20, "num_return_sequences": 20, "max_new_tokens": 5},
     "one_token": {"num_beams": 3, "max_new_tokens": 1},
 }
+# One program for each mode that holds all that may be compiled.
+FURTHER = {
+    "sequence_bias": {(7, 8): 4.0, (9,): 1.0, (12, 6): 2.0},
+    "bad_words_ids": [[7], [9, 12]],
+    "exponential_decay_length_penalty": (6, 1.2),
+    "remove_invalid_values": True,
+    "renormalize_logits": True,
+    "guidance_scale": 1.5,
+    "return_dict_in_generate": True,
+    "output_scores": True,
+    "output_logits": True,
+}
 
 
 def both(framework, pair, given, **settings):
@@ -55,6 +67,53 @@ def test_settings_together_give_equal_tokens(peer, framework, settings):
     pair = peer("bert", "gpt2", **TINY)
     expected, found = both(framework, pair, peers.source(pair, rows=6), **settings)
     assert found == expected
+
+
+@compiled_frameworks
+@pytest.mark.parametrize("beams", [1, 3])
+def test_further_rules_and_outputs_equal(peer, framework, beams):
+    pair = peer("bert", "gpt2", **TINY)
+    given = {**peers.source(pair), "negative_prompt_ids": torch.tensor([[7, 9, 11, 6]])}
+    words = AutoTokenizer.from_pretrained(tiny.gpt2(pair.folder / "texts"))  # of its bytes, 17 are known here
+    asked = {**FURTHER, "num_beams": beams, "max_new_tokens": LENGTH}
+    plain = pair.ours.generate(**given, **asked)
+    stop = words.decode(plain.sequences[0, 2:4].tolist())
+    asked |= {"stop_strings": [stop, "#"], "tokenizer": words}
+    expected = pair.ours.generate(**given, **asked)
+    assert expected.sequences.tolist() != plain.sequences.tolist()
+    found = loaded(framework, pair).generate(**framework.arrays(given), **asked)
+    assert framework.tokens(found.sequences) == expected.sequences.tolist()
+    for name in ("scores", "logits"):
+        assert len(found[name]) == len(expected[name])
+        for a, b in zip(expected[name], found[name], strict=True):
+            assert np.abs(a.clamp(-1e30, 1e30).numpy() - np.clip(framework.number(b), -1e30, 1e30)).max() < 1e-4
+    indices = found.get("beam_indices")
+    if beams > 1:
+        assert framework.tokens(indices) == expected.beam_indices.tolist()
+        assert near(expected.sequences_scores, found.sequences_scores)
+    model = loaded(framework, pair)
+    for normalised in (False, True):
+        a = pair.ours.compute_transition_scores(expected.sequences, expected.scores, expected.beam_indices, normalised)
+        b = model.compute_transition_scores(found.sequences, found.scores, indices, normalised)
+        assert near(torch.clamp(a, -1e30), np.maximum(framework.number(b), -1e30))
+
+
+@compiled_frameworks
+def test_what_calls_python_at_each_step_is_refused_by_name(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model, given = loaded(framework, pair), framework.arrays(peers.source(pair))
+    for asked in (
+        {"logits_processor": []},
+        {"stopping_criteria": []},
+        {"prefix_allowed_tokens_fn": lambda i, ids: [4]},
+        {"streamer": object()},
+        {"max_time": 3.0},
+        {"output_attentions": True},
+        {"output_hidden_states": True},
+        {"watermarking_config": WatermarkingConfig()},
+    ):
+        with pytest.raises(InputError, match=f"{next(iter(asked))} works in PyTorch alone: .*; .*"):
+            model.generate(**given, **asked)
 
 
 @compiled_frameworks
@@ -82,12 +141,20 @@ def rule_cases():
         "forced_eos": {"forced_eos_token_id": [9, 4]},
         "suppress": {"suppress_tokens": [7, 9, 10, 12]},
         "begin_suppress": {"begin_suppress_tokens": [6, 7, 8]},
+        "bias": {"sequence_bias": {(7,): 1.5, (1, 2): 3.0, (2, 0, 1): -2.0, (0, 2): 1.0, (9,): -1.0}},
+        "bad_words": {"bad_words_ids": [[3], [1, 2], [0, 1, 2], [2, 2]]},
+        "decay": {"exponential_decay_length_penalty": (1, 1.4)},
+        "invalid": {"remove_invalid_values": True, "bad_words_ids": [[3]]},
     }
     warped = {
         "temperature": {"temperature": 0.4},
         "top_k": {"top_k": 5},
         "top_p": {"top_k": 0, "top_p": 0.6},
         "min_p": {"top_k": 0, "min_p": 0.2},
+        "top_h": {"top_k": 0, "top_h": 0.6},
+        "typical": {"top_k": 0, "typical_p": 0.5},
+        "epsilon": {"top_k": 0, "epsilon_cutoff": 0.07},
+        "eta": {"top_k": 0, "eta_cutoff": 0.1},
         "all": {"temperature": 1.3, "top_k": 9, "top_p": 0.9, "min_p": 0.05},
     }
     for beams in (1, 3):
@@ -432,12 +499,30 @@ def test_streams_take_turns_with_each_other_and_with_generate(peer, framework):
 
 
 @every_framework
-def test_a_stream_of_beams_or_of_several_sources_is_refused(peer, framework):
+def test_a_stream_of_beams_is_what_generate_makes_and_comes_before_the_end(peer, framework, watched):
     pair = peer("bert", "gpt2", **TINY)
     model = loaded(framework, pair)
-    with pytest.raises(InputError, match="a stream is one sequence of one source; 3 of 1 were asked for"):
-        streamed(framework, model, row(pair, 0), num_beams=3)
-    with pytest.raises(InputError, match="a stream is one sequence of one source; 1 of 4 were asked for"):
+    asked = {"num_beams": 3, "length_penalty": 2.0}
+    expected = framework.tokens(
+        model.generate(**framework.arrays({**peers.source(pair), "max_new_tokens": LENGTH, **asked}))
+    )
+    steps, found, early = watched(framework), [[], [], [], []], 0
+    given = framework.arrays({**peers.source(pair), "max_new_tokens": LENGTH, **asked})
+    for row, ids in streaming.streams(model, given.pop("input_ids"), given):
+        found[row].extend(ids)
+        early += len(steps) < LENGTH - 1 and len(found[row]) > 1
+    longest = max(len(one) for one in found)
+    assert [one + [pair.pad] * (longest - len(one)) for one in found] == expected
+    assert early
+
+
+@every_framework
+def test_a_stream_of_several_sequences_is_refused(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model = loaded(framework, pair)
+    with pytest.raises(InputError, match="num_return_sequences is 3; a stream is one sequence of each source"):
+        streamed(framework, model, row(pair, 0), num_beams=3, num_return_sequences=3)
+    with pytest.raises(InputError, match="several came"):
         streamed(framework, model, peers.source(pair))
     with pytest.raises(TypeError, match="max_new_tokens"):
         streamed(framework, model, row(pair, 0), max_new_token=3)

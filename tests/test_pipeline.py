@@ -102,10 +102,29 @@ def test_the_pieces_of_a_stream_join_to_the_whole(write, settings):
     assert all(found)
 
 
-def test_beams_come_as_one_piece(write):
-    assert list(write.stream(TEXTS[0], num_beams=3, max_new_tokens=6)) == [
-        write(TEXTS[0], num_beams=3, max_new_tokens=6)
-    ]
+@pytest.mark.parametrize(
+    "settings", [{}, {"length_penalty": 2.0, "early_stopping": "never"}, {"do_sample": True, "seed": 4}]
+)
+def test_the_pieces_of_beams_come_before_the_end_and_join_to_the_whole(write, settings):
+    early = 0
+    for text in TEXTS:
+        asked = {"num_beams": 3, "max_new_tokens": 12, **settings}
+        found = list(write.stream(text, **asked))
+        assert "".join(found) == write(text, **asked)
+        early += len(found) > 1
+    assert early > 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"do_sample": True, "seed": 4}], ids=str)
+def test_several_texts_come_in_pieces_side_by_side(write, settings):
+    asked = {"max_new_tokens": 10, **settings}
+    found = list(write.stream(TEXTS, **asked))
+    whole = ["".join(piece for at, piece in found if at == i) for i in range(len(TEXTS))]
+    assert whole == write(TEXTS, **asked)
+    order = [at for at, _ in found]
+    assert order != sorted(order)  # side by side, not one after another
+    assert all(piece for _, piece in found)
+    assert list(write.stream([])) == []
 
 
 def test_streams_take_turns_and_leave_no_mode_behind(write):

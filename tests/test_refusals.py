@@ -675,7 +675,31 @@ def test_no_start_or_padding_token(pair):
         {"seed": "one", "do_sample": True},
         {"seed": 1.5, "do_sample": True},
         {"num_beam_groups": 2, "num_beams": 4},
-        {"bad_words_ids": [[3]]},
+        {"bad_words_ids": [[61]]},
+        {"bad_words_ids": []},
+        {"bad_words_ids": [[]]},
+        {"bad_words_ids": [3]},
+        {"sequence_bias": {(3, 61): 1.0}},
+        {"sequence_bias": {(3,): "much"}},
+        {"sequence_bias": {(3,): math.nan}},
+        {"sequence_bias": {}},
+        {"exponential_decay_length_penalty": 1.2},
+        {"exponential_decay_length_penalty": (-1, 1.2)},
+        {"exponential_decay_length_penalty": (3, 0.0)},
+        {"exponential_decay_length_penalty": (3, 1.2), "eos_token_id": None},
+        {"typical_p": 0.0, "do_sample": True},
+        {"typical_p": 1.5, "do_sample": True},
+        {"epsilon_cutoff": 1.0, "do_sample": True},
+        {"eta_cutoff": -0.1, "do_sample": True},
+        {"top_h": 0.0, "do_sample": True},
+        {"top_h": 1.1, "do_sample": True},
+        {"remove_invalid_values": 1},
+        {"renormalize_logits": "yes"},
+        {"output_scores": 1},
+        {"output_attentions": "all"},
+        {"max_time": math.inf},
+        {"stop_strings": 3},
+        {"guidance_scale": "much"},
     ],
     ids=lambda s: "-".join(f"{k}={v}" for k, v in s.items()),
 )
@@ -684,6 +708,39 @@ def test_a_setting_of_generate_that_cannot_be(pair, settings):
     with refused(InputError) as found:
         pair.ours.generate(torch.full((2, 4), 7), **settings)
     assert name in found.text or str(settings[name]) in found.text, found.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"token_healing": True}, ["token_healing", "start token"]),
+        ({"dola_layers": "high"}, ["dola_layers", "refuses encoder-decoders"]),
+        ({"low_memory": True}, ["low_memory", "share their memory"]),
+        ({"watermarking_config": {"bias": 1.0, "ratio": 2}}, ["watermarking_config", "greenlist_ratio"]),
+        ({"watermarking_config": {"greenlist_ratio": 1.0}}, ["greenlist_ratio is 1.0"]),
+        ({"watermarking_config": {"seeding_scheme": "both"}}, ["seeding_scheme is 'both'"]),
+        ({"watermarking_config": {"ngram_len": 5, "keys": [3]}}, ["SynthID", "logits_processor"]),
+        ({"sequence_bias": 3}, ["sequence_bias is 3"]),
+        ({"sequence_bias": [[3, 1.0]]}, ["sequence_bias", "a tuple or a list of ids"]),
+    ],
+    ids=str,
+)
+def test_a_setting_that_has_no_meaning_is_refused_when_it_is_set(pair, settings, words):
+    with refused(InputError, *words):
+        GenerationConfig().updated(settings)
+    with refused(InputError, *words):
+        pair.ours.generate(torch.full((2, 4), 7), **settings)
+
+
+def test_a_config_of_further_rules_travels(tmp_path):
+    made = GenerationConfig(
+        watermarking_config={"bias": 1.5}, sequence_bias={(3, 4): 1.0}, bad_words_ids=[[3]], stop_strings="a"
+    )
+    made.save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path) == made
+    theirs = transformers.GenerationConfig.from_pretrained(tmp_path)
+    assert theirs.sequence_bias == [[[3, 4], 1.0]]
+    assert theirs.watermarking_config.bias == 1.5
 
 
 def test_a_new_field_with_a_value_that_is_not_built_is_refused_when_it_is_set(pair):

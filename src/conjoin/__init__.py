@@ -92,6 +92,7 @@ _HOME = {
     "TrOCRConfig": "conjoin.families.trocr",
     "UMT5Config": "conjoin.families.umt5",
     "ViTConfig": "conjoin.families.vit",
+    "WatermarkingConfig": "conjoin.generation",
     "Wav2Vec2Config": "conjoin.families.wav2vec2",
     "WhisperConfig": "conjoin.families.whisper",
     "XGLMConfig": "conjoin.families.xglm",
@@ -183,6 +184,7 @@ __all__ = [
     "TrOCRConfig",
     "UMT5Config",
     "ViTConfig",
+    "WatermarkingConfig",
     "Wav2Vec2Config",
     "WhisperConfig",
     "XGLMConfig",
@@ -267,7 +269,7 @@ if TYPE_CHECKING:
     from conjoin.families.xlm_roberta import XLMRobertaConfig
     from conjoin.families.xlm_roberta_xl import XLMRobertaXLConfig
     from conjoin.flax import FlaxEncoderDecoderModel
-    from conjoin.generation import GenerationConfig
+    from conjoin.generation import GenerationConfig, WatermarkingConfig
     from conjoin.pipelines import pipeline
     from conjoin.tensorflow import TFEncoderDecoderModel
     from conjoin.tokens import AutoTokenizer, BartTokenizer, BertTokenizer, GPT2Tokenizer, RobertaTokenizer

@@ -3,13 +3,13 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from conjoin.errors import ConfigError, InputError, nearest
 
-__all__ = ["GENERATION_FIELDS", "GENERATION_FILE", "SPECIAL_TOKENS", "GenerationConfig"]
+__all__ = ["GENERATION_FIELDS", "GENERATION_FILE", "SPECIAL_TOKENS", "GenerationConfig", "WatermarkingConfig"]
 
 GENERATION_FILE = "generation_config.json"
 SPECIAL_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
@@ -17,33 +17,97 @@ SPECIAL_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start
 # Settings of transformers that say nothing about which tokens come out, or that have no meaning for these models.
 IRRELEVANT = frozenset(
     "transformers_version _from_model_config use_cache cache_implementation cache_config max_cache_len compile_config "
-    "disable_compile is_assistant low_memory remove_invalid_values renormalize_logits num_assistant_tokens "
+    "disable_compile is_assistant num_assistant_tokens "
     "num_assistant_tokens_schedule assistant_confidence_threshold assistant_lookbehind target_lookbehind "
-    "output_attentions output_hidden_states generation_kwargs prefill_chunk_size token_healing "
-    "assistant_early_exit synced_gpus use_mtp speculation_type forced_decoder_ids return_legacy_cache".split()
+    "generation_kwargs prefill_chunk_size continuous_batching_config "
+    "synced_gpus use_mtp speculation_type forced_decoder_ids return_legacy_cache".split()
 )
+# Settings of transformers that have no sound meaning for these models, and why not; None and False are taken.
+MEANINGLESS = {
+    "token_healing": "it mends the end of a prompt that was cut within a word, and a decoder begins with its start token",
+    "dola_layers": "it contrasts the layers of a language model, and transformers itself refuses encoder-decoders",
+    "assistant_early_exit": "it needs layers that were trained to be left early, which no decoder here has",
+    "low_memory": "beams share their memory here, so there is nothing to save",
+}
 # Settings of transformers that are not built yet, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "num_beam_groups": (1, None),
     "diversity_penalty": (0, 0.0, None),
     "penalty_alpha": (0, 0.0, None),
-    "dola_layers": (None,),
     "constraints": (None,),
     "force_words_ids": (None,),
-    "guidance_scale": (None, 1, 1.0),
-    "watermarking_config": (None,),
     "prompt_lookup_num_tokens": (None,),
     "max_matching_ngram_size": (None,),
-    "max_time": (None,),
-    "stop_strings": (None,),
-    "top_h": (None,),
-    "typical_p": (1, 1.0, None),
-    "epsilon_cutoff": (0, 0.0, None),
-    "eta_cutoff": (0, 0.0, None),
-    "bad_words_ids": (None,),
-    "sequence_bias": (None,),
-    "exponential_decay_length_penalty": (None,),
-    "output_logits": (False, None),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class WatermarkingConfig:
+    """How texts are marked, so that a detector can tell who wrote them (https://arxiv.org/abs/2306.04634).
+
+    `greenlist_ratio` of the vocabulary, chosen anew at each step by a hash of the last `context_width` tokens, gains `bias`.
+    `seeding_scheme` is "lefthash" (of the tokens before) or "selfhash" (of the token itself too). Names, defaults and
+    arithmetic are transformers', whose WatermarkDetector finds the mark.
+    """
+
+    greenlist_ratio: float = 0.25
+    bias: float = 2.0
+    hashing_key: int = 15485863
+    seeding_scheme: str = "lefthash"
+    context_width: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value that cannot be."""
+        if not 0.0 < self.greenlist_ratio < 1.0:
+            raise InputError(f"greenlist_ratio is {self.greenlist_ratio!r}; a number between 0 and 1 was expected.")
+        if self.seeding_scheme not in ("lefthash", "selfhash"):
+            raise InputError(f'seeding_scheme is {self.seeding_scheme!r}; "lefthash" or "selfhash" was expected.')
+        if not isinstance(self.context_width, int) or self.context_width < 1:
+            raise InputError(f"context_width is {self.context_width!r}; a whole number from 1 on was expected.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The five fields."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def of(cls, given: Any) -> "WatermarkingConfig":
+        """From itself, its fields as a mapping, or transformers' object of the same name. Raises InputError for others."""
+        if isinstance(given, cls):
+            return given
+        fields = given.to_dict() if isinstance(given, HasFields) else given
+        names = [f.name for f in dataclasses.fields(cls)]
+        if isinstance(fields, Mapping) and "ngram_len" in fields:
+            raise InputError(
+                "watermarking_config is one of SynthID; give its processor instead, logits_processor=["
+                "config.construct_processor(vocab_size, device)]."
+            )
+        if not isinstance(fields, Mapping) or not set(fields) <= set(names):
+            raise InputError(
+                f"watermarking_config is {given!r}; a WatermarkingConfig or its fields ({names}) were expected."
+            )
+        return cls(**fields)
+
+
+@runtime_checkable
+class HasFields(Protocol):
+    """What gives its fields as a dictionary."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def listed_biases(given: Any) -> list[list[Any]]:
+    """sequence_bias as files hold it, [[ids, bias], ...]. Raises InputError for what is neither that nor a mapping."""
+    pairs = list(given.items()) if isinstance(given, Mapping) else given
+    if not isinstance(pairs, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
+        raise InputError(f"sequence_bias is {given!r}; {{(ids): bias}} or [[[ids], bias], ...] was expected.")
+    if not all(isinstance(ids, list | tuple) for ids, _ in pairs):
+        raise InputError(f"sequence_bias is {given!r}; each bias is of a tuple or a list of ids.")
+    return [[list(ids), bias] for ids, bias in pairs]
+
+
+STORED_AS: dict[str, Callable[[Any], Any]] = {
+    "watermarking_config": WatermarkingConfig.of,
+    "sequence_bias": listed_biases,
 }
 
 
@@ -68,10 +132,23 @@ class GenerationConfig:
     top_k: int | None = None  # 50, 0 for all
     top_p: float | None = None  # 1.0
     min_p: float | None = None
+    top_h: float | None = None
+    typical_p: float | None = None  # 1.0
+    epsilon_cutoff: float | None = None  # 0.0
+    eta_cutoff: float | None = None  # 0.0
     repetition_penalty: float | None = None  # 1.0
     encoder_repetition_penalty: float | None = None  # 1.0
     no_repeat_ngram_size: int | None = None  # 0
     encoder_no_repeat_ngram_size: int | None = None  # 0
+    bad_words_ids: list[list[int]] | None = None
+    sequence_bias: Any = None  # [[ids, bias], ...], or {(id, ...): bias}
+    remove_invalid_values: bool | None = None  # False
+    exponential_decay_length_penalty: tuple[int, float] | None = None  # (after so many new tokens, factor)
+    renormalize_logits: bool | None = None  # False
+    guidance_scale: float | None = None  # 1.0
+    watermarking_config: Any = None  # a WatermarkingConfig, or its fields
+    max_time: float | None = None  # seconds
+    stop_strings: str | list[str] | None = None
     suppress_tokens: list[int] | None = None
     begin_suppress_tokens: list[int] | None = None
     forced_bos_token_id: int | None = None
@@ -82,6 +159,9 @@ class GenerationConfig:
     decoder_start_token_id: int | list[int] | None = None
     return_dict_in_generate: bool | None = None  # False
     output_scores: bool | None = None  # False
+    output_logits: bool | None = None  # False
+    output_attentions: bool | None = None  # False
+    output_hidden_states: bool | None = None  # False
     # conjoin's own, which hold for training too: whether sources are read in windows (chunks.py), and how large these are.
     encode_in_chunks: bool | None = None  # False
     chunk_window: int | None = None  # tokens; the encoder's positions
@@ -91,6 +171,8 @@ class GenerationConfig:
         if name not in type(self).__dataclass_fields__:
             self.accept(name, value)
             return
+        if name in STORED_AS and value is not None:
+            value = STORED_AS[name](value)
         object.__setattr__(self, name, value)
 
     @staticmethod
@@ -98,6 +180,10 @@ class GenerationConfig:
         """Takes a setting of transformers that has no field here, if it does nothing. Raises otherwise."""
         if name in IRRELEVANT or (name in NEUTRAL and value in NEUTRAL[name]):
             return
+        if name in MEANINGLESS:
+            if value is None or value is False:
+                return
+            raise InputError(f"{name} is {value!r}; it has no meaning for these models: {MEANINGLESS[name]}.")
         if name in NEUTRAL:
             raise InputError(f'generation setting "{name}" is {value!r}; it is not implemented yet.')
         raise AttributeError(f'GenerationConfig has no field "{name}"{nearest(name, GENERATION_FIELDS)}.')
@@ -125,7 +211,10 @@ class GenerationConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that differ from None."""
-        return {n: copy.deepcopy(getattr(self, n)) for n in self.__dataclass_fields__ if getattr(self, n) is not None}
+        found = {n: copy.deepcopy(getattr(self, n)) for n in self.__dataclass_fields__ if getattr(self, n) is not None}
+        if self.watermarking_config is not None:
+            found["watermarking_config"] = dataclasses.asdict(self.watermarking_config)
+        return found
 
     def to_json_string(self) -> str:
         """The text of a generation_config.json."""
@@ -147,5 +236,5 @@ class GenerationConfig:
 
 
 GENERATION_FIELDS: frozenset[str] = frozenset(
-    {*(f.name for f in dataclasses.fields(GenerationConfig)), *IRRELEVANT, *NEUTRAL}
+    {*(f.name for f in dataclasses.fields(GenerationConfig)), *IRRELEVANT, *NEUTRAL, *MEANINGLESS}
 )

@@ -9,6 +9,7 @@ from conjoin.checkpoint import INT8, atomic_folder, require_space
 from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.decoding.generate import generate
+from conjoin.decoding.transitions import compute_transition_scores
 from conjoin.errors import ConfigError, InputError, refuse_unknown
 from conjoin.families.custom import is_custom, require_module
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
@@ -368,11 +369,29 @@ class JoinedModel:
         `settings` are model inputs (attention_mask, global_attention_mask, token_type_ids, inputs_embeds,
         encoder_outputs, decoder_input_ids, decoder_attention_mask), `seed`, and any field of GenerationConfig; they win
         over `generation_config`, which wins over the model's own. N = B * num_return_sequences. Without a seed, the
-        framework's global random state is used.
+        framework's global random state is used. `tokenizer` reads stop_strings (by default the model's own target
+        tokenizer), `negative_prompt_ids` with `negative_prompt_attention_mask` is the source that guidance_scale leads away
+        from (by default an empty text), and `logits_processor`, `stopping_criteria`, `prefix_allowed_tokens_fn` and
+        `streamer` are called at each step (PyTorch): docs/generation.md.
 
-        Raises TypeError for an unknown setting, InputError for a value that cannot be.
+        Raises TypeError for an unknown setting, InputError for a value that cannot be, or more than there is memory for.
         """
         return generate(self, input_ids, generation_config, settings)
+
+    def compute_transition_scores(
+        self,
+        sequences: Any,
+        scores: Sequence[Any],
+        beam_indices: Any = None,
+        normalize_logits: bool = False,
+    ) -> Any:
+        """The score (N, steps) that each new token of `sequences` had when it was chosen; 0 after a hypothesis's end.
+
+        `sequences` (N, T), `scores` (B * K, V) by step and, of beams, `beam_indices` (N, steps) are what one call of
+        `generate` returned with return_dict_in_generate and output_scores. With `normalize_logits` scores become
+        log-probabilities first. The sum over a beam's tokens, divided by their number ** length_penalty, is its sequences_score.
+        """
+        return compute_transition_scores(self.ops, sequences, scores, beam_indices, normalize_logits)
 
 
 def kept_in(folder: Path, dtype: Any) -> Any:

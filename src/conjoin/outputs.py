@@ -66,9 +66,28 @@ class Seq2SeqLMOutput(ModelOutput):
 
 
 class GenerateOutput(ModelOutput):
-    """What `generate` returns with return_dict_in_generate: sequences (N, T); for beams sequences_scores (N,)."""
+    """What `generate` returns with return_dict_in_generate: sequences (N, T), and what was asked for, by transformers' names.
 
-    fields = ("sequences", "sequences_scores", "scores")
+    B sources with K hypotheses each, V tokens, one entry a step in each tuple: `scores` after all rules and `logits` before
+    them (B * K, V); of beams `sequences_scores` (N,) and `beam_indices` (N, T), from which row each token came, -1 after
+    the end. `encoder_attentions` and `encoder_hidden_states` are the source's, by layer; `decoder_attentions`,
+    `cross_attentions` (B * K, H, tokens read, tokens seen) and `decoder_hidden_states` (B * K, tokens read, W) have a tuple
+    of layers for each step, of which the first reads the prompt. `past_key_values` is a DecoderCache of B * K rows.
+    """
+
+    fields = (
+        "sequences",
+        "sequences_scores",
+        "scores",
+        "logits",
+        "beam_indices",
+        "encoder_attentions",
+        "encoder_hidden_states",
+        "decoder_attentions",
+        "cross_attentions",
+        "decoder_hidden_states",
+        "past_key_values",
+    )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """The sequences, for who asks NumPy for an array of ids."""

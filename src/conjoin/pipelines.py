@@ -1,13 +1,14 @@
 """`pipeline`: texts in, texts out, with a folder's model and tokenizers; and transformers' pipelines by task."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from conjoin.decoding.stream import stream
+from conjoin.decoding.callbacks import CALLBACKS
+from conjoin.decoding.stream import streams
 from conjoin.errors import InputError, nearest, refuse_unknown
 from conjoin.families.custom import is_custom
 from conjoin.frameworks import Backend, model_class
@@ -29,7 +30,11 @@ NEW_TOKENS, TASK_BEAMS = 256, 4
 LENGTHS = ("max_length", "max_new_tokens")
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
 # A pipeline gives texts, so what says how ids and scores are returned has no meaning.
-SETTINGS = (*sorted(GENERATION_FIELDS - {"return_dict_in_generate", "output_scores"}), "seed")
+OUTPUTS = {
+    "return_dict_in_generate",
+    *(f"output_{name}" for name in ("scores", "logits", "attentions", "hidden_states")),
+}
+SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed")
 CALL_OPTIONS = ("batch_size", "truncation")
 # How many characters at the end of a text a tokenizer's clean-up (" n't" to "n't") may still change.
 UNSETTLED = 12
@@ -122,19 +127,26 @@ class Writer:
             each = len(written) // len(index)
             yield index, [written[i * each : (i + 1) * each] for i in range(len(index))]
 
-    def stream(self, text: str, **settings: Any) -> Iterator[str]:
-        """The same text as a call's in pieces, as they are made; no piece ends within a character.
+    @overload
+    def stream(self, texts: str, **settings: Any) -> Iterator[str]: ...
+    @overload
+    def stream(self, texts: Sequence[str], **settings: Any) -> Iterator[tuple[int, str]]: ...
+    def stream(self, texts: str | Sequence[str], **settings: Any) -> Iterator[str] | Iterator[tuple[int, str]]:
+        """What a call writes in pieces, as they are made: of a text its pieces, of a list of texts (index, piece).
 
-        Beams can change their minds until the end, so with num_beams the whole text comes as one piece.
+        Joined, a text's pieces are what a call writes. None ends within a character, and none is taken back: with beams
+        a piece comes when every hypothesis that can still win begins with it.
         """
         refuse_unknown("pipeline()", settings, [*SETTINGS, "truncation"])
         truncation = bool(settings.pop("truncation", self.truncation))
         asked = self.resolved(settings)
-        rows = self.encoded([text], truncation, self.limit(asked))
-        if (asked.get("num_beams", self.model.config.generation.num_beams) or 1) > 1:
-            return iter([self(text, truncation=truncation, **settings)])
+        rows = self.encoded([texts] if isinstance(texts, str) else texts, truncation, self.limit(asked))
+        if not rows:
+            return iter(())
         ids, mask = self.padded(rows)
-        return pieces(stream(self.model, ids, {"attention_mask": mask, **asked}), self.tokenizers.target)
+        coming = streams(self.model, ids, {"attention_mask": mask, **asked})
+        found = several_pieces(coming, self.tokenizers.target)
+        return (piece for _, piece in found) if isinstance(texts, str) else found
 
     def resolved(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of one call, with what applies where nobody says anything."""
@@ -148,7 +160,7 @@ class Writer:
                 given[name] = value
         if all(given.get(name) is None and getattr(own, name) is None for name in LENGTHS):
             given["max_new_tokens"] = min(NEW_TOKENS, int(self.model.decoder.spec.max_length))
-        return {**given, "return_dict_in_generate": False}
+        return {**given, "return_dict_in_generate": False, "tokenizer": self.tokenizers.target}
 
     def encoded(self, texts: Sequence[str], truncation: bool, limit: int | None) -> list[list[int]]:
         """The ids of each text. Raises InputError for what is no text, empty, or too long."""
@@ -180,23 +192,49 @@ class Writer:
         return self.model.ops.on_device(ids, self.model), self.model.ops.on_device(mask, self.model)
 
 
-def pieces(tokens: Iterator[int], tokenizer: TokenizerLike) -> Iterator[str]:
-    """A text in pieces as its tokens come: what is new in the whole decoded so far, and can no longer change."""
-    plain = isinstance(tokenizer, Tokenizer) and not tokenizer.clean_up_tokenization_spaces
-    held = 0 if plain else UNSETTLED
-    ids: list[int] = []
-    given, text = 0, ""
-    for token in tokens:
-        ids.append(token)
-        text = tokenizer.decode(ids, skip_special_tokens=True)
+def pieces(tokens: Iterable[int], tokenizer: TokenizerLike) -> Iterator[str]:
+    """A text in pieces as its tokens come."""
+    return (piece for _, piece in several_pieces(((0, [token]) for token in tokens), tokenizer))
+
+
+def several_pieces(coming: Iterable[tuple[int, list[int]]], tokenizer: TokenizerLike) -> Iterator[tuple[int, str]]:
+    """Several texts in pieces as their tokens come, each with its number; what was held back of them at the end."""
+    texts: dict[int, Settling] = {}
+    for row, ids in coming:
+        piece = texts.setdefault(row, Settling(tokenizer)).after(ids)
+        if piece:
+            yield row, piece
+    for row, text in texts.items():
+        if rest := text.rest():
+            yield row, rest
+
+
+class Settling:
+    """A text that grows by tokens: what is new in the whole decoded so far, and can no longer change."""
+
+    def __init__(self, tokenizer: TokenizerLike) -> None:
+        self.tokenizer = tokenizer
+        plain = isinstance(tokenizer, Tokenizer) and not tokenizer.clean_up_tokenization_spaces
+        self.held = 0 if plain else UNSETTLED
+        self.ids: list[int] = []
+        self.text = ""
+        self.given = 0
+
+    def after(self, ids: Sequence[int]) -> str:
+        """What further tokens add."""
+        self.ids.extend(ids)
+        self.text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
         # A token of bytes may end within a character, which decodes to U+FFFD until the rest is there.
-        settled = len(text.rstrip(UNFINISHED))
-        settled = min(settled, len(text) - held)
-        if settled > given:
-            yield text[given:settled]
-            given = settled
-    if len(text) > given:
-        yield text[given:]
+        return self.up_to(min(len(self.text.rstrip(UNFINISHED)), len(self.text) - self.held))
+
+    def rest(self) -> str:
+        """What was held back, when no more tokens come."""
+        return self.up_to(len(self.text))
+
+    def up_to(self, end: int) -> str:
+        """The text from where the last piece ended."""
+        start, self.given = self.given, max(self.given, end)
+        return self.text[start : self.given]
 
 
 class TaskPipeline:

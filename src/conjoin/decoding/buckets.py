@@ -33,6 +33,7 @@ def bucketed(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Sett
         rows=bucket(rows, least=1),
         source=None if fixed else source if exact else bucket(source, limit),
         prompt=prompt if prompt == 1 else bucket(prompt, decoder.max_length, least=4),
+        against=None if call.against_ids is None else bucket(call.against_ids.shape[1], limit),
         chosen=0 if call.global_tokens is None else bucket(call.global_tokens.shape[1], least=1),
     )
     new = settings.max_length - prompt
@@ -46,10 +47,13 @@ def can_grow(ops: Any, front: Any, seen: Array | None) -> bool:
 
 
 class Shape:
-    """How many rows, source tokens, prompt tokens and global tokens a padded call has; None for sources that cannot be padded."""
+    """How many rows, and tokens of each kind, a padded call has; None for sources that cannot be padded."""
 
-    def __init__(self, ops: Any, *, rows: int, source: int | None, prompt: int, chosen: int) -> None:
-        self.ops, self.rows, self.source, self.prompt, self.chosen = ops, rows, source, prompt, chosen
+    def __init__(
+        self, ops: Any, *, rows: int, source: int | None, prompt: int, against: int | None, chosen: int
+    ) -> None:
+        self.ops, self.rows, self.source, self.prompt = ops, rows, source, prompt
+        self.against, self.chosen = against, chosen
 
     def of(self, call: Call, pad: int) -> Call:
         """A call in this shape: what is added is hidden, and rows that are added are the first one again."""
@@ -73,6 +77,9 @@ class Shape:
             global_tokens=self.grown(call.global_tokens, self.chosen, NOBODY),
             states=self.grown(call.states, self.source, 0),
             seen=self.grown(seen, self.source, 0),
+            against_ids=self.grown(call.against_ids, self.against, pad),
+            against_seen=self.grown(call.against_seen, self.against, 0),
+            stop_moves=call.stop_moves,
             live=ops.arange(self.rows, call.source) < batch,
         )
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from conjoin.decoding.callbacks import CALLBACKS
 from conjoin.errors import InputError
 from conjoin.generation import GenerationConfig
 from conjoin.senses import SENSES, source_of
 
-__all__ = ["ENCODER_INPUTS", "INPUTS", "Call", "called"]
+__all__ = ["ARGUMENTS", "ENCODER_INPUTS", "INPUTS", "Call", "called"]
 
 Array = Any
 ENCODER_INPUTS = ("token_type_ids", "position_ids", "inputs_embeds", "global_attention_mask")
@@ -21,6 +22,9 @@ INPUTS = (
     *ENCODER_INPUTS,
     *SENSES,
 )
+
+# What `generate` takes beside settings; the last two are the source that guidance leads away from.
+ARGUMENTS = (*INPUTS, *CALLBACKS, "seed", "tokenizer", "negative_prompt_ids", "negative_prompt_attention_mask")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Call:
     global_tokens: Array | None = None  # (B, G) their places, -1 where a row has fewer
     states: Array | None = None  # (B, S, W) where the source was encoded before
     seen: Array | None = None  # (B, S) which tokens of the source may be seen, None for all; of sounds (B, samples)
+    against_ids: Array | None = None  # (B, S') the source that guidance leads away from
+    against_seen: Array | None = None  # (B, S')
+    stop_moves: Array | None = None  # the table of stop strings, which has no rows
     live: Array | None = None  # (B,) False for rows that only fill the batch; None where there are none
 
     @property

@@ -13,7 +13,7 @@ __all__ = ["begun_search", "joined", "parted", "run"]
 
 Array = Any
 # What changes from step to step; the rest stays outside of the loop.
-VARYING = ("ids", "length", "cache", "at", "lineage", "done")
+VARYING = ("ids", "length", "cache", "at", "lineage", "done", "record")
 
 
 def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], State], state: State) -> list[State]:

@@ -7,11 +7,17 @@ from typing import Any
 
 from conjoin.chunks import asked_chunks, encoded_in_chunks
 from conjoin.decoding import search
+from conjoin.decoding.asked import warn_ignored, with_hooks, with_stop_strings
 from conjoin.decoding.buckets import bucketed
-from conjoin.decoding.call import INPUTS, Call, called
-from conjoin.decoding.rules import processors, warpers
+from conjoin.decoding.budget import check_budget
+from conjoin.decoding.call import ARGUMENTS, INPUTS, Call, called
+from conjoin.decoding.guided import beside, twice, with_negative
+from conjoin.decoding.recording import begun_record, found_outputs, generated, noted
+from conjoin.decoding.rules import Rule, finishers, processors, warpers
 from conjoin.decoding.settings import Settings, resolve
-from conjoin.decoding.state import State, advance
+from conjoin.decoding.state import State, advance, halves
+from conjoin.decoding.telling import telling
+from conjoin.decoding.tracing import prompt_trace, trace_for
 from conjoin.errors import refuse_unknown
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.outputs import GenerateOutput
@@ -26,22 +32,20 @@ def generate(
 ) -> Array | GenerateOutput:
     """As `EncoderDecoderModel.generate` says."""
     input_ids, given = model.read_first(input_ids, dict(given))
-    refuse_unknown("generate()", given, [*INPUTS, "seed", "input_ids", "generation_config", *GENERATION_FIELDS])
+    refuse_unknown("generate()", given, [*ARGUMENTS, "input_ids", "generation_config", *GENERATION_FIELDS])
     config = model.config.generation
     if generation_config is not None:
         config = config.updated(generation_config.to_dict())
     config = config.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
     ops = model.ops
     settings, call = resolved(model, input_ids, config, given)
+    warn_ignored(settings, given)
     rows = call.source.shape[0]
     settings, call = bucketed(ops, model, settings, call)
     noise = ops.noise(given.get("seed"), call.source.shape[0], settings.hypotheses)
-    ids, scores, longest = ops.executed(decoded, model, settings, call, noise)
-    sequences = flattened(ops, ids[:rows], longest)
-    if not settings.as_dictionary:
-        return sequences
-    scores = ops.merged(scores[:rows]) if scores is not None and settings.output_scores else None
-    return GenerateOutput.of(sequences=sequences, sequences_scores=scores)
+    found = ops.executed(decoded, model, settings, call, noise)
+    sequences = flattened(ops, found["ids"][:rows], found["longest"])
+    return generated(ops, settings, rows, sequences, found, given) if settings.as_dictionary else sequences
 
 
 def resolved(
@@ -55,20 +59,34 @@ def resolved(
     model.ops.check_range(call.prompt, spec.vocab, "decoder")
     if call.states is None and call.inputs_embeds is None and call.position_ids is None:
         settings = replace(settings, chunks=asked_chunks(model.encoder, config))
-    return settings, call
+    settings = with_hooks(model, settings, config, given)
+    check_budget(model, settings, call)
+    settings, call = with_stop_strings(model, settings, call, given.get("tokenizer"))
+    return settings, with_negative(model, settings, call, given)
 
 
-def decoded(
-    ops: Any, model: Any, settings: Settings, noise: Any, arrays: dict[str, Array]
-) -> tuple[Array, Array | None, Any]:
-    """Everything that runs on a device: sequences (B, R, L), scores (B, R) of beams, and the longest's length."""
+def decoded(ops: Any, model: Any, settings: Settings, noise: Any, arrays: dict[str, Array]) -> dict[str, Any]:
+    """Everything that runs on a device: what `collected` gives."""
     call = Call(**arrays)
     return collected(ops, settings, searched(ops, model, settings, call, noise, begun(ops, model, settings, call)))
 
 
 def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
     """The state after source and prompt were read, the source encoded once and the prompt read once for all hypotheses."""
-    states, seen = call.states, call.seen
+    memory, memory_mask, record = remembered(ops, model, settings, call)
+    if call.against_ids is not None:
+        other = Call(prompt=call.prompt, input_ids=call.against_ids, seen=call.against_seen)
+        plain = replace(settings, chunks=None, outputs=frozenset())
+        memory, memory_mask = beside(ops, memory, memory_mask, *remembered(ops, model, plain, other)[:2])
+    state = prefilled(ops, model.decoder, settings, call, memory, memory_mask)
+    return replace(state, record={**(state.record or {}), **record} or None)
+
+
+def remembered(
+    ops: Any, model: Any, settings: Settings, call: Call
+) -> tuple[list[tuple[Array, Array]], Array | None, dict[str, Any]]:
+    """The keys and values of the source, its mask, and what the encoder leaves behind for who asked."""
+    states, seen, record = call.states, call.seen, {}
     if states is None and settings.chunks is not None:
         chunked = encoded_in_chunks(ops, model.encoder, settings.chunks, call.input_ids, seen, call.token_type_ids)
         states = chunked["last_hidden_state"]
@@ -77,11 +95,14 @@ def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
         inputs = {name: getattr(call, name) for name in names}
         if call.values is not None:
             inputs[model.encoder.spec.front.argument] = call.values
-        states = model.encoder(attention_mask=seen, **inputs)["last_hidden_state"]
-        seen = model.encoder.memory_mask(seen, ops.size(states, 1))
+        for name in ("attentions", "hidden_states"):
+            if name in settings.outputs:
+                inputs[f"output_{name}"] = True
+        out = model.encoder(attention_mask=seen, **inputs)
+        states, seen = out["last_hidden_state"], model.encoder.memory_mask(seen, ops.size(out["last_hidden_state"], 1))
+        record = {f"encoder_{n}": out[n] for n in ("attentions", "hidden_states") if n in settings.outputs and n in out}
     memory = model.decoder.remember(model.memory(states))
-    memory_mask = None if seen is None or ops.all_seen(seen) else seen[:, None, None, :]
-    return prefilled(ops, model.decoder, settings, call, memory, memory_mask)
+    return memory, None if seen is None or ops.all_seen(seen) else seen[:, None, None, :], record
 
 
 def prefilled(
@@ -90,15 +111,22 @@ def prefilled(
     """The state after the prompt was read; a start token alone is left to the loop where that is compiled."""
     count, prompt, mask = settings.hypotheses, call.prompt, call.prompt_mask
     batch, length = prompt.shape
+    guided = call.against_ids is not None
     read = 0 if ops.FIXED_SHAPES and length == 1 and mask is None else length
     slots = read + (settings.room - read) * count
-    cache = decoder.empty_cache(batch, slots, memory[0][0])
-    logits = None
+    cache = decoder.empty_cache(batch * 2 if guided else batch, slots, memory[0][0])
+    record = begun_record(ops, settings, (batch, count, decoder.spec.vocab), memory[0][0])
+    logits = against = None
     if read:
-        own = None if ops.is_single(length, mask) else decoder.causal_mask(length, 0, slots, mask, prompt)
-        x, cache = decoder.step(prompt, decoder.prompted(prompt, slots), own, memory, memory_mask, cache, 0)
-        logits = decoder.logits(ops.slot(x, settings.prompt - 1))
-        logits = ops.broadcast(logits, (batch, count, logits.shape[-1]))
+        fed, fed_mask = (twice(ops, prompt), twice(ops, mask)) if guided else (prompt, mask)
+        own = None if ops.is_single(length, mask) else decoder.causal_mask(length, 0, slots, fed_mask, fed)
+        trace = trace_for(record)
+        x, cache = decoder.step(fed, decoder.prompted(fed, slots), own, memory, memory_mask, cache, 0, trace)
+        if trace is not None and record is not None:
+            prompt_trace(ops, record, trace, batch, count)
+        logits, against = halves(decoder.logits(ops.slot(x, settings.prompt - 1)), batch, guided)
+        shape = (batch, count, logits.shape[-1])
+        logits, against = ops.broadcast(logits, shape), ops.broadcast(against, shape) if guided else None
     return State(
         ids=ops.grown(prompt, count, settings.room, fill(settings), settings.prompt),
         length=settings.prompt,
@@ -112,6 +140,11 @@ def prefilled(
         row=ops.arange(batch, prompt),
         done=ops.false(prompt[:, 0]) if call.live is None else ~call.live,
         search=None,
+        against=against,
+        guided=guided,
+        stop_moves=call.stop_moves,
+        record=record,
+        whole=settings.whole,
     )
 
 
@@ -126,33 +159,57 @@ def searched(ops: Any, model: Any, settings: Settings, call: Call, noise: Any, s
     """The finished states of the search that the settings name."""
     choose = chooser(ops, settings, noise, call.rule_ids)
     state = search.first_beams(ops, settings, state) if settings.num_beams > 1 else search.first_grown(ops, state)
+    if settings.callbacks.streamer is not None:
+        choose = telling(ops, settings, settings.callbacks.streamer, state, choose)
     states: list[State] = ops.run(choose, partial(advance, ops, model), state)
     return states
 
 
 def chooser(ops: Any, settings: Settings, noise: Any, rule_ids: Array | None) -> Callable[[State], State]:
     """The step of the search that the settings name: from a state with logits to the state one token longer."""
-    warps = warpers(ops, settings) if settings.do_sample else []
+    last = finishers(ops, settings)
     step = search.beam if settings.num_beams > 1 else search.grow
 
     def choose(now: State) -> State:
-        rules = processors(ops, settings, None if rule_ids is None else ops.take_rows(rule_ids, now.row))
-        return step(ops, settings, rules, warps, noise, now)
+        rules = processors(ops, settings, None if rule_ids is None else ops.take_rows(rule_ids, now.row), now.against)
+        scores: list[Array] = []
+        finish = [*last, seen_by(scores)] if now.record is not None else last
+        if settings.do_sample:
+            warps = [*warpers(ops, settings), *finish]
+        else:
+            rules, warps = [*rules, *finish], []
+        then = step(ops, settings, rules, warps, noise, replace(now, scores=scores))
+        return noted(ops, settings, now, replace(then, scores=None), scores)
 
     return choose
 
 
-def collected(ops: Any, settings: Settings, states: list[State]) -> tuple[Array, Array | None, Any]:
-    """Sequences (B, R, L) in the order of the sources, scores (B, R) of beams, and the longest's length."""
+def seen_by(scores: list[Array]) -> Rule:
+    """A rule that changes nothing, and adds what it sees to a list."""
+
+    def rule(ids: Array, length: Any, now: Array) -> Array:
+        scores.append(now)
+        return now
+
+    return rule
+
+
+def collected(ops: Any, settings: Settings, states: list[State]) -> dict[str, Any]:
+    """Sequences "ids" (B, R, L) in the order of the sources, the "longest"'s length, how many "steps" were taken, what
+    beams have beside ("sequences_scores", "beam_indices"), and what was recorded."""
     order = ops.inverse(ops.concat([s.row for s in states], 0))
+    found = found_outputs(ops, settings, states[-1]) | {"steps": states[-1].length - settings.prompt}
     if settings.num_beams == 1:
         ids = ops.concat([s.ids for s in states], 0)
-        return ops.take_rows(ids, order), None, ops.longest([s.length for s in states])
+        return found | {"ids": ops.take_rows(ids, order), "longest": ops.longest([s.length for s in states])}
     best = slice(0, settings.num_return_sequences)
-    ids = ops.concat([s.search.ended_ids[:, best] for s in states], 0)
-    scores = ops.concat([s.search.ended_scores[:, best] for s in states], 0)
+    parts = {"ids": "ended_ids", "sequences_scores": "ended_scores", "beam_indices": "ended_path"}
+    for name, field in parts.items():
+        if getattr(states[0].search, field) is not None:
+            every = ops.concat([getattr(s.search, field)[:, best] for s in states], 0)
+            found[name] = ops.take_rows(every, order)
     lengths = [ops.greatest(s.search.ended_length[:, best]) for s in states]
-    return ops.take_rows(ids, order), ops.take_rows(scores, order), ops.longest(lengths)
+    return found | {"longest": ops.longest(lengths)}
 
 
 def flattened(ops: Any, ids: Array, longest: Any) -> Array:

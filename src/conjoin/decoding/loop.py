@@ -20,7 +20,7 @@ def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], S
         done = int(ops.number(state.done).sum())
         if done == len(state.done):
             return [*left, state]
-        if done > (1 - STAY) * len(state.done):
+        if not state.whole and done > (1 - STAY) * len(state.done):
             left.append(without_cache(select(ops, state, state.done)))
             state = select(ops, state, ~state.done)
         state = advance(state)
@@ -37,10 +37,10 @@ def select(ops: Any, state: State, keep: Array) -> State:
             return type(value)(taken(v) for v in value)
         return ops.take_rows(value, index) if ops.is_array(value) else value
 
-    chosen: State = taken(state)
+    chosen: State = replace(taken(replace(state, stop_moves=None)), stop_moves=state.stop_moves)
     return chosen
 
 
 def without_cache(state: State) -> State:
-    """A finished state needs no past."""
+    """A state that left the batch needs no past."""
     return replace(state, cache=[], memory=[], memory_mask=None, lineage=None)

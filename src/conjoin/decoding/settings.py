@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conjoin.chunks import Chunks
+from conjoin.decoding.callbacks import NOTHING, Callbacks
+from conjoin.decoding.stop_strings import checked_strings
+from conjoin.decoding.values import as_tuple, bad_words, below_one, biases, decay, flag, number, real, token_of
 from conjoin.errors import InputError
-from conjoin.generation import GenerationConfig
+from conjoin.generation import GenerationConfig, WatermarkingConfig
 
 __all__ = ["LENGTHS", "Settings", "resolve"]
 
@@ -50,6 +53,30 @@ class Settings:
     output_scores: bool
     as_dictionary: bool
     chunks: Chunks | None = None  # how the source is cut into windows, if it is
+    top_h: float | None = None
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    sequence_bias: tuple[tuple[tuple[int, ...], float], ...] = ()
+    remove_invalid_values: bool = False
+    length_decay: tuple[int, float] | None = None  # after so many new tokens, by this factor
+    renormalize_logits: bool = False
+    guidance_scale: float = 1.0
+    watermarking: WatermarkingConfig | None = None
+    stop_strings: tuple[str, ...] = ()
+    stop_window: int = 0  # tokens that a stop string can span
+    stop_states: int = 0
+    stop_tokens: int = 0  # tokens that the table of stop strings has
+    outputs: frozenset[str] = (
+        frozenset()
+    )  # what each step leaves behind: scores, logits, attentions, hidden_states, cache
+    callbacks: Callbacks = NOTHING
+
+    @property
+    def whole(self) -> bool:
+        """Whether rows that are done stay in the batch until the last is."""
+        return bool(self.outputs) or self.callbacks.need_every_row
 
     def lengths(self) -> dict[str, Any]:
         """The four of `LENGTHS`."""
@@ -106,8 +133,34 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         output_scores=flag("output_scores", config.output_scores),
         as_dictionary=flag("return_dict_in_generate", config.return_dict_in_generate),
     )
+    settings = replace(settings, **extra_rules(config, eos, vocab), outputs=asked_outputs(config))
     check(settings, vocab)
     return settings
+
+
+def extra_rules(config: GenerationConfig, eos: tuple[int, ...], vocab: int) -> dict[str, Any]:
+    """The settings of further rules."""
+    return {
+        "top_h": None if config.top_h is None else real("top_h", config.top_h, 1.0, high=1.0),
+        "typical_p": real("typical_p", config.typical_p, 1.0, high=1.0),
+        "epsilon_cutoff": below_one("epsilon_cutoff", config.epsilon_cutoff),
+        "eta_cutoff": below_one("eta_cutoff", config.eta_cutoff),
+        "bad_words": bad_words(config.bad_words_ids, eos, vocab),
+        "sequence_bias": biases(config.sequence_bias, vocab),
+        "remove_invalid_values": flag("remove_invalid_values", config.remove_invalid_values),
+        "length_decay": decay(config.exponential_decay_length_penalty, eos),
+        "renormalize_logits": flag("renormalize_logits", config.renormalize_logits),
+        "guidance_scale": real("guidance_scale", config.guidance_scale, 1.0, low=None),
+        "watermarking": config.watermarking_config,
+        "stop_strings": () if config.stop_strings is None else checked_strings(config.stop_strings),
+    }
+
+
+def asked_outputs(config: GenerationConfig) -> frozenset[str]:
+    """What each step leaves behind; nothing where the call returns ids alone, as in transformers."""
+    names = {name: getattr(config, f"output_{name}") for name in ("scores", "logits", "attentions", "hidden_states")}
+    asked = {name for name, value in names.items() if flag(f"output_{name}", value)}
+    return frozenset(asked if flag("return_dict_in_generate", config.return_dict_in_generate) else ())
 
 
 def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
@@ -171,45 +224,4 @@ def check(settings: Settings, vocab: int) -> None:
     }
     for name, ids in tokens.items():
         for one in ids:
-            if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < vocab:
-                raise InputError(f"{name} holds {one!r}; the decoder's vocabulary is 0 to {vocab - 1}.")
-
-
-def as_tuple(value: int | list[int] | None) -> tuple[int, ...]:
-    """One id, several, or none, as a tuple."""
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-def flag(name: str, value: Any) -> bool:
-    """True or False; False where nothing is set."""
-    if value is not None and not isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; True or False was expected.")
-    return bool(value)
-
-
-def number(name: str, value: Any, default: int, *, low: int) -> int:
-    """A whole number from `low` on."""
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise InputError(f"{name} is {value!r}; a whole number from {low} on was expected.")
-    return value
-
-
-def real(name: str, value: Any, default: float, *, low: float | None = 1e-12, high: float = float("inf")) -> float:
-    """A finite number in a range."""
-    if value is None:
-        return default
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-    if not fits or (low is not None and value < low) or value > high:
-        bounds = (
-            "a finite number"
-            if low is None
-            else f"a number {'above' if low == 1e-12 else 'from'} {0 if low == 1e-12 else low:g}"
-        )
-        raise InputError(
-            f"{name} is {value!r}; {bounds}{'' if high == float('inf') else f' to {high:g}'} was expected."
-        )
-    return float(value)
+            token_of(name, one, vocab)

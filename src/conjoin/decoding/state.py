@@ -8,7 +8,9 @@ when beams change places, and all K share the source's cross-attention keys and 
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["State", "advance"]
+from conjoin.decoding.tracing import keep_trace, trace_for
+
+__all__ = ["State", "advance", "halves"]
 
 Array = Any
 
@@ -29,22 +31,38 @@ class State:
     row: Array  # (B,) which source of the call each row is
     done: Array  # (B,) sources that need no further step
     search: Any  # what the search keeps for itself
+    against: Array | None = None  # (B, K, V) logits under the source that guidance leads away from
+    guided: bool = False  # whether caches and memory hold that source too, as B rows more
+    stop_moves: Array | None = None  # (tokens * states,) the table of stop strings
+    record: dict[str, Any] | None = None  # what each step left behind, for who asked
+    scores: list[Array] | None = None  # within a step, what the rules made of its logits
+    whole: bool = False  # whether sources that are done stay in the batch
 
 
 def advance(ops: Any, model: Any, state: State) -> State:
     """Feeds each hypothesis's last token to the model: logits of the next, with the cache written."""
     decoder = model.decoder
-    count = state.ids.shape[1]
+    batch, count = state.ids.shape[:2]
     last = ops.column(state.ids, state.length - 1)[..., 0]
     lineage, mask = state.lineage, ops.filled(state.at + count, state.cache[0][0].shape[2], last)
     if lineage is not None:
         lineage = ops.own_slots(lineage, state.at)
         mask = lineage[:, None, :, : ops.window(state.at + count, lineage.shape[-1])]
+        mask = ops.concat([mask, mask], 0) if state.guided else mask
     start = state.length - 1
     order = slot_order(ops, state, count, last) if decoder.spec.ordered else None
-    place = decoder.abreast(last, start, order)
-    x, cache = decoder.step(last, place, mask, state.memory, state.memory_mask, state.cache, state.at)
-    return replace(state, logits=decoder.logits(x), cache=cache, at=state.at + count, lineage=lineage)
+    fed = ops.concat([last, last], 0) if state.guided else last
+    place, trace = decoder.abreast(fed, start, order), trace_for(state.record)
+    x, cache = decoder.step(fed, place, mask, state.memory, state.memory_mask, state.cache, state.at, trace)
+    if trace is not None and state.record is not None:
+        keep_trace(ops, state.record, trace, lineage, state.read, (batch, count))
+    logits, against = halves(decoder.logits(x), batch, state.guided)
+    return replace(state, logits=logits, against=against, cache=cache, at=state.at + count, lineage=lineage)
+
+
+def halves(logits: Array, batch: int, guided: bool) -> tuple[Array, Array | None]:
+    """The logits of the sources, and of those that guidance leads away from, which stand behind them."""
+    return (logits[:batch], logits[batch:]) if guided else (logits, None)
 
 
 def slot_order(ops: Any, state: State, count: int, like: Array) -> Array:

@@ -10,7 +10,7 @@ import torch
 from conjoin.backends import torch as backend
 from conjoin.chunks import chunks_of
 from conjoin.composite import EncoderDecoderConfig
-from conjoin.decoding.call import INPUTS
+from conjoin.decoding.call import ARGUMENTS
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.model import JoinedModel
 from conjoin.parts import checked_names
@@ -100,7 +100,7 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
             return input_ids, given
         ids = given.pop("inputs", None) if input_ids is None else input_ids
         with backend.no_gradients(self):
-            found = self.read_by_custom({**given, "input_ids": ids}, [*INPUTS, "seed", *GENERATION_FIELDS])
+            found = self.read_by_custom({**given, "input_ids": ids}, [*ARGUMENTS, *GENERATION_FIELDS])
         states = found["encoder_outputs"]["last_hidden_state"]
         seen_by_rules = ids is not None and tuple(ids.shape) == tuple(states.shape[:2])
         return (ids if seen_by_rules else None), found

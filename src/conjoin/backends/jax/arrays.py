@@ -10,18 +10,23 @@ import jax.numpy as jnp
 
 __all__ = [
     "absolute",
+    "added_at",
     "all_of",
     "all_seen",
     "any_of",
     "arange",
     "argmax",
     "broadcast",
+    "by_step",
     "clipped",
     "column",
     "concat",
+    "constant_row",
     "cumsum",
     "divided",
+    "entry",
     "equal_anywhere",
+    "exp",
     "false",
     "filled",
     "flags",
@@ -46,19 +51,25 @@ __all__ = [
     "pick",
     "power",
     "reshaped",
+    "rising",
+    "room_for_steps",
     "set_column",
     "slot",
     "softmax",
     "sort",
+    "summed",
     "take_last",
     "take_rows",
+    "taken",
     "tanh",
     "token_column",
     "top_k",
     "true",
     "where",
     "while_loop",
+    "whole",
     "wide",
+    "with_step",
     "zeros",
 ]
 
@@ -66,10 +77,10 @@ Array = Any  # a jax.Array
 CHUNK = 128  # of a long axis, of which the largest are looked for by chunks
 
 
-where, tanh, absolute = jnp.where, jnp.tanh, jnp.abs
+where, tanh, absolute, exp = jnp.where, jnp.tanh, jnp.abs, jnp.exp
 
 
-def clipped(x: Array, low: int, high: int) -> Array:
+def clipped(x: Array, low: float, high: float) -> Array:
     """Within low and high."""
     return jnp.clip(x, low, high)
 
@@ -160,6 +171,56 @@ def sort(x: Array) -> tuple[Array, Array]:
     """The last axis in rising order, and where each value of it stands in that order."""
     order = jnp.argsort(x, -1)
     return jnp.take_along_axis(x, order, -1), jnp.argsort(order, -1)
+
+
+def rising(x: Array) -> Array:
+    """Where the values of the last axis stand, in rising order."""
+    return jnp.argsort(x, -1)
+
+
+def summed(x: Array) -> Array:
+    """(..., N) -> (..., 1)."""
+    return x.sum(-1, keepdims=True)
+
+
+def whole(x: Array) -> Array:
+    """As whole numbers."""
+    return x.astype(jnp.int32)
+
+
+def taken(x: Array, index: Array) -> Array:
+    """x (N,) at indices of any shape."""
+    return x[index]
+
+
+def entry(table: np.ndarray[Any, Any], at: Any) -> Array:
+    """A table's value in float32, that of its ends beyond them."""
+    return jnp.asarray(table.astype(np.float32))[jnp.clip(at, 0, len(table) - 1)]
+
+
+def constant_row(values: Sequence[float], like: Array) -> Array:
+    """Some numbers as a vector of like's type."""
+    return jnp.asarray(np.array(values), like.dtype)
+
+
+def added_at(x: Array, tokens: Sequence[int], values: Array) -> Array:
+    """x (B, K, V) with values (B, K, G) added at tokens, of which one may come several times."""
+    return x.at[..., np.array(tokens)].add(values)
+
+
+def room_for_steps(steps: int, shape: Sequence[int], like: Array) -> Array:
+    """Where arrays of each step go, along the third axis."""
+    return jnp.zeros((*shape[:2], steps, *shape[2:]), jnp.float32)
+
+
+def with_step(room: Array, at: Any, x: Array) -> Array:
+    """The same with that of one step."""
+    return jax.lax.dynamic_update_slice_in_dim(room, x[:, :, None], at, 2)
+
+
+def by_step(room: Array, rows: int, steps: int) -> tuple[Array, ...]:
+    """Each step's (B, K, ...) as (rows * K, ...)."""
+    return tuple(merged(room[:rows, :, at]) for at in range(steps))
 
 
 def take_last(x: Array, index: Array) -> Array:

@@ -57,13 +57,12 @@ def noise(seed: Any, batch: int, count: int) -> Noise:
     return Noise(jax.random.key(np.random.randint(2**31 - 1) if seed is None else seed), seed is not None)
 
 
-def executed(
-    decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
-) -> tuple[Array, Array | None, Any]:
+def executed(decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise) -> dict[str, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
     (run_program,) = programs(model, settings, noise, decoded)
-    ids, scores, longest = run_program(call.arrays())
-    return ids, scores, longest if is_traced(longest) else int(longest)
+    found: dict[str, Any] = run_program(call.arrays())
+    traced = is_traced(found["ids"])
+    return found | {name: None if traced else int(found[name]) for name in ("longest", "steps")}
 
 
 def programs(model: Any, settings: Settings, noise: Noise, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:

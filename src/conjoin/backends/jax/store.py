@@ -13,6 +13,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from conjoin.backends.jax.layers import Buffer, FrozenParam, OutputEmbedding, RMSNorm
+from conjoin.decoding.budget import host_free
 from conjoin.errors import InputError
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "detached",
     "dtype_name",
     "evaluating",
+    "free_memory",
     "id_lists",
     "joined_rows",
     "load_narrow",
@@ -301,6 +303,15 @@ def moved(model: Any, device: Any, dtype: Any) -> None:
 def on_device(array: NpArray, model: Any) -> NpArray:
     """An array as it is: JAX takes it where the parameters are."""
     return array
+
+
+def free_memory(model: Any) -> int | None:
+    """Bytes that the first device has left; None where nobody says."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return host_free()
+    facts = device.memory_stats() or {}
+    return int(facts["bytes_limit"] - facts["bytes_in_use"]) if "bytes_limit" in facts else None
 
 
 def id_lists(ids: Any) -> list[list[int]]:

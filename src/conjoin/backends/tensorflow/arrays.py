@@ -13,18 +13,23 @@ from tensorflow.compiler.tf2xla.python.xla import dynamic_slice
 
 __all__ = [
     "absolute",
+    "added_at",
     "all_of",
     "all_seen",
     "any_of",
     "arange",
     "argmax",
     "broadcast",
+    "by_step",
     "clipped",
     "column",
     "concat",
+    "constant_row",
     "cumsum",
     "divided",
+    "entry",
     "equal_anywhere",
+    "exp",
     "false",
     "filled",
     "flags",
@@ -49,26 +54,32 @@ __all__ = [
     "pick",
     "power",
     "reshaped",
+    "rising",
+    "room_for_steps",
     "set_column",
     "slot",
     "softmax",
     "sort",
+    "summed",
     "take_last",
     "take_rows",
+    "taken",
     "token_column",
     "top_k",
     "true",
     "where",
     "while_loop",
+    "whole",
     "wide",
+    "with_step",
     "zeros",
 ]
 
 
-absolute = tf.abs
+absolute, exp = tf.abs, tf.exp
 
 
-def clipped(x: tf.Tensor, low: int, high: int) -> tf.Tensor:
+def clipped(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
     """Within low and high."""
     return tf.clip_by_value(x, low, high)
 
@@ -154,6 +165,58 @@ def sort(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The last axis in rising order, and where each value of it stands in that order."""
     order = tf.argsort(x, -1, stable=True)
     return take_last(x, order), tf.argsort(order, -1, stable=True)
+
+
+def rising(x: tf.Tensor) -> tf.Tensor:
+    """Where the values of the last axis stand, in rising order."""
+    return tf.argsort(x, -1, stable=True)
+
+
+def summed(x: tf.Tensor) -> tf.Tensor:
+    """(..., N) -> (..., 1)."""
+    return tf.reduce_sum(x, -1, keepdims=True)
+
+
+def whole(x: tf.Tensor) -> tf.Tensor:
+    """As whole numbers."""
+    return tf.cast(x, tf.int32)
+
+
+def taken(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """x (N,) at indices of any shape."""
+    return tf.gather(x, index)
+
+
+def entry(table: np.ndarray[Any, Any], at: Any) -> tf.Tensor:
+    """A table's value in float32, that of its ends beyond them."""
+    return tf.gather(tf.constant(table.astype(np.float32)), tf.clip_by_value(at, 0, len(table) - 1))
+
+
+def constant_row(values: Sequence[float], like: tf.Tensor) -> tf.Tensor:
+    """Some numbers as a vector of like's type."""
+    return tf.constant(np.array(values), like.dtype)
+
+
+def added_at(x: tf.Tensor, tokens: Sequence[int], values: tf.Tensor) -> tf.Tensor:
+    """x (B, K, V) with values (B, K, G) added at tokens, of which one may come several times."""
+    by_token = tf.transpose(tf.reshape(values, (-1, len(tokens))))
+    added = tf.math.unsorted_segment_sum(by_token, tf.constant(list(tokens)), x.shape[-1])
+    return x + tf.reshape(tf.transpose(added), x.shape)
+
+
+def room_for_steps(steps: int, shape: Sequence[int], like: tf.Tensor) -> tf.Tensor:
+    """Where arrays of each step go, along the third axis."""
+    return tf.zeros((*shape[:2], steps, *shape[2:]), tf.float32)
+
+
+def with_step(room: tf.Tensor, at: Any, x: tf.Tensor) -> tf.Tensor:
+    """The same with that of one step."""
+    return keras.ops.slice_update(room, (0, 0, at, *[0] * (len(x.shape) - 2)), x[:, :, None])
+
+
+def by_step(room: tf.Tensor, rows: int, steps: int) -> tuple[tf.Tensor, ...]:
+    """Each step's (B, K, ...) as (rows * K, ...)."""
+    return tuple(merged(room[:rows, :, at]) for at in range(steps))
 
 
 def take_last(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

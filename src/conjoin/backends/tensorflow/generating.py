@@ -62,13 +62,12 @@ def noise(seed: Any, batch: int, count: int) -> Noise:
     return Noise(tf.constant(int(seed) % 2**63, tf.int64), True)
 
 
-def executed(
-    decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise
-) -> tuple[tf.Tensor, tf.Tensor | None, Any]:
+def executed(decoded: Callable[..., Any], model: Any, settings: Settings, call: Call, noise: Noise) -> dict[str, Any]:
     """Runs the program of a call, compiled once for its shapes and settings; within a traced call it becomes part of that."""
     (run_program,) = programs(model, settings, noise, decoded)
-    ids, scores, longest = run_program(call.arrays())
-    return ids, scores, None if is_traced(ids) else int(longest)
+    found: dict[str, Any] = run_program(call.arrays())
+    traced = is_traced(found["ids"])
+    return found | {name: None if traced else int(found[name]) for name in ("longest", "steps")}
 
 
 def programs(model: Any, settings: Settings, noise: Noise, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:

@@ -21,6 +21,7 @@ from conjoin.backends.tensorflow.layers import (
     children,
     remade,
 )
+from conjoin.decoding.budget import host_free
 from conjoin.errors import InputError
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "detached",
     "dtype_name",
     "evaluating",
+    "free_memory",
     "id_lists",
     "joined_rows",
     "load_narrow",
@@ -397,6 +399,11 @@ def named_gradients(model: Any, gradients: Iterable[Any]) -> dict[str, NpArray]:
             )
             by_name[name] = values.T if leaf(model, name)[1] else values
     return by_name
+
+
+def free_memory(model: Any) -> int | None:
+    """Bytes that the host has left; None where there is a GPU, of which TensorFlow does not say."""
+    return None if tf.config.list_logical_devices("GPU") else host_free()
 
 
 def id_lists(ids: Any) -> list[list[int]]:

@@ -3,24 +3,33 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import torch
 from conjoin.engine import rows
 from torch import Tensor
 
 __all__ = [
     "absolute",
+    "added_at",
     "all_of",
     "all_seen",
+    "all_true",
     "any_of",
     "arange",
     "argmax",
     "broadcast",
+    "by_step",
     "clipped",
     "column",
     "concat",
+    "constant_row",
     "cumsum",
+    "distinct",
     "divided",
+    "entry",
     "equal_anywhere",
+    "exp",
     "false",
     "filled",
     "flags",
@@ -34,6 +43,7 @@ __all__ = [
     "is_single",
     "last_axis",
     "least",
+    "least_last",
     "lineage",
     "log_softmax",
     "longest",
@@ -44,29 +54,38 @@ __all__ = [
     "own_slots",
     "padded",
     "pick",
+    "places_of",
     "power",
     "reshaped",
+    "rising",
+    "room_for_steps",
     "set_column",
     "slot",
     "softmax",
     "sort",
+    "stacked",
+    "summed",
+    "swapped",
     "take_last",
     "take_rows",
+    "taken",
     "tanh",
     "token_column",
     "top_k",
     "true",
     "where",
     "where_true",
+    "whole",
     "wide",
+    "with_step",
     "zeros",
 ]
 
 
-where, concat, tanh, absolute = torch.where, torch.cat, torch.tanh, torch.abs
+where, concat, tanh, absolute, exp = torch.where, torch.cat, torch.tanh, torch.abs, torch.exp
 
 
-def clipped(x: Tensor, low: int, high: int) -> Tensor:
+def clipped(x: Tensor, low: float, high: float) -> Tensor:
     """Within low and high."""
     return x.clamp(low, high)
 
@@ -132,6 +151,21 @@ def sort(x: Tensor) -> tuple[Tensor, Tensor]:
     return values, order.argsort(-1)
 
 
+def rising(x: Tensor) -> Tensor:
+    """Where the values of the last axis stand, in rising order."""
+    return x.argsort(-1)
+
+
+def summed(x: Tensor) -> Tensor:
+    """(..., N) -> (..., 1)."""
+    return x.sum(-1, keepdim=True)
+
+
+def whole(x: Tensor) -> Tensor:
+    """As whole numbers."""
+    return x.long()
+
+
 def take_last(x: Tensor, index: Tensor) -> Tensor:
     """x at index along the last axis."""
     return x.gather(-1, index)
@@ -150,6 +184,62 @@ def merged(x: Tensor) -> Tensor:
 def reshaped(x: Tensor, shape: Sequence[int]) -> Tensor:
     """x in another shape, of which one axis may be -1."""
     return x.reshape(*shape)
+
+
+def swapped(x: Tensor) -> Tensor:
+    """The second and the third axis in turn."""
+    return x.transpose(1, 2)
+
+
+def places_of(flags: Tensor) -> Tensor:
+    """Where flags (B, K, N) are True, as often in each row: (B, K, how often), rising."""
+    return flags.nonzero()[:, -1].reshape(*flags.shape[:2], -1)
+
+
+def stacked(arrays: Sequence[Tensor]) -> Tensor:
+    """Arrays of one shape along a new first axis."""
+    return torch.stack(list(arrays))
+
+
+def distinct(x: Tensor) -> tuple[list[int], Tensor]:
+    """The different numbers of a vector, and which of them stands where."""
+    numbers, places = torch.unique(x, return_inverse=True)
+    return numbers.tolist(), places
+
+
+def taken(x: Tensor, index: Tensor) -> Tensor:
+    """x (N,) at indices of any shape."""
+    return x[index]
+
+
+def entry(table: np.ndarray[Any, Any], at: int) -> float:
+    """A table's value, that of its ends beyond them."""
+    return float(table[min(max(at, 0), len(table) - 1)])
+
+
+def constant_row(values: Sequence[float], like: Tensor) -> Tensor:
+    """Some numbers as a vector of like's type."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def added_at(x: Tensor, tokens: Sequence[int], values: Tensor) -> Tensor:
+    """x (B, K, V) with values (B, K, G) added at tokens, of which one may come several times."""
+    return x.index_add(-1, torch.tensor(tokens, device=x.device), values)
+
+
+def room_for_steps(steps: int, shape: Sequence[int], like: Tensor) -> list[Tensor]:
+    """Where arrays of each step go: none yet."""
+    return []
+
+
+def with_step(room: list[Tensor], at: int, x: Tensor) -> list[Tensor]:
+    """What there was, and that of one more step."""
+    return [*room, x]
+
+
+def by_step(room: list[Tensor], rows: int, steps: int) -> tuple[Tensor, ...]:
+    """Each step's (B, K, ...) as (rows * K, ...)."""
+    return tuple(merged(x) for x in room)
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:
@@ -210,6 +300,16 @@ def longest(lengths: Sequence[Any]) -> int:
 def all_of(x: Tensor) -> Tensor:
     """(B, K) -> (B,)."""
     return x.all(1)
+
+
+def all_true(x: Tensor) -> Tensor:
+    """Whether a vector is True everywhere."""
+    return x.all()
+
+
+def least_last(x: Tensor) -> Tensor:
+    """The least of the last axis."""
+    return x.amin(-1)
 
 
 def any_of(x: Tensor) -> Tensor:

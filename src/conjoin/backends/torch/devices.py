@@ -7,9 +7,10 @@ import numpy as np
 
 import torch
 from conjoin.backends.torch.store import as_dtype, found_device
+from conjoin.decoding.budget import host_free
 from conjoin.errors import InputError
 
-__all__ = ["chosen_device", "id_lists", "moved", "on_device"]
+__all__ = ["chosen_device", "free_memory", "id_lists", "moved", "on_cpu", "on_device"]
 
 logger = logging.getLogger("conjoin")
 
@@ -40,6 +41,22 @@ def moved(model: Any, device: Any, dtype: Any) -> None:
 def on_device(array: np.ndarray[Any, Any], model: Any) -> torch.Tensor:
     """An array where a model is."""
     return torch.from_numpy(array).to(model.device)
+
+
+def on_cpu(x: torch.Tensor) -> torch.Tensor:
+    """A copy in the host's memory."""
+    return x.detach().to("cpu", copy=True)
+
+
+def free_memory(model: Any) -> int | None:
+    """Bytes that a model's device has left; None where nobody says."""
+    device = model.device
+    if device.type == "cpu":
+        return host_free()
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def id_lists(ids: torch.Tensor) -> list[list[int]]:

@@ -2,15 +2,26 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from conjoin.errors import InputError
+from conjoin.seq2seq.cache import DecoderCache
 from torch import Tensor
 from torch.nn import Module
 
-__all__ = ["FIXED_SHAPES", "ReadyModel", "as_loop_array", "executed", "no_gradients", "noise", "programs", "run"]
+__all__ = [
+    "FIXED_SHAPES",
+    "ReadyModel",
+    "as_loop_array",
+    "executed",
+    "no_gradients",
+    "noise",
+    "permutation",
+    "programs",
+    "run",
+]
 
 FIXED_SHAPES = False
 
@@ -68,13 +79,23 @@ class ReadyModel:
         return getattr(self.joined, name)
 
 
-def executed(
-    decoded: Callable[..., Any], model: Module, settings: Any, call: Any, noise: Any
-) -> tuple[Tensor, Tensor | None, int]:
+def executed(decoded: Callable[..., Any], model: Module, settings: Any, call: Any, noise: Any) -> dict[str, Any]:
     """Runs the program of a call, step by step, and gives ordinary tensors, which autograd takes."""
     (run_program,) = programs(model, settings, noise, decoded)
-    ids, scores, longest = run_program(call.arrays())
-    return ids.clone(), None if scores is None else scores.clone(), int(longest)
+    return ordinary(run_program(call.arrays()))  # type: ignore[no-any-return]
+
+
+def ordinary(found: Any) -> Any:
+    """The same with tensors that autograd takes and that may be changed, which those of a generating model are not."""
+    if isinstance(found, Tensor):
+        return found.clone()
+    if isinstance(found, dict):
+        return {name: ordinary(x) for name, x in found.items()}
+    if isinstance(found, list | tuple):
+        return type(found)(ordinary(x) for x in found)
+    if isinstance(found, DecoderCache):
+        return DecoderCache(**{f.name: ordinary(getattr(found, f.name)) for f in fields(found)})
+    return found
 
 
 def programs(model: Module, settings: Any, noise: Any, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
@@ -97,6 +118,12 @@ def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any)
     from conjoin.decoding.loop import run as stepwise
 
     return stepwise(ops, choose, advance, state)
+
+
+def permutation(seed: int, length: int, like: Tensor) -> Tensor:
+    """0, 1... length - 1 in a random order that hangs on the seed and the kind of device alone."""
+    draw = torch.Generator(like.device).manual_seed(seed)
+    return torch.randperm(length, generator=draw, device=like.device)
 
 
 def as_loop_array(value: Any) -> Any:

@@ -1,0 +1,65 @@
+"""Rules on what was made before, or stands in the source: penalties, and n-grams that may not come twice."""
+
+from typing import Any
+
+from conjoin.decoding.rules.kinds import LOW, Rule
+
+__all__ = ["encoder_no_repeat_ngram", "encoder_repetition_penalty", "no_repeat_ngram", "repetition_penalty"]
+
+Array = Any
+
+
+def repetition_penalty(ops: Any, penalty: float) -> Rule:
+    """Tokens already made lose: negative scores times the penalty, others divided by it (https://arxiv.org/abs/1909.05858)."""
+
+    def rule(ids: Array, length: Any, scores: Array) -> Array:
+        made = ops.marked(ids, ops.broadcast(ops.arange(ids.shape[-1], ids) < length, ids.shape), scores.shape[-1])
+        return ops.where(made, ops.where(scores < 0, scores * penalty, scores / penalty), scores)
+
+    return rule
+
+
+def encoder_repetition_penalty(ops: Any, penalty: float, source: Array) -> Rule:
+    """Tokens of the source gain: the inverse of a repetition penalty."""
+
+    def rule(ids: Array, length: Any, scores: Array) -> Array:
+        near = ops.marked(source[:, None], source[:, None] >= 0, scores.shape[-1])
+        return ops.where(near, ops.where(scores < 0, scores / penalty, scores * penalty), scores)
+
+    return rule
+
+
+def no_repeat_ngram(ops: Any, size: int) -> Rule:
+    """No `size` tokens in a row are made twice: the token that would complete a second time is forbidden."""
+
+    def rule(ids: Array, length: Any, scores: Array) -> Array:
+        width = ids.shape[-1] - size + 1
+        if width < 1:
+            return scores
+        # follows[i]: the last size - 1 tokens equal those that stand before column i + size - 1, which is filled.
+        follows = ops.broadcast(ops.arange(width, ids) + size - 1 < length, (*ids.shape[:-1], width))
+        for back in range(1, size):
+            last = ops.column(ids, length - back)
+            follows = follows & (ids[..., size - 1 - back : size - 1 - back + width] == last)
+        banned = ops.marked(ids[..., size - 1 :], follows, scores.shape[-1])
+        return ops.where(banned & (length >= size), LOW, scores)
+
+    return rule
+
+
+def encoder_no_repeat_ngram(ops: Any, size: int, source: Array) -> Rule:
+    """No `size` tokens in a row of the source are made."""
+
+    def rule(ids: Array, length: Any, scores: Array) -> Array:
+        width = source.shape[-1] - size + 1
+        if width < 1:
+            return scores
+        spread = source[:, None]
+        follows = ops.broadcast(spread[..., size - 1 :] >= 0, (*ids.shape[:-1], width))
+        for back in range(1, size):
+            last = ops.column(ids, length - back)
+            follows = follows & (spread[..., size - 1 - back : size - 1 - back + width] == last)
+        banned = ops.marked(ops.broadcast(spread[..., size - 1 :], follows.shape), follows, scores.shape[-1])
+        return ops.where(banned & (length >= size - 1), LOW, scores)
+
+    return rule
