@@ -3,9 +3,11 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import torch
+from conjoin.engine.memory import unpacked
 from conjoin.errors import InputError
 from conjoin.seq2seq.cache import DecoderCache
 from torch import Tensor
@@ -53,15 +55,13 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, int, Te
 
 
 @contextlib.contextmanager
-def no_gradients(model: Module) -> Iterator["ReadyModel"]:
-    """Generation keeps nothing for a backward pass, drops nothing out, and runs on the fastest decoder there is."""
-    from conjoin.engine import twin_of
-
+def no_gradients(model: Module) -> Iterator[None]:
+    """Generation keeps nothing for a backward pass, and drops nothing out."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.inference_mode():
-            yield ReadyModel(model, twin_of(model.encoder), twin_of(model.decoder))
+            yield
     finally:
         for module, was in training.items():
             module.training = was
@@ -79,6 +79,18 @@ class ReadyModel:
         return getattr(self.joined, name)
 
 
+TRACED = frozenset({"attentions", "hidden_states"})
+
+
+def ready_for(model: Any, settings: Any) -> ReadyModel:
+    """The model with the fastest parts that can do what is asked: those that leave a trace, or that read two sources, are its own."""
+    from conjoin.engine import twin_of
+
+    if settings.outputs & TRACED or settings.guidance_scale != 1.0:
+        return ReadyModel(model, model.encoder, model.decoder)
+    return ReadyModel(model, twin_of(model.encoder), twin_of(model.decoder))
+
+
 def executed(decoded: Callable[..., Any], model: Module, settings: Any, call: Any, noise: Any) -> dict[str, Any]:
     """Runs the program of a call, step by step, and gives ordinary tensors, which autograd takes."""
     (run_program,) = programs(model, settings, noise, decoded)
@@ -94,6 +106,7 @@ def ordinary(found: Any) -> Any:
     if isinstance(found, list | tuple):
         return type(found)(ordinary(x) for x in found)
     if isinstance(found, DecoderCache):
+        found = unpacked(found)
         return DecoderCache(**{f.name: ordinary(getattr(found, f.name)) for f in fields(found)})
     return found
 
@@ -102,10 +115,12 @@ def programs(model: Module, settings: Any, noise: Any, *functions: Callable[...,
     """Functions of (ops, model, settings, noise, arrays, *changing) as functions of (arrays, *changing): called as they are."""
     from conjoin.backends import torch as ops
 
+    ready = cache(lambda: ready_for(model, settings))
+
     def program(function: Callable[..., Any]) -> Callable[..., Any]:
         def run_program(*arrays: Any) -> Any:
-            with no_gradients(model) as ready:
-                return function(ops, ready, settings, noise, *arrays)
+            with no_gradients(model):
+                return function(ops, ready(), settings, noise, *arrays)
 
         return run_program
 
