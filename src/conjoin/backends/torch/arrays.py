@@ -48,6 +48,7 @@ __all__ = [
     "longest",
     "marked",
     "merged",
+    "normalised",
     "number",
     "one_of",
     "own_slots",
@@ -71,6 +72,7 @@ __all__ = [
     "tanh",
     "token_column",
     "top_k",
+    "total",
     "true",
     "where",
     "where_true",
@@ -112,6 +114,16 @@ def padded(x: Tensor, axis: int, length: int, value: float) -> Tensor:
 def cumsum(x: Tensor) -> Tensor:
     """Running sums along the last axis."""
     return x.cumsum(-1)
+
+
+def total(x: Tensor) -> Tensor:
+    """Sums along the last axis; of booleans how many are True."""
+    return x.sum(-1)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Vectors along the last axis, of length one."""
+    return torch.nn.functional.normalize(x, dim=-1)
 
 
 def log_softmax(x: Tensor) -> Tensor:
