@@ -5,9 +5,11 @@ import warnings
 
 import peers
 import pytest
+import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 import conjoin
 from conjoin import EncoderDecoderConfig, EncoderDecoderModel, InputError
@@ -145,6 +147,31 @@ def test_samples_are_distributed_as_the_model_says(assisted):
     assert chance.max() < 0.2
     assert (drawn - chance).abs().max() < 4 * (chance * (1 - chance) / count).sqrt().max()
     assert (drawn - chance).abs().sum() < 0.35
+
+
+@every_pair
+@pytest.mark.parametrize("drafts", [DRAFTS["lookup"], DRAFTS["near"]], ids=["lookup", "near"])
+def test_drafts_end_with_stop_strings_and_marks_stay(assisted, pair, drafts, tmp_path):
+    peer_, assistants = assisted(pair)
+    words = AutoTokenizer.from_pretrained(tiny.gpt2(tmp_path / "texts"))  # of its bytes, 17 are known here
+    plain = same(peer_, {})[0]
+    stop = words.decode(plain[0][2:4])
+    for asked in (
+        {"stop_strings": [stop, words.decode(plain[1][3:4])], "tokenizer": words},
+        {"watermarking_config": conjoin.WatermarkingConfig(bias=3.0), "renormalize_logits": True},
+        {"sequence_bias": {(plain[0][1], plain[0][2]): -5.0}, "bad_words_ids": [[plain[1][2]]]},
+    ):
+        alone, drafted = same(peer_, ready(drafts, assistants), **asked)
+        assert drafted == alone
+        assert alone != plain
+
+
+def test_time_that_is_over_ends_drafts_too(assisted):
+    peer_, _ = assisted(("bert", "gpt2"))
+    made = peer_.ours.generate(
+        **peers.source(peer_), max_new_tokens=30, eos_token_id=None, prompt_lookup_num_tokens=3, max_time=0.0
+    )
+    assert made.shape[1] == 2
 
 
 # What is saved.
@@ -324,6 +351,16 @@ REFUSED = [
     ({"assistant_model": "near", "num_assistant_tokens_schedule": "slow"}, "schedule is 'slow'; one of constant"),
     ({"assistant_model": "near", "assistant_confidence_threshold": 2}, "threshold is 2; a number from 0 to 1"),
     ({"assistant_model": "near", "assistant_tokenizer": "any"}, "must have the model's own target tokenizer"),
+    (
+        {"prompt_lookup_num_tokens": 3, "logits_processor": [max]},
+        "prompt_lookup_num_tokens=3 and logits_processor came",
+    ),
+    ({"assistant_model": "near", "stopping_criteria": [max]}, "assistant_model and stopping_criteria came"),
+    ({"assistant_model": "near", "guidance_scale": 1.5}, "assistant_model and guidance_scale came"),
+    (
+        {"prompt_lookup_num_tokens": 3, "return_dict_in_generate": True, "output_scores": True},
+        "prompt_lookup_num_tokens=3 and output_scores came",
+    ),
     ({"assistant_model": "none"}, "assistant_model is a Linear; a joined model, EncoderDecoderModel, was expected"),
     ({"assistant_model": "other_target"}, "writes other tokens than the model \\(61 and 17"),
     ({"assistant_model": "other_source"}, "reads other sources than the model"),

@@ -7,10 +7,14 @@ import json
 import warnings
 from pathlib import Path
 
+import peers
 import pytest
+import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import near
+from transformers import AutoTokenizer
 
 from conjoin import (
     ConstraintsNotMetWarning,
@@ -254,6 +258,88 @@ def test_contrastive_search_reads_every_position(models):
         model.generate(**source("bert_gpt2"), max_new_tokens=40, **asked)
 
 
+# Outputs, stop strings, guidance and criteria, as with other searches.
+
+
+def test_scores_of_each_step_add_up_to_a_sequences_own(models):
+    """By beam_indices, of which transformers' are of each group alone and so lead to other rows."""
+    for pair, model in models.items():
+        asked = {
+            "return_dict_in_generate": True,
+            "output_scores": True,
+            "max_new_tokens": LENGTH,
+            "length_penalty": 0.0,
+        }
+        for search in (NEW["diverse"], {**NEW["constrained"], "num_return_sequences": 2, "max_new_tokens": 20}):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConstraintsNotMetWarning)
+                out = model.generate(**source(pair), **{**asked, **search})
+            assert len(out.scores) >= out.beam_indices.shape[1]
+            assert out.scores[0].shape == (24, 17)
+            chosen = model.compute_transition_scores(out.sequences, out.scores, out.beam_indices)
+            added = chosen.masked_fill(out.beam_indices < 0, 0).sum(1)
+            assert near(added, out.sequences_scores, 1e-4)
+
+
+def test_contrastive_search_tells_scores_and_logits_of_what_it_chose(models):
+    asked = {**NEW["contrastive"], "max_new_tokens": LENGTH, "return_dict_in_generate": True}
+    for pair, model in models.items():
+        given_ = source(pair)
+        out = model.generate(**given_, **asked, output_scores=True, output_logits=True, repetition_penalty=1.3)
+        made = out.sequences.shape[1] - 1
+        assert len(out.scores) == len(out.logits) == made
+        with torch.no_grad():
+            whole = model(**given_, decoder_input_ids=out.sequences[:, :-1]).logits
+        over = (out.sequences[:, :-1] == 4).cumsum(1) > 0
+        for step in range(made):
+            open_ = ~over[:, step]
+            assert near(out.logits[step][open_], whole[open_, step], 1e-4)
+            likely = out.scores[step].topk(4).indices
+            assert (likely == out.sequences[:, step + 1 : step + 2]).any(1)[open_].all()
+        assert out.past_key_values is None
+
+
+@pytest.mark.parametrize("search", NEW.values(), ids=NEW)
+def test_stop_strings_and_criteria_end_what_the_searches_write(peer, search, tmp_path):
+    pair = peer("bert", "gpt2", vocab=(17, 17))
+    words = AutoTokenizer.from_pretrained(tiny.gpt2(tmp_path / "texts"))  # of its bytes, 17 are known here
+    given_ = peers.source(pair, rows=6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstraintsNotMetWarning)
+        plain = pair.ours.generate(**given_, **{"max_new_tokens": LENGTH, **search})
+        stop = words.decode(plain[0, 2:4].tolist())
+        stopped = pair.ours.generate(
+            **given_, **{"max_new_tokens": LENGTH, **search}, stop_strings=[stop], tokenizer=words
+        )
+        ends = pair.ours.generate(
+            **given_, **{"max_new_tokens": LENGTH, **search}, stopping_criteria=[lambda ids, scores: ids.shape[1] >= 6]
+        )
+    assert stopped.tolist() != plain.tolist()
+    for row in stopped.tolist():
+        made = row[1 : row.index(4)] if 4 in row[1:] else [token for token in row[1:] if token != pair.pad]
+        assert words.decode(made).find(stop) in (-1, len(words.decode(made)) - len(stop))
+    assert ends.shape[1] == 6
+
+
+def test_guidance_leads_every_group_and_every_candidate(models):
+    """A group alone, and one candidate, are guided as beams and greedy search are."""
+    model, given_ = models["bert_gpt2"], source("bert_gpt2")
+    guided = {"guidance_scale": 1.7, "negative_prompt_ids": torch.tensor([[7, 9, 11]]), "max_new_tokens": LENGTH}
+    greedy = model.generate(**given_, **guided)
+    groups = {
+        "num_beams": 2,
+        "num_beam_groups": 2,
+        "diversity_penalty": 1e-6,
+        "length_penalty": 0.0,
+        "early_stopping": True,
+    }
+    width = min(greedy.shape[1], LENGTH)
+    assert model.generate(**given_, **guided, **groups)[:, :width].tolist() == greedy[:, :width].tolist()
+    nearly = model.generate(**given_, **guided, penalty_alpha=1e-6, top_k=3)
+    assert nearly[:, :width].tolist() == greedy[:, :width].tolist()
+    assert greedy.tolist() != model.generate(**given_, max_new_tokens=LENGTH).tolist()
+
+
 # Refusals: both settings by name.
 
 REFUSED = [
@@ -284,6 +370,10 @@ REFUSED = [
     ({"penalty_alpha": 0.6, "num_beams": 2}, "penalty_alpha is 0.6 and num_beams 2"),
     ({"penalty_alpha": 0.6, "top_k": 0}, "penalty_alpha is 0.6 and top_k 0"),
     ({"penalty_alpha": 1.5}, "penalty_alpha is 1.5; a number from 0 to 1"),
+    (
+        {"penalty_alpha": 0.6, "return_dict_in_generate": True, "output_attentions": True},
+        "penalty_alpha is 0.6 and output_attentions True",
+    ),
     ({"dola_layers": "high"}, "dola_layers is .high.; it has no meaning"),
     ({"assistant_early_exit": 2}, "assistant_early_exit is 2; it has no meaning"),
     ({"use_mtp": True}, "use_mtp is True; it has no meaning"),

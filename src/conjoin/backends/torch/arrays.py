@@ -251,7 +251,7 @@ def with_step(room: list[Tensor], at: int, x: Tensor) -> list[Tensor]:
 
 def by_step(room: list[Tensor], rows: int, steps: int) -> tuple[Tensor, ...]:
     """Each step's (B, K, ...) as (rows * K, ...)."""
-    return tuple(merged(x) for x in room)
+    return tuple(merged(x) for x in room[:steps])
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:

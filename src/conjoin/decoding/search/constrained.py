@@ -19,9 +19,10 @@ from conjoin.decoding.search.hypotheses import (
     written,
 )
 from conjoin.decoding.search.progress import Progress, advanced, all_met, banks, begun_progress, openings
-from conjoin.decoding.search.steps import Result, Rules, apply
+from conjoin.decoding.search.steps import LOW, Result, Rules, apply
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
+from conjoin.decoding.stopping import ends
 
 __all__ = ["best_of_met", "constrained", "first_constrained"]
 
@@ -49,6 +50,7 @@ class Options(NamedTuple):
     sums: Array
     parent: Array
     token: Array
+    over: Array
     node: Array
     order: Array
 
@@ -72,18 +74,20 @@ def constrained(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise:
     search = with_ended(ops, settings, was, ids, path, sums, (found.ends & whole)[:, :count] & ~was.closed, length)
     closed = was.closed | closes(ops, settings, search, found, length - settings.prompt)
     run = first_open(ops, found.ends & (whole | goes_on(settings, length)), count)
-    on = chosen(ops, settings, state, total, [ops.take_last(x, run) for x in found[:3]])
+    on = chosen(ops, settings, state, total, [ops.take_last(x, run) for x in found[:4]])
     ids, path = written(ops, settings, state, on.parent, on.token)
     met = all_met(ops, settings.constraints, Progress(on.node, on.order))
-    search = with_ended(
-        ops, settings, search, ids, path, on.sums, met & ~closed & (length >= settings.max_length), length
-    )
+    led_over = ends(ops, settings, state, ids, on.token) & ~on.over  # by a stop string that a constraint completes
+    left = met & ~closed & (led_over | (length >= settings.max_length))
+    search = with_ended(ops, settings, search, ids, path, on.sums, left, length)
+    # What has ended goes on only where it is all that is left, to be given as not met.
+    sums = ops.where((led_over | on.over) & ~closed & (length < settings.max_length), on.sums + LOW, on.sums)
     return replace(
         state,
         ids=ids,
         length=length,
         lineage=None if state.lineage is None else ops.pick(state.lineage, on.parent),
-        search=replace(search, scores=on.sums, closed=closed, path=path, node=on.node, order=on.order),
+        search=replace(search, scores=sums, closed=closed, path=path, node=on.node, order=on.order),
         done=closed[:, 0] | (length >= settings.max_length),
     )
 
@@ -94,7 +98,7 @@ def goes_on(settings: Settings, length: Any) -> Any:
 
 
 def chosen(ops: Any, settings: Settings, state: State, total: Array, free: Sequence[Array]) -> Options:
-    """The beams that go on: of those that do so freely, `free` (sums, parents, tokens), and those that constraints lead on.
+    """The beams that go on: of those that do freely, `free` (sums, parents, tokens, ended), and those that constraints lead on.
 
     Sorted by bank, then by sum; the best of each bank come first, then the second of each, and so on.
     """
@@ -102,14 +106,14 @@ def chosen(ops: Any, settings: Settings, state: State, total: Array, free: Seque
     led = openings(ops, settings.constraints, was)  # (B, K, E)
     real, led = led >= 0, ops.where(led >= 0, led, 0)
     leader = ops.broadcast(ops.arange(count, led)[None, :, None], led.shape)
-    more = (ops.take_last(total, led), leader, led)
-    sums, parent, token = (ops.concat([a, ops.flat(b)], 1) for a, b in zip(free, more, strict=True))
+    more = (ops.take_last(total, led), leader, led, ops.false(led))
+    sums, parent, token, over = (ops.concat([a, ops.flat(b)], 1) for a, b in zip(free, more, strict=True))
     real = ops.flat(real) & (sums[:, count:] > WORST) & ~repeated(ops, state, parent, token)[:, count:]
     now = Progress(*(ops.pick(x, parent) for x in was))
     now = advanced(ops, settings.constraints, now, token, len(settings.constraints) + state.length)
     place = by_turns(ops, sums, banks(ops, settings.constraints, now), real, count)
     place = ops.where(ops.total(real)[:, None] > 0, place, ops.arange(count, place)[None])
-    return Options(*(ops.take_last(x, place) for x in (sums, parent, token)), *(ops.pick(x, place) for x in now))
+    return Options(*(ops.take_last(x, place) for x in (sums, parent, token, over)), *(ops.pick(x, place) for x in now))
 
 
 def repeated(ops: Any, state: State, parent: Array, token: Array) -> Array:

@@ -16,7 +16,7 @@ from conjoin.decoding.search.hypotheses import (
     with_ended,
     written,
 )
-from conjoin.decoding.search.steps import Result, Rules, apply
+from conjoin.decoding.search.steps import LOW, Result, Rules, apply
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 
@@ -91,7 +91,8 @@ def step(ops: Any, settings: Settings, now: State, scores: Array, first: int) ->
     search = with_ended(ops, settings, was, ids, path, sums, found.ends[:, :size] & ~was.closed, length)
     closed = was.closed | closes(ops, settings, search, found, length - settings.prompt)
     on = first_open(ops, found.ends, size)
-    parent, token, sums = (ops.take_last(x, on) for x in (found.parent, found.token, found.best))
+    parent, token, sums, over = (ops.take_last(x, on) for x in (found.parent, found.token, found.best, found.ends))
+    sums = ops.where(over, sums + LOW, sums)  # where too few are left, one that has ended fills a place
     token = ops.where(was.closed, settings.pad, token)
     ids, path = written(ops, settings, now, parent, token, first)
     search = with_ended(ops, settings, search, ids, path, sums, ~closed & (length >= settings.max_length), length)
