@@ -38,6 +38,18 @@ TOGETHER = {
     },
     "beams_all": {"num_beams": 20, "num_return_sequences": 20, "max_new_tokens": 5},
     "one_token": {"num_beams": 3, "max_new_tokens": 1},
+    "diverse": {
+        "num_beams": 4,
+        "num_beam_groups": 2,
+        "diversity_penalty": 0.8,
+        "num_return_sequences": 3,
+        "eos_token_id": [4, 7],
+        "no_repeat_ngram_size": 2,
+    },
+}
+PROMPTED = {
+    "constrained": {"num_beams": 4, "force_words_ids": [[15, 6], [[9, 10], [9, 12], [14]]], "length_penalty": 0.5},
+    "contrastive": {"penalty_alpha": 0.6, "top_k": 4, "repetition_penalty": 1.2},
 }
 # One program for each mode that holds all that may be compiled.
 FURTHER = {
@@ -67,6 +79,28 @@ def test_settings_together_give_equal_tokens(peer, framework, settings):
     pair = peer("bert", "gpt2", **TINY)
     expected, found = both(framework, pair, peers.source(pair, rows=6), **settings)
     assert found == expected
+
+
+@compiled_frameworks
+@pytest.mark.parametrize("settings", PROMPTED.values(), ids=PROMPTED)
+def test_what_a_prompt_says_counts_behind_its_padding(peer, framework, settings):
+    """Prompts are padded to few lengths: what a constraint has of it, and what candidates are compared with, are not."""
+    pair = peer("bert", "gpt2", **TINY)
+    words = torch.cat([torch.full((6, 1), peers.START), peers.target(pair, rows=6, length=4)], 1)
+    words[:, -1] = 15
+    expected, found = both(framework, pair, peers.source(pair, rows=6) | {"decoder_input_ids": words}, **settings)
+    assert found == expected
+
+
+@compiled_frameworks
+def test_drafts_are_refused_where_the_loop_is_compiled(peer, framework):
+    pair = peer("bert", "gpt2", **TINY)
+    model, given = loaded(framework, pair), framework.arrays(peers.source(pair))
+    for drafts in ({"prompt_lookup_num_tokens": 3}, {"assistant_model": model}):
+        with pytest.raises(
+            InputError, match=f"{next(iter(drafts))}.*came; rows take as many drafted tokens as they can"
+        ):
+            model.generate(**given, max_new_tokens=6, **drafts)
 
 
 @compiled_frameworks

@@ -743,12 +743,6 @@ def test_a_config_of_further_rules_travels(tmp_path):
     assert theirs.watermarking_config.bias == 1.5
 
 
-def test_a_new_field_with_a_value_that_is_not_built_is_refused_when_it_is_set(pair):
-    with refused(InputError, "not implemented"):
-        GenerationConfig().updated({"penalty_alpha": 0.6})
-    assert GenerationConfig().updated({"penalty_alpha": 0.0, "num_beam_groups": 1}) == GenerationConfig()
-
-
 # Loading options.
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
+from conjoin.constraints import Constraint, as_words
 from conjoin.errors import ConfigError, InputError, nearest
 
 __all__ = ["GENERATION_FIELDS", "GENERATION_FILE", "SPECIAL_TOKENS", "GenerationConfig", "WatermarkingConfig"]
@@ -17,27 +18,21 @@ SPECIAL_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start
 # Settings of transformers that say nothing about which tokens come out, or that have no meaning for these models.
 IRRELEVANT = frozenset(
     "transformers_version _from_model_config use_cache cache_implementation cache_config max_cache_len compile_config "
-    "disable_compile is_assistant num_assistant_tokens "
-    "num_assistant_tokens_schedule assistant_confidence_threshold assistant_lookbehind target_lookbehind "
+    "disable_compile is_assistant assistant_lookbehind target_lookbehind "
     "generation_kwargs prefill_chunk_size continuous_batching_config "
-    "synced_gpus use_mtp speculation_type forced_decoder_ids return_legacy_cache".split()
+    "synced_gpus forced_decoder_ids return_legacy_cache".split()
 )
 # Settings of transformers that have no sound meaning for these models, and why not; None and False are taken.
 MEANINGLESS = {
     "token_healing": "it mends the end of a prompt that was cut within a word, and a decoder begins with its start token",
     "dola_layers": "it contrasts the layers of a language model, and transformers itself refuses encoder-decoders",
-    "assistant_early_exit": "it needs layers that were trained to be left early, which no decoder here has",
+    "assistant_early_exit": "it needs layers that were trained to be left early, which no decoder here has; a smaller model "
+    "as assistant_model drafts instead",
+    "use_mtp": "it needs heads that predict several tokens, which no decoder here has; a smaller model as assistant_model "
+    "drafts instead",
+    "speculation_type": "it chooses among heads that draft, which no decoder here has; a smaller model as assistant_model "
+    "drafts instead",
     "low_memory": "beams share their memory here, so there is nothing to save",
-}
-# Settings of transformers that are not built yet, with the values at which they do nothing.
-NEUTRAL: dict[str, tuple[object, ...]] = {
-    "num_beam_groups": (1, None),
-    "diversity_penalty": (0, 0.0, None),
-    "penalty_alpha": (0, 0.0, None),
-    "constraints": (None,),
-    "force_words_ids": (None,),
-    "prompt_lookup_num_tokens": (None,),
-    "max_matching_ngram_size": (None,),
 }
 
 
@@ -126,6 +121,18 @@ class GenerationConfig:
     early_stopping: bool | str | None = None  # False; True, or "never"
     do_sample: bool | None = None  # False
     num_beams: int | None = None  # 1
+    num_beam_groups: int | None = None  # 1: diverse beam search where there are more
+    diversity_penalty: float | None = None  # 0.0: what a token costs for each beam of an earlier group that chose it
+    constraints: list[Constraint] | None = None  # PhrasalConstraint, DisjunctiveConstraint
+    force_words_ids: list[Any] | None = None  # phrases that must come: lists of ids, or lists of alternatives
+    penalty_alpha: float | None = (
+        None  # contrastive search, over the top_k likeliest: how much a likeness costs, 0 to 1
+    )
+    prompt_lookup_num_tokens: int | None = None  # drafts of so many tokens, looked up in the source and the output
+    max_matching_ngram_size: int | None = None  # 2: how many of the last tokens may have to agree
+    num_assistant_tokens: int | None = None  # 20: how many tokens an assistant_model drafts
+    num_assistant_tokens_schedule: str | None = None  # "constant"; "heuristic" or "heuristic_transient", by success
+    assistant_confidence_threshold: float | None = None  # 0.4: a draft ends with a token that is less likely
     num_return_sequences: int | None = None  # 1
     length_penalty: float | None = None  # 1.0: the sum of log-probabilities is divided by length ** length_penalty
     temperature: float | None = None  # 1.0
@@ -178,21 +185,19 @@ class GenerationConfig:
     @staticmethod
     def accept(name: str, value: object) -> None:
         """Takes a setting of transformers that has no field here, if it does nothing. Raises otherwise."""
-        if name in IRRELEVANT or (name in NEUTRAL and value in NEUTRAL[name]):
+        if name in IRRELEVANT:
             return
         if name in MEANINGLESS:
             if value is None or value is False:
                 return
             raise InputError(f"{name} is {value!r}; it has no meaning for these models: {MEANINGLESS[name]}.")
-        if name in NEUTRAL:
-            raise InputError(f'generation setting "{name}" is {value!r}; it is not implemented yet.')
         raise AttributeError(f'GenerationConfig has no field "{name}"{nearest(name, GENERATION_FIELDS)}.')
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """From what a generation_config.json, or the generation keys of an old config.json, hold.
 
-        Raises ConfigError for a key that is not known, InputError for one that is not implemented.
+        Raises ConfigError for a key that is not known, InputError for one that has no meaning here.
         """
         config = cls()
         for name, value in found.items():
@@ -217,8 +222,11 @@ class GenerationConfig:
         return found
 
     def to_json_string(self) -> str:
-        """The text of a generation_config.json."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        """The text of a generation_config.json, constraints among its force_words_ids."""
+        found = self.to_dict()
+        if "constraints" in found:
+            found["force_words_ids"] = found.get("force_words_ids", []) + as_words(found.pop("constraints"))
+        return json.dumps(found, indent=2, sort_keys=True) + "\n"
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes generation_config.json into a folder, which is made where it is missing."""
@@ -236,5 +244,5 @@ class GenerationConfig:
 
 
 GENERATION_FIELDS: frozenset[str] = frozenset(
-    {*(f.name for f in dataclasses.fields(GenerationConfig)), *IRRELEVANT, *NEUTRAL, *MEANINGLESS}
+    {*(f.name for f in dataclasses.fields(GenerationConfig)), *IRRELEVANT, *MEANINGLESS}
 )

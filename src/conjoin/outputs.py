@@ -73,6 +73,7 @@ class GenerateOutput(ModelOutput):
     the end. `encoder_attentions` and `encoder_hidden_states` are the source's, by layer; `decoder_attentions`,
     `cross_attentions` (B * K, H, tokens read, tokens seen) and `decoder_hidden_states` (B * K, tokens read, W) have a tuple
     of layers for each step, of which the first reads the prompt. `past_key_values` is a DecoderCache of B * K rows.
+    `constraints_met` says of each sequence whether it meets all constraints.
     """
 
     fields = (
@@ -87,6 +88,7 @@ class GenerateOutput(ModelOutput):
         "cross_attentions",
         "decoder_hidden_states",
         "past_key_values",
+        "constraints_met",
     )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

@@ -27,15 +27,18 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             self.kind: Any = spec.attention
 
         def forward(self, given: Any) -> tuple[Array, Array]:
-            """Buckets of distances (1, 2T, S + T) and a mask (1 or B, 1, 2T, S + T), of S main keys and T predicting."""
+            """Buckets of distances (1 or B, 2T, S + T) and a mask (1 or B, 1, 2T, S + T), of S main keys and T predicting."""
             x, (queries, keys) = given.embeddings, given.place.order
             length, slots = nn.size(x, 1) // 2, nn.size(keys, 1)
-            away = nn.broadcast(keys[:, None, :] - queries[:, :, None], (1, length, slots))
+            rows = nn.size(keys, 0)
+            away = nn.broadcast(keys[:, None, :] - queries[:, :, None], (rows, length, slots))
             farthest = self.kind.distances.farthest
             # The predicting stream stands where the next token will, one place on.
             far = nn.clipped(nn.concat([away, away - 1], 1), -farthest, farthest) + farthest
             buckets = nn.looked_up(nn.Constant(distance_buckets(self.kind.distances, True)), far, far)
-            own = nn.zeros((1, 2 * length, length), buckets)  # none is farther than itself, whose bucket is the first
+            own = nn.zeros(
+                (rows, 2 * length, length), buckets
+            )  # none is farther than itself, whose bucket is the first
             return nn.concat([buckets, own], 2), self.seen(given.mask, x, length, keys)
 
         def seen(self, mask: Array | None, x: Array, length: Any, keys: Array) -> Array:

@@ -50,7 +50,8 @@ def with_hooks(model: Any, settings: Settings, config: GenerationConfig, given: 
         return settings
     seconds = None if config.max_time is None else real("max_time", config.max_time, 0.0, low=0.0)
     callbacks = asked_callbacks(given, seconds)
-    cached = settings.as_dictionary and given.get("use_cache") is not False
+    # Contrastive search reads candidates that nobody chose, so that no cache of what was said is left.
+    cached = settings.as_dictionary and given.get("use_cache") is not False and settings.search != "contrastive"
     return replace(settings, callbacks=callbacks, outputs=settings.outputs | ({"cache"} if cached else frozenset()))
 
 
@@ -82,5 +83,6 @@ def warn_ignored(settings: Settings, given: Mapping[str, Any]) -> None:
         (OF_OUTPUTS, settings.as_dictionary, "return_dict_in_generate=True"),
     ):
         vain = [name for name in names if given.get(name) is not None and given[name] is not False and not read]
+        vain = [name for name in vain if name != "top_k" or settings.penalty_alpha == 0]
         if vain:
             logger.warning("%s: nothing reads it without %s.", ", ".join(vain), needed)

@@ -24,7 +24,16 @@ INPUTS = (
 )
 
 # What `generate` takes beside settings; the last two are the source that guidance leads away from.
-ARGUMENTS = (*INPUTS, *CALLBACKS, "seed", "tokenizer", "negative_prompt_ids", "negative_prompt_attention_mask")
+ARGUMENTS = (
+    *INPUTS,
+    *CALLBACKS,
+    "seed",
+    "assistant_model",
+    "assistant_tokenizer",
+    "tokenizer",
+    "negative_prompt_ids",
+    "negative_prompt_attention_mask",
+)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ from functools import partial
 from typing import Any
 
 from conjoin.chunks import asked_chunks, encoded_in_chunks
-from conjoin.decoding import search
 from conjoin.decoding.asked import warn_ignored, with_hooks, with_stop_strings
 from conjoin.decoding.buckets import bucketed
 from conjoin.decoding.budget import check_budget
 from conjoin.decoding.call import ARGUMENTS, INPUTS, Call, called
+from conjoin.decoding.drafting import with_drafts
 from conjoin.decoding.guided import beside, twice, with_negative
+from conjoin.decoding.modes import check_modes, constraints_met
 from conjoin.decoding.recording import begun_record, found_outputs, generated, noted
 from conjoin.decoding.rules import Rule, finishers, processors, warpers
+from conjoin.decoding.search import Rules, search_of
 from conjoin.decoding.settings import Settings, resolve
 from conjoin.decoding.state import State, advance, halves
 from conjoin.decoding.telling import telling
@@ -22,7 +24,7 @@ from conjoin.errors import refuse_unknown
 from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.outputs import GenerateOutput
 
-__all__ = ["begun", "chooser", "generate", "resolved"]
+__all__ = ["begun", "chooser", "encoded", "generate", "resolved", "rules_of"]
 
 Array = Any
 
@@ -45,6 +47,8 @@ def generate(
     noise = ops.noise(given.get("seed"), call.source.shape[0], settings.hypotheses)
     found = ops.executed(decoded, model, settings, call, noise)
     sequences = flattened(ops, found["ids"][:rows], found["longest"])
+    if settings.constraints and isinstance(found["longest"], int):
+        found["constraints_met"] = constraints_met(ops, settings, sequences)
     return generated(ops, settings, rows, sequences, found, given) if settings.as_dictionary else sequences
 
 
@@ -56,10 +60,11 @@ def resolved(
     call = called(model.ops, model, inputs.pop("inputs", None) if input_ids is None else input_ids, inputs, config)
     spec = model.decoder.spec
     settings = resolve(config, prompt=call.prompt.shape[1], positions=spec.max_length, vocab=spec.vocab)
+    check_modes(settings, spec.max_length, spec.vocab)
     model.ops.check_range(call.prompt, spec.vocab, "decoder")
     if call.states is None and call.inputs_embeds is None and call.position_ids is None:
         settings = replace(settings, chunks=asked_chunks(model.encoder, config))
-    settings = with_hooks(model, settings, config, given)
+    settings = with_drafts(model, with_hooks(model, settings, config, given), call, given)
     check_budget(model, settings, call)
     settings, call = with_stop_strings(model, settings, call, given.get("tokenizer"))
     return settings, with_negative(model, settings, call, given)
@@ -68,6 +73,8 @@ def resolved(
 def decoded(ops: Any, model: Any, settings: Settings, noise: Any, arrays: dict[str, Array]) -> dict[str, Any]:
     """Everything that runs on a device: what `collected` gives."""
     call = Call(**arrays)
+    if settings.drafts:
+        return ops.speculated(model, settings, call, noise)  # type: ignore[no-any-return]
     return collected(ops, settings, searched(ops, model, settings, call, noise, begun(ops, model, settings, call)))
 
 
@@ -86,6 +93,13 @@ def remembered(
     ops: Any, model: Any, settings: Settings, call: Call
 ) -> tuple[list[tuple[Array, Array]], Array | None, dict[str, Any]]:
     """The keys and values of the source, its mask, and what the encoder leaves behind for who asked."""
+    states, seen, record = encoded(ops, model, settings, call)
+    memory = model.decoder.remember(model.memory(states))
+    return memory, None if seen is None or ops.all_seen(seen) else seen[:, None, None, :], record
+
+
+def encoded(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Array, Array | None, dict[str, Any]]:
+    """The encoder's states (B, S, W) of the source, which of them may be seen, and what it leaves behind for who asked."""
     states, seen, record = call.states, call.seen, {}
     if states is None and settings.chunks is not None:
         chunked = encoded_in_chunks(ops, model.encoder, settings.chunks, call.input_ids, seen, call.token_type_ids)
@@ -101,30 +115,34 @@ def remembered(
         out = model.encoder(attention_mask=seen, **inputs)
         states, seen = out["last_hidden_state"], model.encoder.memory_mask(seen, ops.size(out["last_hidden_state"], 1))
         record = {f"encoder_{n}": out[n] for n in ("attentions", "hidden_states") if n in settings.outputs and n in out}
-    memory = model.decoder.remember(model.memory(states))
-    return memory, None if seen is None or ops.all_seen(seen) else seen[:, None, None, :], record
+    return states, seen, record
 
 
 def prefilled(
     ops: Any, decoder: Any, settings: Settings, call: Call, memory: list[tuple[Array, Array]], memory_mask: Array | None
 ) -> State:
-    """The state after the prompt was read; a start token alone is left to the loop where that is compiled."""
+    """The state after the prompt was read; a start token alone is left to the loop where that is compiled.
+
+    Contrastive search compares what it says with the prompt, so that it is read first.
+    """
     count, prompt, mask = settings.hypotheses, call.prompt, call.prompt_mask
     batch, length = prompt.shape
     guided = call.against_ids is not None
-    read = 0 if ops.FIXED_SHAPES and length == 1 and mask is None else length
+    later = ops.FIXED_SHAPES and length == 1 and mask is None and settings.search != "contrastive"
+    read = 0 if later else length
     slots = read + (settings.room - read) * count
     cache = decoder.empty_cache(batch * 2 if guided else batch, slots, memory[0][0])
-    record = begun_record(ops, settings, (batch, count, decoder.spec.vocab), memory[0][0])
-    logits = against = None
+    kept = 1 if settings.search == "contrastive" else count
+    record = begun_record(ops, settings, (batch, kept, decoder.spec.vocab), memory[0][0])
+    logits = against = hidden = None
     if read:
         fed, fed_mask = (twice(ops, prompt), twice(ops, mask)) if guided else (prompt, mask)
         own = None if ops.is_single(length, mask) else decoder.causal_mask(length, 0, slots, fed_mask, fed)
         trace = trace_for(record)
-        x, cache = decoder.step(fed, decoder.prompted(fed, slots), own, memory, memory_mask, cache, 0, trace)
+        hidden, cache = decoder.step(fed, decoder.prompted(fed, slots), own, memory, memory_mask, cache, 0, trace)
         if trace is not None and record is not None:
             prompt_trace(ops, record, trace, batch, count)
-        logits, against = halves(decoder.logits(ops.slot(x, settings.prompt - 1)), batch, guided)
+        logits, against = halves(decoder.logits(ops.slot(hidden, settings.prompt - 1)), batch, guided)
         shape = (batch, count, logits.shape[-1])
         logits, against = ops.broadcast(logits, shape), ops.broadcast(against, shape) if guided else None
     return State(
@@ -140,6 +158,7 @@ def prefilled(
         row=ops.arange(batch, prompt),
         done=ops.false(prompt[:, 0]) if call.live is None else ~call.live,
         search=None,
+        hidden=None if hidden is None else hidden[:batch],
         against=against,
         guided=guided,
         stop_moves=call.stop_moves,
@@ -150,7 +169,7 @@ def prefilled(
 
 def fill(settings: Settings) -> int:
     """What stands after the end. transformers' beam search puts the end token where the padding token is 0."""
-    if settings.num_beams == 1:
+    if settings.search != "beams":
         return settings.pad
     return (settings.pad or settings.eos[0]) if settings.eos else -1
 
@@ -158,7 +177,7 @@ def fill(settings: Settings) -> int:
 def searched(ops: Any, model: Any, settings: Settings, call: Call, noise: Any, state: State) -> list[State]:
     """The finished states of the search that the settings name."""
     choose = chooser(ops, settings, noise, call.rule_ids)
-    state = search.first_beams(ops, settings, state) if settings.num_beams > 1 else search.first_grown(ops, state)
+    state = search_of(settings).first(ops, settings, state)
     if settings.callbacks.streamer is not None:
         choose = telling(ops, settings, settings.callbacks.streamer, state, choose)
     states: list[State] = ops.run(choose, partial(advance, ops, model), state)
@@ -167,21 +186,37 @@ def searched(ops: Any, model: Any, settings: Settings, call: Call, noise: Any, s
 
 def chooser(ops: Any, settings: Settings, noise: Any, rule_ids: Array | None) -> Callable[[State], State]:
     """The step of the search that the settings name: from a state with logits to the state one token longer."""
-    last = finishers(ops, settings)
-    step = search.beam if settings.num_beams > 1 else search.grow
+    step = search_of(settings).step
 
     def choose(now: State) -> State:
-        rules = processors(ops, settings, None if rule_ids is None else ops.take_rows(rule_ids, now.row), now.against)
         scores: list[Array] = []
-        finish = [*last, seen_by(scores)] if now.record is not None else last
-        if settings.do_sample:
-            warps = [*warpers(ops, settings), *finish]
-        else:
-            rules, warps = [*rules, *finish], []
+        logits: list[Array] = []
+        rules, warps = rules_of(ops, settings, rule_ids, now, scores, logits)
         then = step(ops, settings, rules, warps, noise, replace(now, scores=scores))
-        return noted(ops, settings, now, replace(then, scores=None), scores)
+        # Contrastive search reads several candidates and makes logits of one.
+        read = replace(now, logits=logits[0]) if settings.search == "contrastive" and logits else now
+        return noted(ops, settings, read, replace(then, scores=None), scores)
 
     return choose
+
+
+def rules_of(
+    ops: Any, settings: Settings, rule_ids: Array | None, now: State, scores: list[Array], logits: list[Array]
+) -> tuple[Rules, Rules]:
+    """The rules of a step, and those before a token is drawn; where steps are recorded, with a look at what comes of them."""
+    source = None if rule_ids is None else ops.take_rows(rule_ids, now.row)
+    last = finishers(ops, settings)
+    finish = [*last, seen_by(scores)] if now.record is not None else last
+    first = [seen_by(logits)] if now.record is not None else []
+
+    def rules(part: State) -> list[Rule]:
+        always = [*first, *processors(ops, settings, source, part.against)]
+        return always if settings.do_sample else [*always, *finish]
+
+    def warps(part: State) -> list[Rule]:
+        return [*warpers(ops, settings), *finish] if settings.do_sample else []
+
+    return rules, warps
 
 
 def seen_by(scores: list[Array]) -> Rule:
@@ -198,18 +233,12 @@ def collected(ops: Any, settings: Settings, states: list[State]) -> dict[str, An
     """Sequences "ids" (B, R, L) in the order of the sources, the "longest"'s length, how many "steps" were taken, what
     beams have beside ("sequences_scores", "beam_indices"), and what was recorded."""
     order = ops.inverse(ops.concat([s.row for s in states], 0))
-    found = found_outputs(ops, settings, states[-1]) | {"steps": states[-1].length - settings.prompt}
-    if settings.num_beams == 1:
-        ids = ops.concat([s.ids for s in states], 0)
-        return found | {"ids": ops.take_rows(ids, order), "longest": ops.longest([s.length for s in states])}
-    best = slice(0, settings.num_return_sequences)
-    parts = {"ids": "ended_ids", "sequences_scores": "ended_scores", "beam_indices": "ended_path"}
-    for name, field in parts.items():
-        if getattr(states[0].search, field) is not None:
-            every = ops.concat([getattr(s.search, field)[:, best] for s in states], 0)
-            found[name] = ops.take_rows(every, order)
-    lengths = [ops.greatest(s.search.ended_length[:, best]) for s in states]
-    return found | {"longest": ops.longest(lengths)}
+    results = [search_of(settings).result(ops, settings, s) for s in states]
+    steps = results[-1][1] if settings.num_beams == 1 else states[-1].length
+    found = found_outputs(ops, settings, states[-1]) | {"steps": steps - settings.prompt}
+    for name in results[0][0]:
+        found[name] = ops.take_rows(ops.concat([arrays[name] for arrays, _ in results], 0), order)
+    return found | {"longest": ops.longest([length for _, length in results])}
 
 
 def flattened(ops: Any, ids: Array, longest: Any) -> Array:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conjoin.chunks import Chunks
+from conjoin.constraints import Constraint, asked_constraints
 from conjoin.decoding.callbacks import NOTHING, Callbacks
 from conjoin.decoding.stop_strings import checked_strings
 from conjoin.decoding.values import as_tuple, bad_words, below_one, biases, decay, flag, number, real, token_of
@@ -72,6 +73,17 @@ class Settings:
         frozenset()
     )  # what each step leaves behind: scores, logits, attentions, hidden_states, cache
     callbacks: Callbacks = NOTHING
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
+    constraints: tuple[Constraint, ...] = ()
+    penalty_alpha: float = 0.0  # 0 where search is not contrastive
+    prompt_lookup_num_tokens: int = 0  # 0 where nothing is looked up
+    max_matching_ngram_size: int = 2
+    lookup_source: bool = False  # whether the source's tokens are the target's
+    assistant: Any = None  # a joined model that drafts
+    num_assistant_tokens: int = 20
+    num_assistant_tokens_schedule: str = "constant"
+    assistant_confidence_threshold: float = 0.4
 
     @property
     def whole(self) -> bool:
@@ -89,12 +101,39 @@ class Settings:
     @property
     def hypotheses(self) -> int:
         """How many sequences grow side by side for each source."""
+        if self.search == "contrastive":
+            return self.top_k
         return self.num_beams if self.num_beams > 1 else self.num_return_sequences
+
+    @property
+    def search(self) -> str:
+        """Which search it is: "single" (greedy or sampling), "beams", "diverse", "constrained" or "contrastive"."""
+        if self.constraints:
+            return "constrained"
+        if self.num_beam_groups > 1:
+            return "diverse"
+        if self.penalty_alpha > 0 and self.top_k > 1:
+            return "contrastive"
+        return "beams" if self.num_beams > 1 else "single"
+
+    @property
+    def drafts(self) -> bool:
+        """Whether tokens are drafted by something cheaper, and checked."""
+        return self.prompt_lookup_num_tokens > 0 or self.assistant is not None
 
     @property
     def kept(self) -> int:
         """How many candidates a beam step looks at, so that enough are left when some end."""
-        return max(2, 1 + len(self.eos)) * self.num_beams
+        return self.candidates_of(self.num_beams)
+
+    @property
+    def group_size(self) -> int:
+        """How many beams a group has."""
+        return self.num_beams // self.num_beam_groups
+
+    def candidates_of(self, beams: int) -> int:
+        """The same of some beams."""
+        return max(2, 1 + len(self.eos)) * beams
 
 
 def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int) -> Settings:
@@ -115,7 +154,7 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         early_stopping=False if config.early_stopping is None else config.early_stopping,
         length_penalty=real("length_penalty", config.length_penalty, 1.0, low=None),
         temperature=real("temperature", config.temperature, 1.0),
-        top_k=number("top_k", config.top_k, 50, low=0),
+        top_k=min(number("top_k", config.top_k, 50, low=0), vocab),
         top_p=real("top_p", config.top_p, 1.0, low=0.0, high=1.0),
         min_p=None if config.min_p is None else real("min_p", config.min_p, 0.0, low=0.0, high=1.0),
         repetition_penalty=real("repetition_penalty", config.repetition_penalty, 1.0),
@@ -133,7 +172,7 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         output_scores=flag("output_scores", config.output_scores),
         as_dictionary=flag("return_dict_in_generate", config.return_dict_in_generate),
     )
-    settings = replace(settings, **extra_rules(config, eos, vocab), outputs=asked_outputs(config))
+    settings = replace(settings, **extra_rules(config, eos, vocab), **searching(config), outputs=asked_outputs(config))
     check(settings, vocab)
     return settings
 
@@ -153,6 +192,23 @@ def extra_rules(config: GenerationConfig, eos: tuple[int, ...], vocab: int) -> d
         "guidance_scale": real("guidance_scale", config.guidance_scale, 1.0, low=None),
         "watermarking": config.watermarking_config,
         "stop_strings": () if config.stop_strings is None else checked_strings(config.stop_strings),
+    }
+
+
+def searching(config: GenerationConfig) -> dict[str, Any]:
+    """The settings of further searches, and of what drafts tokens."""
+    return {
+        "num_beam_groups": number("num_beam_groups", config.num_beam_groups, 1, low=1),
+        "diversity_penalty": real("diversity_penalty", config.diversity_penalty, 0.0, low=0.0),
+        "constraints": asked_constraints(config.constraints, config.force_words_ids),
+        "penalty_alpha": real("penalty_alpha", config.penalty_alpha, 0.0, low=0.0, high=1.0),
+        "prompt_lookup_num_tokens": number("prompt_lookup_num_tokens", config.prompt_lookup_num_tokens, 0, low=0),
+        "max_matching_ngram_size": number("max_matching_ngram_size", config.max_matching_ngram_size, 2, low=1),
+        "num_assistant_tokens": number("num_assistant_tokens", config.num_assistant_tokens, 20, low=1),
+        "num_assistant_tokens_schedule": config.num_assistant_tokens_schedule or "constant",
+        "assistant_confidence_threshold": real(
+            "assistant_confidence_threshold", config.assistant_confidence_threshold, 0.4, low=0.0, high=1.0
+        ),
     }
 
 

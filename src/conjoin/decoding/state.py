@@ -31,6 +31,7 @@ class State:
     row: Array  # (B,) which source of the call each row is
     done: Array  # (B,) sources that need no further step
     search: Any  # what the search keeps for itself
+    hidden: Array | None = None  # (B, K, W) the last hidden states of what was just read; of a prompt (B, P, W)
     against: Array | None = None  # (B, K, V) logits under the source that guidance leads away from
     guided: bool = False  # whether caches and memory hold that source too, as B rows more
     stop_moves: Array | None = None  # (tokens * states,) the table of stop strings
@@ -57,7 +58,9 @@ def advance(ops: Any, model: Any, state: State) -> State:
     if trace is not None and state.record is not None:
         keep_trace(ops, state.record, trace, lineage, state.read, (batch, count))
     logits, against = halves(decoder.logits(x), batch, state.guided)
-    return replace(state, logits=logits, against=against, cache=cache, at=state.at + count, lineage=lineage)
+    return replace(
+        state, logits=logits, hidden=x[:batch], against=against, cache=cache, at=state.at + count, lineage=lineage
+    )
 
 
 def halves(logits: Array, batch: int, guided: bool) -> tuple[Array, Array | None]:

@@ -10,7 +10,7 @@ from conjoin.decoding.call import ARGUMENTS, Call
 from conjoin.decoding.certain import Certain
 from conjoin.decoding.compiled import begun_search, joined, parted
 from conjoin.decoding.generate import begun, chooser, resolved
-from conjoin.decoding.search import Beams, Grown, first_beams, first_grown
+from conjoin.decoding.search import Beams, Grown, search_of
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State, advance
 from conjoin.errors import InputError, refuse_unknown
@@ -64,6 +64,11 @@ def streams(model: Any, input_ids: Array, given: Mapping[str, Any]) -> Iterator[
 
 def check(settings: Settings) -> None:
     """Raises InputError for what a stream cannot give."""
+    if settings.search not in ("single", "beams"):
+        raise InputError(
+            f"a stream hands out ids as soon as they are certain, and {settings.search} search has none before its end; "
+            f"use generate()."
+        )
     if settings.num_return_sequences > 1:
         raise InputError(
             f"num_return_sequences is {settings.num_return_sequences}; a stream is one sequence of each source."
@@ -76,7 +81,7 @@ def started(ops: Any, model: Any, settings: Settings, noise: Any, arrays: Arrays
     """The source and the prompt read, and what comes first chosen: what stays, and what changes."""
     call = Call(**arrays)
     state = begun(ops, model, settings, call)
-    state = first_beams(ops, settings, state) if settings.num_beams > 1 else first_grown(ops, state)
+    state = search_of(settings).first(ops, settings, state)
     kept = {name: x for name in KEPT if (x := getattr(state, name)) is not None}
     if call.rule_ids is not None:
         kept["rule_ids"] = call.rule_ids

@@ -16,6 +16,10 @@ def telling(
     ops: Any, settings: Settings, streamer: Streamer, first: State, choose: Callable[[State], State]
 ) -> Callable[[State], State]:
     """`choose`, with the streamer told what it chose; the prompt at once, the end after the last step."""
+    if settings.search not in ("single", "beams"):
+        raise InputError(
+            f"streamer was given, and {settings.search} search has no token that is certain before its end; leave it out."
+        )
     beams = settings.num_beams > 1
     sources = first.ids.shape[0]
     if beams and (sources > 1 or settings.num_return_sequences > 1):

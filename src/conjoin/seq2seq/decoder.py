@@ -63,12 +63,12 @@ def define(nn: Any, stack: Any) -> Any:
             return placed(nn, self, ids, None, ids, 0, nn.window(nn.size(ids, 1), slots))
 
         def abreast(self, ids: Array, start: Any, order: Array | None) -> Place:
-            """Where the next tokens of several hypotheses stand, ids (B, K) side by side: all at `start`.
+            """Where tokens (B, K) side by side stand: all at `start`, or each at its own (B, K, 1).
 
-            `order` (1, S) is where each slot's token stands, for decoders to which distance matters.
+            `order` (1 or B, S) is where each slot's token stands, for decoders to which distance matters.
             """
             rows = self.embed.rows(ids[..., None], 1, start, ids)
-            here = nn.arange(1, ids)[None] + start
+            here = nn.last_axis(nn.arange(1, ids)[None] + start)
             return Place(None if rows is None else nn.last_axis(rows), here, None if order is None else (here, order))
 
         def forward(

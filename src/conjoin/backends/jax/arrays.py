@@ -44,6 +44,7 @@ __all__ = [
     "longest",
     "marked",
     "merged",
+    "normalised",
     "number",
     "one_of",
     "own_slots",
@@ -64,6 +65,7 @@ __all__ = [
     "tanh",
     "token_column",
     "top_k",
+    "total",
     "true",
     "where",
     "while_loop",
@@ -119,6 +121,16 @@ def padded(x: Array, axis: int, length: int, value: float) -> Array:
 def cumsum(x: Array) -> Array:
     """Running sums along the last axis."""
     return jnp.cumsum(x, -1)
+
+
+def total(x: Array) -> Array:
+    """Sums along the last axis; of booleans how many are True."""
+    return x.sum(-1)
+
+
+def normalised(x: Array) -> Array:
+    """Vectors along the last axis, of length one."""
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def log_softmax(x: Array) -> Array:

@@ -47,6 +47,7 @@ __all__ = [
     "longest",
     "marked",
     "merged",
+    "normalised",
     "number",
     "one_of",
     "own_slots",
@@ -66,6 +67,7 @@ __all__ = [
     "taken",
     "token_column",
     "top_k",
+    "total",
     "true",
     "where",
     "while_loop",
@@ -126,6 +128,16 @@ def padded(x: tf.Tensor, axis: int, length: Any, value: float) -> tf.Tensor:
 def cumsum(x: tf.Tensor) -> tf.Tensor:
     """Running sums along the last axis."""
     return tf.cumsum(tf.cast(x, tf.int32) if x.dtype.is_bool else x, -1)
+
+
+def total(x: tf.Tensor) -> tf.Tensor:
+    """Sums along the last axis; of booleans how many are True."""
+    return tf.reduce_sum(tf.cast(x, tf.int32) if x.dtype.is_bool else x, -1)
+
+
+def normalised(x: tf.Tensor) -> tf.Tensor:
+    """Vectors along the last axis, of length one."""
+    return x / tf.norm(x, axis=-1, keepdims=True)
 
 
 def log_softmax(x: tf.Tensor) -> tf.Tensor:

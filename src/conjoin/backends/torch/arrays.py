@@ -49,6 +49,7 @@ __all__ = [
     "longest",
     "marked",
     "merged",
+    "normalised",
     "number",
     "one_of",
     "own_slots",
@@ -72,6 +73,7 @@ __all__ = [
     "tanh",
     "token_column",
     "top_k",
+    "total",
     "true",
     "where",
     "where_true",
@@ -113,6 +115,16 @@ def padded(x: Tensor, axis: int, length: int, value: float) -> Tensor:
 def cumsum(x: Tensor) -> Tensor:
     """Running sums along the last axis."""
     return x.cumsum(-1)
+
+
+def total(x: Tensor) -> Tensor:
+    """Sums along the last axis; of booleans how many are True."""
+    return x.sum(-1)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Vectors along the last axis, of length one."""
+    return torch.nn.functional.normalize(x, dim=-1)
 
 
 def log_softmax(x: Tensor) -> Tensor:
@@ -239,7 +251,7 @@ def with_step(room: list[Tensor], at: int, x: Tensor) -> list[Tensor]:
 
 def by_step(room: list[Tensor], rows: int, steps: int) -> tuple[Tensor, ...]:
     """Each step's (B, K, ...) as (rows * K, ...)."""
-    return tuple(merged(x) for x in room)
+    return tuple(merged(x) for x in room[:steps])
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:

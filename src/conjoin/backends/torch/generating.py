@@ -23,6 +23,7 @@ __all__ = [
     "permutation",
     "programs",
     "run",
+    "speculated",
 ]
 
 FIXED_SHAPES = False
@@ -133,6 +134,13 @@ def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any)
     from conjoin.decoding.loop import run as stepwise
 
     return stepwise(ops, choose, advance, state)
+
+
+def speculated(model: Any, settings: Any, call: Any, noise: Any) -> dict[str, Any]:
+    """What `decoded` gives, drafted by something cheaper and checked by the model."""
+    from conjoin.engine.speculative import speculated as in_rounds
+
+    return in_rounds(model, settings, call, noise)
 
 
 def permutation(seed: int, length: int, like: Tensor) -> Tensor:

@@ -1,28 +1,16 @@
-"""Searches: which tokens come next. Each is a pure function from a state with logits to the state one token longer.
+"""Beam search and beam sampling: which of several hypotheses go on. Arithmetic, stopping and ties are transformers'."""
 
-Sampling and greedy search keep `Grown`, beam search `Beams`. Arithmetic, stopping and ties are transformers'.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conjoin.decoding.rules import Rule
+from conjoin.decoding.search.steps import LOW, Rules, apply, paths
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 from conjoin.decoding.stopping import ends
 
-__all__ = ["Beams", "Grown", "beam", "first_beams", "first_grown", "grow"]
+__all__ = ["Beams", "beam", "first_beams"]
 
 Array = Any
-LOW = -1.0e9
-
-
-@dataclass
-class Grown:
-    """For each hypothesis, whether it has ended."""
-
-    ended: Array  # (B, K)
 
 
 @dataclass
@@ -37,34 +25,6 @@ class Beams:
     hope: Array  # (B, 1) whether a running beam can still beat the worst that ended
     path: Array | None = None  # (B, K, L) from which row of B * K each token came, by steps; -1 after them
     ended_path: Array | None = None
-
-
-def apply(rules: Sequence[Rule], state: State, scores: Array) -> Array:
-    """The scores after all rules."""
-    for rule in rules:
-        scores = rule(state.ids, state.length, scores)
-    return scores
-
-
-def first_grown(ops: Any, state: State) -> State:
-    """The state before the first token of a greedy search or a sample."""
-    return replace(state, search=Grown(ops.false(state.ids[..., 0]) | state.done[:, None]))
-
-
-def grow(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Rule], noise: Any, state: State) -> State:
-    """One token more for each hypothesis: the best, or one drawn at random."""
-    scores = apply(rules, state, ops.wide(state.logits))
-    if settings.do_sample:
-        scores = apply(warps, state, scores)
-        # The token with the largest p / q, q exponential, is one drawn with probability p.
-        token = ops.argmax(ops.softmax(scores) / noise(state.row, state.length, scores))
-    else:
-        token = ops.argmax(scores)
-    token = ops.where(state.search.ended, settings.pad, token)
-    ids = ops.set_column(state.ids, state.length, token)
-    ended = state.search.ended | ends(ops, settings, state, ids, token)
-    finished = ops.all_of(ended) | (state.length + 1 >= settings.max_length)
-    return replace(state, ids=ids, length=state.length + 1, search=Grown(ended), done=finished)
 
 
 def first_beams(ops: Any, settings: Settings, state: State) -> State:
@@ -84,15 +44,7 @@ def first_beams(ops: Any, settings: Settings, state: State) -> State:
     return replace(state, search=beams)
 
 
-def paths(ops: Any, settings: Settings, state: State) -> dict[str, Array]:
-    """Where beam_indices are kept, if anybody asked for them."""
-    if not settings.as_dictionary:
-        return {}
-    empty = ops.zeros(state.ids.shape, state.ids) - 1
-    return {"path": empty, "ended_path": empty + 0}
-
-
-def beam(ops: Any, settings: Settings, rules: Sequence[Rule], warps: Sequence[Rule], noise: Any, state: State) -> State:
+def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, state: State) -> State:
     """One token more for each beam: of all beams' continuations the best go on, and the best of those that end are kept."""
     kept, count, was = settings.kept, settings.num_beams, state.search
     scores = apply(rules, state, ops.log_softmax(state.logits))
