@@ -133,7 +133,7 @@ def test_time_runs_out(peer):
         ({"stop_strings": ["a", ""], "tokenizer": 3}, "none of them empty"),
         ({"stop_strings": ["a"], "tokenizer": 3}, "A tokenizer was expected"),
     ],
-    ids=str,
+    ids=lambda given: ", ".join(given) if isinstance(given, dict) else given,
 )
 def test_what_cannot_be_called_is_refused(peer, given, message):
     pair = peer("bert", "gpt2", **TINY)
