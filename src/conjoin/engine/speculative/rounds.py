@@ -116,7 +116,7 @@ def a_round(settings: Settings, reader: Reader, drafter: Drafter, chooser: Choos
     room = rows.ids.new_zeros(len(rows.ids), draft.shape[1])
     tried = torch.cat([rows.ids, room], 1).scatter(1, rows.length[:, None] + each[:-1], draft)
     places = (rows.length[:, None] + each).clamp(max=settings.max_length - 1)
-    choice = chooser.choose(logits, tried, places, rows.row)
+    choice = chooser.choose(logits, tried, places, rows.row, draft)
     agrees = (choice.token[:, :-1] == draft) & (each[:-1] < counts[:, None])
     made = rows.write(settings, choice, agrees.long().cumprod(1).sum(1) + 1)
     reader.keep(made)
