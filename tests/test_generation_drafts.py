@@ -9,10 +9,14 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import near
 from transformers import AutoTokenizer
 
 import conjoin
-from conjoin import EncoderDecoderConfig, EncoderDecoderModel, InputError
+from conjoin import EncoderDecoderConfig, EncoderDecoderModel, GenerationConfig, InputError
+from conjoin.backends import torch as ops
+from conjoin.backends.torch.generating import ready_for
+from conjoin.decoding.generate import begun, resolved
 from conjoin.engine.speculative import lookup, reader
 
 TINY = {"vocab": (17, 17)}
@@ -297,8 +301,8 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_drafts_change_no_token_where_distance_matters(kind):
+def made(kind) -> EncoderDecoderModel:
+    """A model with a decoder of a kind, all its weights far from their defaults."""
     encoder = conjoin.BertConfig(
         vocab_size=19, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
     )
@@ -311,16 +315,59 @@ def test_drafts_change_no_token_where_distance_matters(kind):
         for name, parameter in model.named_parameters():
             if "norm" not in name:
                 parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draw))
-    near = disturbed(model, 0.02)
-    source = {
-        "input_ids": torch.randint(3, 19, (5, 8), generator=torch.Generator().manual_seed(0)),
-        "max_new_tokens": 16,
-    }
+    return model
+
+
+def source_of(model: EncoderDecoderModel) -> dict[str, torch.Tensor]:
+    return {"input_ids": torch.randint(3, 19, (5, 8), generator=torch.Generator().manual_seed(0))}
+
+
+every_engine = pytest.mark.parametrize("engine", ["torch", "native"])  # "native": kernels, for models however small
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+@every_engine
+@every_kind
+def test_drafts_change_no_token_where_distance_matters(kind, engine, monkeypatch):
+    monkeypatch.setenv("CONJOIN_ENGINE", engine)
+    model = made(kind)
+    near_, source = disturbed(model, 0.02), {**source_of(model), "max_new_tokens": 16}
     for asked in ({}, {"eos_token_id": None}, {"do_sample": True, "temperature": 3.0}):
         alone = model.generate(**source, **asked, seed=1).tolist()
         assert len({tuple(row) for row in alone}) > 1
         assert model.generate(**source, **asked, seed=1, prompt_lookup_num_tokens=4).tolist() == alone
-        assert model.generate(**source, **asked, seed=1, assistant_model=near, num_assistant_tokens=4).tolist() == alone
+        assert (
+            model.generate(**source, **asked, seed=1, assistant_model=near_, num_assistant_tokens=4).tolist() == alone
+        )
+
+
+@every_engine
+@every_kind
+def test_rows_that_kept_different_numbers_of_tokens_read_on_from_their_own(kind, engine, monkeypatch):
+    """What was taken back is not seen, and each row's tokens stand where they would stand alone."""
+    monkeypatch.setenv("CONJOIN_ENGINE", engine)
+    model, kept = made(kind), [1, 4, 2, 3, 4]
+    asked = GenerationConfig(max_new_tokens=20, prompt_lookup_num_tokens=3)
+    settings_, call = resolved(
+        model, source_of(model)["input_ids"], model.config.generation.updated(asked.to_dict()), {}
+    )
+    words = torch.randint(3, 19, (3, 5, 4), generator=torch.Generator().manual_seed(1))
+    start = torch.full((5, 1), 1)
+    with torch.inference_mode():
+        ready_ = ready_for(model, settings_)
+        reads = reader.Reader(ready_.decoder, begun(ops, ready_, settings_, call))
+        counts = torch.zeros(5, dtype=torch.long)
+        for tokens in words:
+            reads.begin()
+            logits = reads.read(tokens, 1 + counts)
+            reads.keep(torch.tensor(kept))
+            counts = counts + torch.tensor(kept)
+    for row in range(5):
+        own = torch.cat([start[row], *(part[row, : kept[row]] for part in words[:2]), words[2, row]])
+        alone = {name: x[row : row + 1] for name, x in source_of(model).items()}
+        with torch.no_grad():
+            expected = model(**alone, decoder_input_ids=own[None]).logits[0, -4:]
+        assert near(expected, logits[row], 1e-4), row
 
 
 # Refusals.

@@ -57,7 +57,7 @@ def found(models, pair, case, **more):
 
 
 def close(scores, stored):
-    return (scores - torch.tensor(stored)).abs().max() < 1e-4
+    return near(torch.tensor(stored), scores, 1e-5)
 
 
 @pytest.mark.parametrize(("pair", "case"), **named(FREE))

@@ -22,6 +22,7 @@ __all__ = [
     "noise",
     "permutation",
     "programs",
+    "ready_for",
     "run",
     "speculated",
 ]
@@ -87,7 +88,10 @@ def ready_for(model: Any, settings: Any) -> ReadyModel:
     """The model with the fastest parts that can do what is asked: those that leave a trace, or that read two sources, are its own."""
     from conjoin.engine import twin_of
 
-    if settings.outputs & TRACED or settings.guidance_scale != 1.0:
+    spec = model.decoder.spec
+    # Where drafts are checked each row's tokens stand at places of their own, and a kernel's bias is one for all rows.
+    apart = settings.drafts and (spec.relative is not None or spec.alibi)
+    if settings.outputs & TRACED or settings.guidance_scale != 1.0 or apart:
         return ReadyModel(model, model.encoder, model.decoder)
     return ReadyModel(model, twin_of(model.encoder), twin_of(model.decoder))
 

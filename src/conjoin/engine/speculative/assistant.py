@@ -42,7 +42,9 @@ class Assistant:
             ids = ids.scatter(1, place[:, None], choice.token)
             drafted.append(choice.token)
             counts = counts + going
-            going = going & (choice.chance[:, 0] >= self.threshold) & ~choice.ends[:, 0] & (counts < most)
+            going = going & ~choice.ends[:, 0] & (counts < most)
+            if self.threshold:
+                going = going & (choice.chance()[:, 0] >= self.threshold)
             fed, start = choice.token, length + len(drafted) - 1
         return torch.cat(drafted, 1) if drafted else ids[:, :0], counts
 

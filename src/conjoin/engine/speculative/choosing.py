@@ -21,8 +21,12 @@ class Choice(NamedTuple):
     """Of each place, (B, T)."""
 
     token: Tensor
-    chance: Tensor  # its probability
     ends: Tensor  # whether it ends the sequence
+    scores: Tensor  # (B, T, V) after all rules
+
+    def chance(self) -> Tensor:
+        """The tokens' probabilities (B, T)."""
+        return self.scores.softmax(-1).gather(-1, self.token[..., None])[..., 0]
 
 
 @dataclass
@@ -45,24 +49,31 @@ class Chooser:
     def __post_init__(self) -> None:
         self.next = self.settings.prompt
 
-    def choose(self, logits: Tensor, ids: Tensor, lengths: Tensor, row: Tensor) -> "Choice":
-        """What comes after `lengths` (B, T) of ids (B, L): logits (B, T, V), sources (B,)."""
+    def choose(self, logits: Tensor, ids: Tensor, lengths: Tensor, row: Tensor, draft: Tensor | None = None) -> Choice:
+        """What comes after `lengths` (B, T) of ids (B, L): logits (B, T, V), sources (B,).
+
+        Where there is a `draft` (B, T - 1), a row's places count up to the first at which something else is chosen.
+        """
         scores = logits.float()
         if self.plain(row):
-            best, token = scores.max(-1)
-            return Choice(token, (best - scores.logsumexp(-1)).exp(), ops.is_in(token, self.settings.eos))
-        token, chance = torch.empty_like(lengths), torch.empty_like(lengths, dtype=torch.float32)
-        ended = torch.empty_like(lengths, dtype=torch.bool)
+            token = ops.argmax(scores)
+            return Choice(token, ops.is_in(token, self.settings.eos), scores)
+        token, ended = torch.zeros_like(lengths), torch.zeros_like(lengths, dtype=torch.bool)
+        going = torch.ones_like(row, dtype=torch.bool)
         for length in torch.unique(lengths).tolist():
-            which, place = (lengths == length).nonzero(as_tuple=True)
+            which, place = ((lengths == length) & going[:, None]).nonzero(as_tuple=True)
+            if not len(which):
+                continue
             now = replace(self.state, ids=ids[which][:, None], length=length, row=row[which])
-            likely, chances = self.scored(now, scores[which, place][:, None])
-            best = likely.argmax(-1)
-            written = ops.set_column(now.ids, length, best)
+            ruled = self.ruled(now, scores[which, place][:, None])
+            best = ops.argmax(self.wanted(now, ruled))
+            scores[which, place] = ruled[:, 0]
             token[which, place] = best[:, 0]
-            chance[which, place] = chances.gather(-1, best[..., None])[:, 0, 0]
-            ended[which, place] = ends(ops, self.settings, now, written, best)[:, 0]
-        return Choice(token, chance, ended)
+            ended[which, place] = ends(ops, self.settings, now, ops.set_column(now.ids, length, best), best)[:, 0]
+            if draft is not None and draft.shape[1]:
+                last = place == draft.shape[1]
+                going[which] = last | (best[:, 0] == draft[which, place.clamp(max=draft.shape[1] - 1)])
+        return Choice(token, ended, scores)
 
     def plain(self, row: Tensor) -> bool:
         """Whether the likeliest token is chosen as it is, and only its number says whether it ends."""
@@ -76,15 +87,16 @@ class Chooser:
         rules, warps = rules_of(ops, self.settings, self.rule_ids, now, [], [])
         return rules(now), warps(now)
 
-    def scored(self, now: State, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1, V) of which the largest is chosen, and probabilities, of sources that are of one length."""
+    def ruled(self, now: State, scores: Tensor) -> Tensor:
+        """Scores (N, 1, V) of sources that are of one length, after all rules."""
         rules, warps = self.rules(now)
         for rule in (*rules, *warps):
             scores = rule(now.ids, now.length, scores)
-        chances = scores.softmax(-1)
-        if not self.settings.do_sample:
-            return scores, chances
-        return chances / self.noise_at(now.length, now.row, scores), chances
+        return scores
+
+    def wanted(self, now: State, scores: Tensor) -> Tensor:
+        """(N, 1, V) of which the largest is chosen; p / q, q exponential, where a token is drawn with probability p."""
+        return scores.softmax(-1) / self.noise_at(now.length, now.row, scores) if self.settings.do_sample else scores
 
     def noise_at(self, length: int, row: Tensor, like: Tensor) -> Tensor:
         """The noise (B, 1, V) of some sources at a place."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from conjoin.backends import torch as ops
-from conjoin.backends.torch.generating import no_gradients
+from conjoin.backends.torch.generating import no_gradients, ready_for
 from conjoin.decoding.call import Call
 from conjoin.decoding.generate import begun, encoded
 from conjoin.decoding.settings import Settings
@@ -74,10 +74,11 @@ def speculated(model: Any, settings: Settings, call: Call, noise: Any) -> dict[s
     logits: Any = state.logits
     rows.write(settings, chooser.choose(logits, rows.ids, rows.length[:, None], rows.row), torch.ones_like(rows.length))
     assistant = settings.assistant
-    with nullcontext(None) if assistant is None else no_gradients(assistant) as ready:
-        if ready is None:
+    with nullcontext() if assistant is None else no_gradients(assistant):
+        if assistant is None:
             drafter: Drafter = Lookup(settings, call.rule_ids if settings.lookup_source else None, call.seen)
         else:
+            ready = ready_for(assistant, settings)
             told = read if assistant.encoder is model.joined.encoder else call
             drafter = Assistant(settings, Reader(ready.decoder, begun(ops, ready, settings, told)), chooser)
         finished = checked(settings, Reader(model.decoder, state), drafter, chooser, rows)
@@ -116,7 +117,7 @@ def a_round(settings: Settings, reader: Reader, drafter: Drafter, chooser: Choos
     room = rows.ids.new_zeros(len(rows.ids), draft.shape[1])
     tried = torch.cat([rows.ids, room], 1).scatter(1, rows.length[:, None] + each[:-1], draft)
     places = (rows.length[:, None] + each).clamp(max=settings.max_length - 1)
-    choice = chooser.choose(logits, tried, places, rows.row)
+    choice = chooser.choose(logits, tried, places, rows.row, draft)
     agrees = (choice.token[:, :-1] == draft) & (each[:-1] < counts[:, None])
     made = rows.write(settings, choice, agrees.long().cumprod(1).sum(1) + 1)
     reader.keep(made)
