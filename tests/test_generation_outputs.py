@@ -77,6 +77,24 @@ def test_all_outputs_equal(peer, encoder, decoder, prompt, mode):
         assert alike(*chosen, "transitions") == 1
 
 
+@pytest.mark.parametrize("mode", ["beam", "sample"])
+def test_the_engines_kernels_leave_the_same_behind(peer, monkeypatch, mode):
+    pair = peer("bert", "gpt2", **TINY)
+    asked = {**ids(pair, 4), **prompts(pair)["padded"], **MODES[mode], "seed": 5, "max_new_tokens": 6}
+    asked |= {"guidance_scale": 1.4, "negative_prompt_ids": torch.tensor([[7, 9, 11, 6]])}
+    for more in (ALL, {"output_scores": True, "output_logits": True}):
+        found = []
+        for engine in ("torch", "native"):
+            monkeypatch.setenv("CONJOIN_ENGINE", engine)
+            found.append(pair.ours.generate(**asked, **more, return_dict_in_generate=True))
+        plain, native = found
+        assert plain.sequences.tolist() == native.sequences.tolist()
+        for name in set(plain) - {"past_key_values"}:
+            alike(plain[name], native[name], name)
+        alike(tuple(plain.past_key_values.own), tuple(native.past_key_values.own), "own")
+        alike(tuple(plain.past_key_values.cross), tuple(native.past_key_values.cross), "cross")
+
+
 def test_the_sum_of_a_beams_transitions_is_its_score(peer):
     pair = peer("bert", "gpt2", **TINY)
     asked = {"num_beams": 4, "num_return_sequences": 4, "length_penalty": 1.3, "max_new_tokens": LENGTH}

@@ -1,5 +1,6 @@
 """Every further rule, output and hook of `generate`, equal to transformers 5.23 in tokens and scores, in every mode."""
 
+import peers
 import pytest
 import torch
 import transformers
@@ -107,5 +108,43 @@ def test_each_rule_changes_scores(peer, name):
 def test_a_watermark_that_hangs_on_its_own_token_is_transformers(peer, mode, width):
     """transformers looks at 40 tokens, and fails where the vocabulary has fewer."""
     pair = peer("bert", "gpt2")
-    config = transformers.WatermarkingConfig(bias=1.5, seeding_scheme="selfhash", context_width=width)
+    config = transformers.WatermarkingConfig(0.5, 1.5, seeding_scheme="selfhash", context_width=width)
     agree(*both(pair, **MODES[mode], watermarking_config=config))
+
+
+SOURCES = ["encoder_outputs", "embeddings", "starts", "prompt", "padded_prompt"]
+
+
+def source_in_another_form(pair: Peer, form: str) -> dict[str, object]:
+    """The source, or the prompt, as it may come instead of ids."""
+    given = ids(pair, 4)
+    if form == "encoder_outputs":
+        with torch.no_grad():
+            given["encoder_outputs"] = pair.theirs.encoder(**given)
+        del given["input_ids"]
+    elif form == "embeddings":
+        given["inputs_embeds"] = pair.theirs.encoder.get_input_embeddings()(given.pop("input_ids")).detach()
+    elif form == "starts":
+        given["decoder_start_token_id"] = [5, 6, 7, 8]
+    else:
+        words = peers.target(pair, rows=4, length=3)
+        given["decoder_input_ids"] = words
+        if form == "padded_prompt":
+            mask = torch.ones_like(words)
+            mask[1, :2], mask[3, :1] = 0, 0
+            given |= {"decoder_input_ids": words.masked_fill(mask == 0, pair.pad), "decoder_attention_mask": mask}
+    return given
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", SOURCES)
+@pytest.mark.parametrize(("encoder", "decoder"), [("bert", "gpt2"), ("roberta", "roberta")])
+def test_sources_and_prompts_in_every_form_agree_in_every_mode(peer, encoder, decoder, form, mode):
+    pair = peer(encoder, decoder, **TINY)
+    asked = {**MODES[mode], "repetition_penalty": 1.2, "max_new_tokens": 8, "return_dict_in_generate": True}
+    found = []
+    for model in (pair.theirs, pair.ours):
+        torch.manual_seed(5)
+        given = source_in_another_form(pair, form)  # anew, since transformers writes into encoder_outputs
+        found.append(model.generate(**given, **asked, output_scores=True, output_logits=True))
+    agree(*found)
