@@ -10,7 +10,17 @@ from conjoin.errors import InputError
 from torch import Tensor
 from torch.nn import Module
 
-__all__ = ["FIXED_SHAPES", "ReadyModel", "as_loop_array", "executed", "no_gradients", "noise", "programs", "run"]
+__all__ = [
+    "FIXED_SHAPES",
+    "ReadyModel",
+    "as_loop_array",
+    "at_rest",
+    "executed",
+    "no_gradients",
+    "noise",
+    "programs",
+    "run",
+]
 
 FIXED_SHAPES = False
 
@@ -42,18 +52,24 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, int, Te
 
 
 @contextlib.contextmanager
+def at_rest(model: Module) -> Iterator[None]:
+    """A model that drops nothing out, and afterwards trains where it did."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, was in training.items():
+            module.training = was
+
+
+@contextlib.contextmanager
 def no_gradients(model: Module) -> Iterator["ReadyModel"]:
     """Generation keeps nothing for a backward pass, drops nothing out, and runs on the fastest decoder there is."""
     from conjoin.engine.packed import packed_twin
 
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield ReadyModel(model, packed_twin(model.encoder), packed_twin(model.decoder))
-    finally:
-        for module, was in training.items():
-            module.training = was
+    with at_rest(model), torch.inference_mode():
+        yield ReadyModel(model, packed_twin(model.encoder), packed_twin(model.decoder))
 
 
 @dataclass(frozen=True)
