@@ -174,7 +174,7 @@ def test_an_unknown_config_key_names_the_nearest(folder):
         ("encoder__layer_norm_eps", math.inf),
         ("encoder__type_vocab_size", -1),
         ("encoder__hidden_act", "gelo"),
-        ("encoder__position_embedding_type", "relative_key"),
+        ("encoder__position_embedding_type", "relative"),
         ("decoder__scale_attn_weights", "yes"),
         ("share", "some"),
     ],
@@ -746,7 +746,7 @@ def test_a_config_of_further_rules_travels(tmp_path):
 # Loading options.
 
 
-@pytest.mark.parametrize("dtype", ["int8", "float31", torch.int64, 32, "cuda"])
+@pytest.mark.parametrize("dtype", ["int4", "float31", torch.int64, 32, "cuda"])
 def test_a_dtype_that_is_none(pair, dtype):
     with refused(InputError, "dtype", "float32"):
         EncoderDecoderModel.from_pretrained(pair.folder, dtype=dtype)

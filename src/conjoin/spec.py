@@ -19,6 +19,8 @@ __all__ = [
     "CrossPlace",
     "Disentangled",
     "Family",
+    "KeyDistances",
+    "Local",
     "NGram",
     "Relative",
     "Role",
@@ -37,7 +39,7 @@ RoleName = Literal["encoder", "decoder"]
 CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
 BIASES = frozenset("q k v o up gate down embed head c2p p2c".split())
 NO_LIMIT = 1 << 30  # tokens
-AttentionKind = Union["Disentangled", "Sliding", "SpanConvolution", "BlockSparse", "NGram"]
+AttentionKind = Union["Disentangled", "KeyDistances", "Sliding", "Local", "SpanConvolution", "BlockSparse", "NGram"]
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,27 @@ class Disentangled:
 
 
 @dataclass(frozen=True)
+class KeyDistances:
+    """Attention whose scores have learned vectors of distances (https://arxiv.org/abs/1803.02155)."""
+
+    positions: int  # tokens; each distance that is shorter, either way, has a vector in every layer
+    keys: bool = False  # which keys meet too, not queries alone (https://arxiv.org/abs/2009.13658)
+
+
+@dataclass(frozen=True)
 class Sliding:
     """Attention to near tokens, and to and from a few that all see (Longformer, https://arxiv.org/abs/2004.05150)."""
 
     reaches: tuple[int, ...]  # by layer, how many tokens away one is still seen
+
+
+@dataclass(frozen=True)
+class Local:
+    """Attention to near tokens, and to what blocks of tokens sum up to (LongT5, https://arxiv.org/abs/2112.07916)."""
+
+    reach: int  # how many tokens away one is still seen
+    distances: Relative  # in the buckets of which tokens, and blocks by a table of their own, have a learned bias
+    block: int = 0  # tokens that are summed, 0 for no sums
 
 
 @dataclass(frozen=True)
@@ -143,7 +162,7 @@ class StackSpec:
     score_scale: float | None = None  # what scores are multiplied by where it is not 1 / sqrt(D)
     scale_scores_by_layer: bool = False  # and divided by the layer's number, counted from 1
     score_cap: float = 0.0  # scores are squeezed by tanh to lie within it (Gemma 2), 0 for not
-    query_key_norm: bool = False  # an RMS norm over each head's queries and keys
+    query_key_norm: bool = False  # a norm over each head's queries and keys
     query_key_norm_wide: bool = False  # over those of all heads at once (OLMo 2)
     reaches: tuple[int | None, ...] = ()  # by layer, how many tokens away one is still seen; () and None for any
     rotary: tuple[Rotary | None, ...] = ()  # by layer
@@ -232,7 +251,7 @@ class StackSpec:
     def ordered(self) -> bool:
         """Whether attention scores or masks depend on how far two tokens are apart."""
         near = any(reach is not None for reach in self.reaches)
-        return self.relative is not None or self.alibi or near or isinstance(self.attention, NGram)
+        return self.relative is not None or self.alibi or near or isinstance(self.attention, NGram | KeyDistances)
 
     @property
     def streams(self) -> int:

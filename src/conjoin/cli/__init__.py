@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Join an encoder and a decoder, and fine-tune them on pairs of texts.",
     "evaluate": "Score a model on test pairs: ROUGE, BLEU, chrF, with intervals.",
     "generate": "Write a text for each line of a file or of standard input.",
+    "export": "Write a model as ONNX graphs, or for transformers 5.",
     "inspect": "Say what a model is: sizes, tokens, and what a join would add.",
 }
 BROKEN_PIPE, MISTAKE, INTERRUPTED = 1, 2, 130
@@ -98,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "conjoin"
-        return mistake(f"{error.format_message().rstrip('.')}. See: {where} --help")
+        said = " ".join(error.format_message().split())  # choices come one a line
+        return mistake(f"{said.rstrip('.')}. See: {where} --help")
     except ConjoinError as error:
         return mistake(str(error))
     except (ImportError, TypeError) as error:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conjoin.backends.torch.layers import OutputEmbedding
-from conjoin.errors import CheckpointError
-from conjoin.engine.machine import has_kernels
-from conjoin.engine.weights import Panels, cut, empty_panels, filled, plain, quantised, rows_of
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import Embedding, Linear, Module
+
+from conjoin.backends.torch.layers import OutputEmbedding
+from conjoin.engine.machine import has_kernels
+from conjoin.engine.weights import Panels, cut, empty_panels, filled, plain, quantised, rows_of
+from conjoin.errors import CheckpointError
 
 __all__ = ["Int8", "has_int8", "int8_modules", "load_int8", "narrow", "narrow_tensors"]
 
@@ -56,7 +57,9 @@ class Int8(Module):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
-        destination[f"{prefix}weight"] = torch.empty(self.shape, device="meta")  # its name and shape; see `narrow_tensors`
+        destination[f"{prefix}weight"] = torch.empty(
+            self.shape, device="meta"
+        )  # its name and shape; see `narrow_tensors`
 
 
 class Int8Linear(Int8):

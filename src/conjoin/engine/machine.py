@@ -5,7 +5,7 @@ import platform
 import sys
 from functools import cache
 
-__all__ = ["has_kernels", "has_halves"]
+__all__ = ["has_halves", "has_kernels"]
 
 NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512vnni")
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from conjoin.seq2seq.cache import DecoderCache
 from torch import Tensor
+
+from conjoin.seq2seq.cache import DecoderCache
 
 __all__ = ["unpacked"]
 

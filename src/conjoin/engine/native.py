@@ -5,17 +5,18 @@ import threading
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from conjoin import blocks
 from conjoin.attention import Kinds
 from conjoin.blocks import Cache, Inputs, Sight
 from conjoin.engine import recording
+from conjoin.engine.int8 import Int8, Int8Linear
 from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, Mode, PerLayer
 from conjoin.engine.kernels.team import Team, team_of
 from conjoin.engine.program import Closed, Place, Program
-from conjoin.engine.recording import Cached, Module, Products, Remembered, Rows, Unsupported
-from conjoin.engine.int8 import Int8, Int8Linear
+from conjoin.engine.recording import Cached, Module, Products, Remembered, Rows, UnsupportedError
 from conjoin.engine.weights import Panels, empty_panels, filled, panels_of, plain, rejoined, with_bias
-from torch import Tensor
 
 __all__ = ["Native", "native_twin", "one_product", "team"]
 
@@ -25,7 +26,7 @@ HEAD: Any = blocks.ends.define(recording)[1]
 
 
 def native_twin(stack: Any, mode: Mode) -> Any:
-    """A copy of a stack that shares its parameters and runs on the engine. Raises Unsupported where programs cannot hold it."""
+    """A copy of a stack that shares its parameters and runs on the engine. Raises UnsupportedError where it cannot."""
     twin = copy.copy(stack)
     native = Native(twin, mode)
     twin.hidden, twin.remember, twin.logits = native.hidden, native.remember, native.logits
@@ -38,9 +39,9 @@ class Native:
     def __init__(self, stack: Any, mode: Mode) -> None:
         spec = stack.spec
         if spec.attention is not None or spec.ffn_groups > 1 or spec.convolution is not None or spec.window is not None:
-            raise Unsupported("attention of another kind")
+            raise UnsupportedError("attention of another kind")
         if spec.front is not None or spec.embed_width or spec.rotary_values:
-            raise Unsupported("a front, or embeddings of another width")
+            raise UnsupportedError("a front, or embeddings of another width")
         self.stack, self.spec, self.mode = stack, spec, mode
         self.lock = threading.Lock()
         self.packed: dict[tuple[int, ...], Panels] = {}
@@ -66,7 +67,7 @@ class Native:
             whole = parts[0] if len(parts) == 1 else rejoined(parts)
             return joined(parts, biases) if whole is None else with_bias(whole, biases, sizes)
         if any(type(layer) is not torch.nn.Linear or hooked(layer) for layer in layers):
-            raise Unsupported("a layer that is not an ordinary linear one")
+            raise UnsupportedError("a layer that is not an ordinary linear one")
         return panels_of([layer.weight for layer in layers], biases, self.mode)
 
     def block(self, number: int, theirs: Any) -> Any:
@@ -280,4 +281,3 @@ def see(facts: Any, at: int, sight: Sight) -> list[Any]:
         facts[at + PerLayer.TURN_STRIDES : at + PerLayer.TURN_STRIDES + 2] = strides
     kept += [mask, bias, turn]
     return kept
-

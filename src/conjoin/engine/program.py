@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-
 import torch
+from torch import Tensor
+
 from conjoin.engine.kernels.layout import FIELDS, LAYER, LAYERS, PANEL, Code, Fact
 from conjoin.engine.kernels.team import Team
-from torch import Tensor
 
 __all__ = ["Place", "Program"]
 
@@ -87,7 +87,9 @@ class Program:
         self.vectors[made.buffer] = values
         return made
 
-    def add(self, code: Code, places: list[Place | None], numbers: list[int], reals: tuple[float, float] = (0, 0)) -> int:
+    def add(
+        self, code: Code, places: list[Place | None], numbers: list[int], reals: tuple[float, float] = (0, 0)
+    ) -> int:
         """Adds an operation, and says which it is."""
         self.operations.append(Operation(code, places, numbers, reals))
         return len(self.operations) - 1
@@ -136,7 +138,10 @@ class Closed:
                     self.addresses[i] = values.data_ptr()
             self.narrowed = torch.empty(rows * self.widest * 2, dtype=torch.uint8)
             self.row_scales = torch.empty(rows)
-            self.facts[Fact.NARROWED], self.facts[Fact.ROW_SCALES] = self.narrowed.data_ptr(), self.row_scales.data_ptr()
+            self.facts[Fact.NARROWED], self.facts[Fact.ROW_SCALES] = (
+                self.narrowed.data_ptr(),
+                self.row_scales.data_ptr(),
+            )
             self.rows = rows
         need = -(-(BLOCK + max(scratch, 2 * (2 * self.widest + 64))) // 64) * 64
         if need > self.scratch_bytes:
@@ -149,7 +154,10 @@ class Closed:
         """x (B * T, W) to out (B * T, W'), in place; both float32 and contiguous. Facts of layers are the caller's to set."""
         rows = len(x)
         self.fit(rows, scratch, team)
-        self.addresses[self.physical[0]], self.addresses[self.physical[self.program.result]] = x.data_ptr(), out.data_ptr()
+        self.addresses[self.physical[0]], self.addresses[self.physical[self.program.result]] = (
+            x.data_ptr(),
+            out.data_ptr(),
+        )
         self.facts[Fact.ROWS], self.facts[Fact.BATCH], self.facts[Fact.LENGTH] = rows, batch, rows // batch
         team.run(self.ops, self.by, self.addresses, self.facts)
 
@@ -161,7 +169,10 @@ def shared_buffers(program: Program) -> tuple[list[int], list[int]]:
         for place in op.places:
             if place is not None:
                 last[place.buffer] = i
-    physical, sizes, free, given = [-1] * len(program.widths), [], [], set()
+    physical = [-1] * len(program.widths)
+    sizes: list[int] = []
+    free: list[int] = []
+    given: set[int] = set()
     own = {0, program.result, *program.vectors}
     for buffer in sorted(own):
         physical[buffer] = len(sizes)

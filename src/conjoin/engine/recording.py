@@ -1,26 +1,27 @@
 """A backend of `blocks/` that computes nothing and writes down what is to be computed: a stack's program.
 
-Leaves are bound to those of a PyTorch stack by their names. What a program cannot hold raises Unsupported, and the stack
+Leaves are bound to those of a PyTorch stack by their names. What a program cannot hold raises UnsupportedError, and the stack
 then runs in PyTorch.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import torch
+from torch import Tensor
+
 from conjoin.engine.kernels.layout import Code
 from conjoin.engine.kernels.vectors import ACTIVATIONS
 from conjoin.engine.program import Place, Program
 from conjoin.engine.weights import Panels
-from torch import Tensor
 
-__all__ = ["Cached", "Heads", "Module", "Remembered", "Rows", "Unsupported", "bind"]
+__all__ = ["Cached", "Heads", "Module", "Remembered", "Rows", "UnsupportedError", "bind"]
 
 FIXED_SHAPES = False
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A stack that has something which programs do not hold."""
 
 
@@ -102,6 +103,7 @@ class Module:
     """What is called."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
+        """What `forward` makes."""
         return self.forward(*args, **named)  # type: ignore[attr-defined]
 
 
@@ -151,7 +153,7 @@ class Norm(Module):
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
 
-    def forward(self, x: Union[Rows, Heads]) -> Union[Rows, Heads]:
+    def forward(self, x: Rows | Heads) -> Rows | Heads:
         """Over the last axis."""
         rows, heads = (x.rows, x.heads) if isinstance(x, Heads) else (x, 1)
         assert self.weight is not None
@@ -190,7 +192,7 @@ class Activation(Module):
 
     def __init__(self, name: str) -> None:
         if name not in ACTIVATIONS:
-            raise Unsupported(f"activation {name}")
+            raise UnsupportedError(f"activation {name}")
         self.kind = ACTIVATIONS[name]
 
     def forward(self, x: Rows) -> Rows:
@@ -221,7 +223,7 @@ class Embedding(Module):
     """A table, which no program reads."""
 
     def __init__(self, rows: int, width: int) -> None:
-        raise Unsupported("a table within a layer")
+        raise UnsupportedError("a table within a layer")
 
 
 # Functions.
@@ -306,6 +308,7 @@ def attention(
     else:
         code = Code.ATTEND if isinstance(k, Cached) else Code.ATTEND_LONG
         keys, values = (k.new, v.new) if isinstance(k, Cached) else (k, v)
+        assert keys is not None
         numbers = [q.heads, keys.heads, q.size, program.layer]
         program.add(code, [q.rows.place, out, keys.rows.place, values.rows.place], numbers, reals)
     return Heads(Rows(program, out), q.heads), None
@@ -317,7 +320,7 @@ def attention(
 def bind(recorded: Any, module: Any, pack: Any) -> None:
     """Gives the leaves of a recorded module what those of a PyTorch one hold; `pack` makes panels of linear layers."""
     for name, mine in vars(recorded).items():
-        theirs = getattr(module, name, None)
+        theirs: Any = getattr(module, name, None)
         if isinstance(mine, Linear):
             mine.panels = pack([theirs])
         elif isinstance(mine, Norm):
@@ -329,4 +332,3 @@ def bind(recorded: Any, module: Any, pack: Any) -> None:
             mine.values = theirs.detach()
         elif isinstance(mine, Module) and not isinstance(mine, Dropout | Activation | Products):
             bind(mine, theirs, pack)
-

@@ -4,8 +4,9 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from conjoin.engine.machine import has_kernels
 from torch import Tensor
+
+from conjoin.engine.machine import has_kernels
 
 __all__ = ["argmax", "best", "log_softmax"]
 

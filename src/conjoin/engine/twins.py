@@ -5,11 +5,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
+
 from conjoin.engine.int8 import has_int8, int8_modules
 from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import has_halves, has_kernels
 from conjoin.engine.packed import can_pack, packed_copy
-from torch import Tensor
 
 __all__ = ["twin_of"]
 
@@ -48,12 +49,12 @@ def native(stack: Any) -> Any:
     if not kinds.get(stack.dtype, bool)() or (not narrow and (wanted == "torch" or not (large or wanted == "native"))):
         return None
     from conjoin.engine.native import native_twin
-    from conjoin.engine.recording import Unsupported
+    from conjoin.engine.recording import UnsupportedError
     from conjoin.engine.weights import mode_of
 
     try:
         return native_twin(stack, Mode.INT8 if narrow else mode_of(stack.dtype))
-    except Unsupported:
+    except UnsupportedError:
         return None
 
 
@@ -65,4 +66,8 @@ def signature(stack: Any) -> tuple[object, ...]:
     weights = [p.detach() for p in stack.parameters()]
     weights += [module.panels.scales for _, module in int8_modules(stack) if module.panels.scales is not None]
     sums = [p.view(-1)[:: max(1, p.numel() // SAMPLED)].float().sum() for p in weights if p.is_contiguous()]
-    return (os.environ.get(SWITCH), tuple((p.data_ptr(), p._version) for p in weights), tuple(torch.stack(sums).tolist()))
+    return (
+        os.environ.get(SWITCH),
+        tuple((p.data_ptr(), p._version) for p in weights),
+        tuple(torch.stack(sums).tolist()),
+    )

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-
 import torch
-from conjoin.engine.kernels.layout import PANEL, Mode
 from torch import Tensor
+
+from conjoin.engine.kernels.layout import PANEL, Mode
 
 __all__ = [
     "Panels",

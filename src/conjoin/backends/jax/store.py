@@ -271,7 +271,9 @@ def narrow_tensors(model: Any, gone: Iterable[str]) -> None:
 
 def load_narrow(model: Any, path: Any, gone: Iterable[str], where: Any) -> None:
     """Says that int8 models run in PyTorch."""
-    raise InputError(f'"{path}" holds an int8 model, which runs in PyTorch only; give the folder that it was made from.')
+    raise InputError(
+        f'"{path}" holds an int8 model, which runs in PyTorch only; give the folder that it was made from.'
+    )
 
 
 def save_file(tensors: dict[str, NpArray], path: Any, metadata: dict[str, str]) -> None:

@@ -87,7 +87,9 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
         return None
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16", "float64", or "int8" where a model is loaded, was expected.')
+        raise InputError(
+            f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16", "float64" or, to load, "int8" was expected.'
+        )
     return found
 
 
@@ -110,9 +112,9 @@ def blank(make: Callable[[], Any], where: Placement) -> Any:
     with torch.device("meta"), Uninitialised():
         model = make()
     if where.narrow:
-        from conjoin.torch.native import Stack
+        from conjoin.torch.native import BaseDecoder, BaseEncoder
 
-        for stack in [module for module in model.modules() if isinstance(module, Stack)]:
+        for stack in [module for module in model.modules() if isinstance(module, BaseEncoder | BaseDecoder)]:
             int8.narrow(stack)
     return model
 
@@ -174,7 +176,9 @@ def resize(model: torch.nn.Module, name: str, array: Tensor) -> None:
     """Puts values of another number of rows where a tensor is; its type, its place and whether it is trained stay."""
     old = read(model, name)
     if isinstance(leaf(model, name)[0], int8.Int8):
-        raise InputError("an int8 model's vocabulary cannot be resized; resize the float model, and load it with dtype=\"int8\".")
+        raise InputError(
+            'an int8 model\'s vocabulary cannot be resized; resize the float model, and load it with dtype="int8".'
+        )
     place(model, name, array, Placement(old.dtype, old.device))
     module, last = leaf(model, name)
     getattr(module, last).requires_grad_(old.requires_grad)

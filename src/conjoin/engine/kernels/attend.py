@@ -142,8 +142,7 @@ def exponentiate(row: int, count: int, best: np.float32) -> np.float32:
     numbers = floats_at(row, count + WIDTH)
     for n in range(count, count + WIDTH):
         numbers[n] = LOWEST
-    total = exponentials(row, (count + WIDTH - 1) // WIDTH, best)
-    return total
+    return exponentials(row, (count + WIDTH - 1) // WIDTH, best)
 
 
 @compiled

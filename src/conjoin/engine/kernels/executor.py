@@ -3,6 +3,7 @@
 import numpy as np
 
 from conjoin.engine.kernels.attend import attend_cache, attend_panels, pack_keys, pack_values, slots_seen, write_cache
+from conjoin.engine.kernels.choose import largest, log_softmax
 from conjoin.engine.kernels.compiling import compiled
 from conjoin.engine.kernels.instructions import (
     add_atomic,
@@ -13,7 +14,6 @@ from conjoin.engine.kernels.instructions import (
     yield_core,
 )
 from conjoin.engine.kernels.layout import FIELDS, LAYER, LAYERS, PANEL, Code, Fact, Mode, PerLayer
-from conjoin.engine.kernels.choose import largest, log_softmax
 from conjoin.engine.kernels.rows import activate_row, combine, multiply, narrow, normalise, scale, turn
 
 __all__ = ["execute"]
@@ -108,9 +108,7 @@ def linear(op: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, 
 
 
 @compiled
-def by_rows(
-    op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, threads: int
-) -> None:
+def by_rows(op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, threads: int) -> None:
     """NORM, COMBINE, SCALE, ACTIVATE, TURN, LOG_SOFTMAX and BEST: each thread some rows."""
     code, rows = op[0], facts[ROWS]
     a, b, stride, other = place(buffers, op, 1), 0, op[3], 0

@@ -69,7 +69,9 @@ HALVES = ir.VectorType(BFloat(), 2 * VECTOR)
 def fused_multiply_add(b: Any, total: Any, x: Any, w: Any) -> Any:
     """One float32 of each row."""
     function = ir.FunctionType(FLOATS, [FLOATS] * 3)
-    return b.call(cgutils.get_or_insert_function(b.module, function, "llvm.fma.v16f32"), [b.bitcast(x, FLOATS), w, total])
+    return b.call(
+        cgutils.get_or_insert_function(b.module, function, "llvm.fma.v16f32"), [b.bitcast(x, FLOATS), w, total]
+    )
 
 
 def dot_of_bytes(b: Any, total: Any, x: Any, w: Any) -> Any:

@@ -15,7 +15,9 @@ class Code(IntEnum):
     is not.
     """
 
-    LINEAR = 0  # place in, place out, weight, mode, scales, corrections, bias, inputs, outputs, activation, place added (-1)
+    LINEAR = (
+        0  # place in, place out, weight, mode, scales, corrections, bias, inputs, outputs, activation, place added (-1)
+    )
     NORM = 1  # place in, place out, weight, bias, width, root, heads
     COMBINE = 2  # place a, place b, place out, width, which
     SCALE = 3  # place in, place out, width

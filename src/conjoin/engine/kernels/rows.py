@@ -96,7 +96,9 @@ def narrow(mode: int, x: int, width: int, out: int, scales: int, row: int) -> No
         halves = int16s_at(out, width + (width & 1))
         for i in range(width):
             bits = np.uint32(as_int(numbers[i]))
-            halves[i] = np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+            halves[i] = np.uint16(
+                (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+            )
         if width & 1:
             halves[width] = np.uint16(0)
         return

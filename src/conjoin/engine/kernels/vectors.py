@@ -147,7 +147,9 @@ ACTIVATIONS = {
 }
 
 
-def loop(b: Any, address: Any, vectors: Any, start: Any, body: Callable[[Vector, Any], tuple[Vector | None, Any]]) -> Any:
+def loop(
+    b: Any, address: Any, vectors: Any, start: Any, body: Callable[[Vector, Any], tuple[Vector | None, Any]]
+) -> Any:
     """Replaces each of some vectors at an address; `body` also carries a value from one to the next, whose last is given."""
     entry, again, end = b.block, b.append_basic_block("again"), b.append_basic_block("end")
     b.cbranch(b.icmp_signed(">", vectors, I64(0)), again, end)
