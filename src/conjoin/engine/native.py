@@ -165,7 +165,7 @@ class Native:
         size = self.spec.head_dim
         most = max(seen, int(program.facts[Fact.SOURCE])) + PANEL
         packed = 2 * (size + PANEL) * (length + PANEL)
-        return 4 * (packed + 13 * (most + PANEL))
+        return int(4 * (packed + 13 * (most + PANEL)))
 
     # Recording.
 
