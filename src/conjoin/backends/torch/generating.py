@@ -85,7 +85,7 @@ TRACED = frozenset({"attentions", "hidden_states"})
 
 
 def ready_for(model: Any, settings: Any) -> ReadyModel:
-    """The model with the fastest parts that can do what is asked: those that leave a trace, or that read two sources, are its own."""
+    """The model with the fastest parts that can do what is asked: where those cannot, they are its own."""
     from conjoin.engine import twin_of
 
     spec = model.decoder.spec
