@@ -125,7 +125,11 @@ def tables(rows: list[dict[str, Any]]) -> None:
                 setting = f"{row['batch']} x {row['source']}, beams {row['beams']}"
                 ratios = [ratio(row.get(f"x {peer}")) for peer in ("transformers", "ctranslate2")]
                 lines.append([setting, row["engine"], f"{row['ms_per_step']:.2f}", *ratios])
-        show(f"{size}, {threads()} threads", ["batch x source", "engine", "ms a step", "x transformers", "x ctranslate2"], lines)
+        show(
+            f"{size}, {threads()} threads",
+            ["batch x source", "engine", "ms a step", "x transformers", "x ctranslate2"],
+            lines,
+        )
 
 
 def ratio(found: list[float] | None) -> str:
@@ -176,7 +180,12 @@ def memory(size: str) -> None:
             ("ctranslate2 int8", "ct2"),
         ):
             if Path(parent, folder).exists():
-                command = [sys.executable, str(Path(__file__).with_name("decoding_memory.py")), name, f"{parent}/{folder}"]
+                command = [
+                    sys.executable,
+                    str(Path(__file__).with_name("decoding_memory.py")),
+                    name,
+                    f"{parent}/{folder}",
+                ]
                 said = subprocess.run([*command, size], capture_output=True, text=True, check=True).stdout
                 lines.append([name, said.split()[-1]])
     show(f"{size}: peak memory beyond imports, MB", ["engine", "MB"], lines)

@@ -93,14 +93,13 @@ class Int8Linear(Int8):
         return out
 
     def by_torch(self, rows: Tensor) -> Tensor:
-        """The product of torch's own quantised layer, on other machines."""
+        """The same product on other machines: torch's own of int8 matrices."""
         if self.ready is None:
-            numbers, scales = plain(self.panels)
-            zeros = torch.zeros(len(scales), dtype=torch.int64)
-            whole = torch._make_per_channel_quantized_tensor(numbers, scales.double(), zeros, 0)
-            self.ready = torch.ops.quantized.linear_prepack(whole, None)
-        out: Tensor = torch.ops.quantized.linear_dynamic(rows, self.ready, True)
-        return out
+            self.ready = plain(self.panels)
+        numbers, scales = self.ready
+        most = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        narrowed = (rows * (127 / most)).round().to(torch.int8)
+        return torch._int_mm(narrowed, numbers.t()).float() * (most / 127) * scales
 
 
 class Int8Embedding(Int8):
@@ -148,8 +147,9 @@ def queries_keys_values(module: Module) -> dict[str, Panels]:
 
 
 def int8_modules(model: Module) -> Iterator[tuple[str, Int8]]:
-    """The int8 weights of a model, by name."""
-    yield from ((name, module) for name, module in model.named_modules() if isinstance(module, Int8))
+    """The int8 weights of a model, by each of their names."""
+    modules = model.named_modules(remove_duplicate=False)
+    yield from ((name, module) for name, module in modules if isinstance(module, Int8))
 
 
 def has_int8(model: Module) -> bool:

@@ -16,6 +16,7 @@ from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, Mode
 from conjoin.engine.kernels.team import Team, team_of
 from conjoin.engine.program import Closed, Place, Program
 from conjoin.engine.recording import Cached, Module, Products, Remembered, Rows, UnsupportedError
+from conjoin.engine.threads import kernel_threads
 from conjoin.engine.weights import Panels, empty_panels, filled, panels_of, plain, rejoined, with_bias
 
 __all__ = ["Native", "native_twin", "one_product", "team"]
@@ -29,6 +30,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
     """A copy of a stack that shares its parameters and runs on the engine. Raises UnsupportedError where it cannot."""
     twin = copy.copy(stack)
     native = Native(twin, mode)
+    twin.is_native = True
     twin.hidden, twin.remember, twin.logits = native.hidden, native.remember, native.logits
     return twin
 
@@ -226,8 +228,8 @@ class Native:
 
 
 def team() -> Team:
-    """As many threads as torch has."""
-    return team_of(torch.get_num_threads())
+    """The threads that kernels run on."""
+    return team_of(kernel_threads())
 
 
 def one_product(panels: Panels) -> Closed:

@@ -117,7 +117,7 @@ class Closed:
         self.facts = np.zeros(LAYERS + LAYER * program.layers, np.int64)
         self.addresses = np.zeros(len(self.sizes), np.int64)
         self.rows = 0
-        self.scratch_bytes = 0
+        self.scratch_bytes = self.threads = 0
         for buffer, values in program.vectors.items():
             self.addresses[self.physical[buffer]] = values.data_ptr()
         inputs = [op.numbers[5] for op in program.operations if op.code == Code.LINEAR]
@@ -144,7 +144,8 @@ class Closed:
             )
             self.rows = rows
         need = -(-(BLOCK + max(scratch, 2 * (2 * self.widest + 64))) // 64) * 64
-        if need > self.scratch_bytes:
+        if need > self.scratch_bytes or team.threads > self.threads:
+            need, self.threads = max(need, self.scratch_bytes), team.threads
             self.scratch = torch.empty(need * team.threads + 64, dtype=torch.uint8)
             self.facts[Fact.SCRATCH] = -(-self.scratch.data_ptr() // 64) * 64
             self.facts[Fact.SCRATCH_BYTES] = self.scratch_bytes = need

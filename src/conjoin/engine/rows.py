@@ -8,7 +8,7 @@ from torch import Tensor
 
 from conjoin.engine.machine import has_kernels
 
-__all__ = ["argmax", "best", "log_softmax"]
+__all__ = ["argmax", "best", "best_of_sums", "log_softmax"]
 
 WIDE = 8192  # numbers from which on the kernels are worth their call
 MOST = 64  # of the largest
@@ -45,6 +45,15 @@ def best(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def argmax(x: Tensor) -> Tensor:
     """(..., V) -> the place of the largest (...)."""
     return best(x, 1)[1][..., 0] if suits(x) else x.argmax(-1)
+
+
+def best_of_sums(scores: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """scores (B, K, V) after sums (B, K): the k best (B, k), and where they stand in (B, K * V); each beam's own k first."""
+    if k > MOST or not suits(scores):
+        return best((scores + sums[..., None]).flatten(1), k)
+    values, places = best(scores, k)
+    found, chosen = torch.topk((values + sums[..., None]).flatten(1), k)
+    return found, (chosen // k) * scores.shape[-1] + places.flatten(1).gather(1, chosen)
 
 
 def run(program: Any, x: Tensor, out: Tensor) -> None:

@@ -12,7 +12,7 @@ from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import has_halves, has_kernels
 from conjoin.engine.packed import can_pack, packed_copy
 
-__all__ = ["twin_of"]
+__all__ = ["is_native", "twin_of"]
 
 # Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
 TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
@@ -31,6 +31,11 @@ def twin_of(stack: Any) -> Any:
     if stack not in TWINS or TWINS[stack][1] != state:
         TWINS[stack] = (made(stack), state)
     return TWINS[stack][0] or stack
+
+
+def is_native(*parts: Any) -> bool:
+    """Whether parts are all twins on the engine's kernels."""
+    return all(vars(part).get("is_native", False) for part in parts)
 
 
 def made(stack: Any) -> Any:
@@ -68,6 +73,6 @@ def signature(stack: Any) -> tuple[object, ...]:
     sums = [p.view(-1)[:: max(1, p.numel() // SAMPLED)].float().sum() for p in weights if p.is_contiguous()]
     return (
         os.environ.get(SWITCH),
-        tuple((p.data_ptr(), p._version) for p in weights),
+        tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in weights),
         tuple(torch.stack(sums).tolist()),
     )

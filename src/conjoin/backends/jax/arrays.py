@@ -16,6 +16,7 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "best_of_sums",
     "broadcast",
     "by_step",
     "clipped",
@@ -177,6 +178,11 @@ def top_k(x: Array, k: int) -> tuple[Array, Array]:
     places = (best[..., None] * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)).reshape(some.shape)
     values, at = jax.lax.top_k(some, k)
     return values, jnp.minimum(jnp.take_along_axis(places, at, -1), length - 1)
+
+
+def best_of_sums(scores: Array, sums: Array, k: int) -> tuple[Array, Array]:
+    """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
+    return top_k(flat(scores + sums[..., None]), k)
 
 
 def sort(x: Array) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "best_of_sums",
     "broadcast",
     "column",
     "concat",
@@ -156,6 +157,11 @@ def candidates(x: Array, k: int) -> Array:
     inside = (best[..., None] * CHUNK + np.arange(CHUNK)).reshape(*x.shape[:-1], -1)
     rest = np.arange(chunks * CHUNK, length)
     return np.concatenate([inside, np.broadcast_to(rest, (*x.shape[:-1], len(rest)))], -1)
+
+
+def best_of_sums(scores: Array, sums: Array, k: int) -> tuple[Array, Array]:
+    """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
+    return top_k(flat(scores + sums[..., None]), k)
 
 
 def sort(x: Array) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "best_of_sums",
     "broadcast",
     "by_step",
     "clipped",
@@ -171,6 +172,11 @@ def top_k(x: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The k largest of the last axis, best first, and where they stand; of equals the first."""
     values, at = tf.math.top_k(x, k)
     return values, at
+
+
+def best_of_sums(scores: tf.Tensor, sums: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
+    return top_k(flat(scores + sums[..., None]), k)
 
 
 def sort(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -18,6 +18,7 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "best_of_sums",
     "broadcast",
     "by_step",
     "clipped",
@@ -155,6 +156,11 @@ def argmax(x: Tensor) -> Tensor:
 def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of the last axis, best first, and where they stand."""
     return rows.best(x, k)
+
+
+def best_of_sums(scores: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
+    return rows.best_of_sums(scores, sums, k)
 
 
 def sort(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -92,7 +92,7 @@ TRACED = frozenset({"attentions", "hidden_states"})
 
 
 def ready_for(model: Any, settings: Any) -> ReadyModel:
-    """The model with the fastest parts for what is asked: what leaves a trace or reads two sources runs on its own."""
+    """The model with the fastest parts that can do what is asked: where those cannot, they are its own."""
     from conjoin.engine import twin_of
 
     spec = model.decoder.spec
@@ -126,12 +126,13 @@ def ordinary(found: Any) -> Any:
 def programs(model: Module, settings: Any, noise: Any, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
     """Functions of (ops, model, settings, noise, arrays, *changing) as functions of (arrays, *changing): called as they are."""
     from conjoin.backends import torch as ops
+    from conjoin.engine import is_native, kernels_alone
 
     ready = cache(lambda: ready_for(model, settings))
 
     def program(function: Callable[..., Any]) -> Callable[..., Any]:
         def run_program(*arrays: Any) -> Any:
-            with no_gradients(model):
+            with no_gradients(model), kernels_alone(is_native(ready().encoder, ready().decoder)):
                 return function(ops, ready(), settings, noise, *arrays)
 
         return run_program

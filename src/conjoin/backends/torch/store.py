@@ -151,7 +151,7 @@ def place(model: torch.nn.Module, name: str, array: Tensor, where: Placement) ->
     kind = array.dtype if where.dtype is None else where.dtype
     tensor = array.detach().to(device=where.device, dtype=kind, copy=True, memory_format=torch.contiguous_format)
     if last in module._parameters:
-        module._parameters[last] = torch.nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
+        module._parameters[last] = torch.nn.Parameter(tensor, requires_grad=tensor.is_floating_point() and not where.narrow)
     else:
         module._buffers[last] = tensor
 
@@ -217,7 +217,8 @@ def evaluating(model: torch.nn.Module) -> None:
 
 def parameter_count(model: torch.nn.Module, only_trainable: bool) -> int:
     """How many numbers there are, each shared tensor counted once."""
-    narrow = 0 if only_trainable else sum(prod(module.shape) for _, module in int8.int8_modules(model))
+    modules = {id(module): module for _, module in int8.int8_modules(model)}.values()
+    narrow = 0 if only_trainable else sum(prod(module.shape) for module in modules)
     return narrow + sum(p.numel() for p in model.parameters() if p.requires_grad or not only_trainable)
 
 
@@ -279,8 +280,7 @@ def narrow_tensors(model: torch.nn.Module, gone: Iterable[str]) -> dict[str, Ten
 
 def load_narrow(model: torch.nn.Module, path: Any, gone: Iterable[str], where: Placement) -> None:
     """Fills a blank int8 model from the file of one, in the device's memory."""
-    plain = Placement(where.dtype, where.device)
-    int8.load_int8(model, path, set(gone), lambda name, array: place(model, name, array, plain))
+    int8.load_int8(model, path, set(gone), lambda name, array: place(model, name, array, where))
 
 
 def save_file(tensors: dict[str, Tensor], path: Any, metadata: dict[str, str]) -> None:

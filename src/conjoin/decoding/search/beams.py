@@ -51,13 +51,13 @@ def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, s
     if settings.do_sample:
         scores = apply(warps, state, scores)
     vocab = scores.shape[-1]
-    total = ops.flat(scores + was.scores[..., None])
     if settings.do_sample:
+        total = ops.flat(scores + was.scores[..., None])
         # The largest p / q, q exponential, are a draw without replacement.
         _, chosen = ops.top_k(ops.softmax(total) / noise(state.row, state.length, total), kept)
         best = ops.take_last(total, chosen)
     else:
-        best, chosen = ops.top_k(total, kept)
+        best, chosen = ops.best_of_sums(scores, was.scores, kept)
     parent, token = ops.divided(chosen, vocab)
     ids = ops.set_column(ops.pick(state.ids, parent), state.length, token)
     ending = ends(ops, settings, state, ids, token) | (state.length + 1 >= settings.max_length)

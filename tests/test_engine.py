@@ -1,0 +1,272 @@
+"""The engine beside PyTorch: every family on the kernels, bfloat16 and int8, threads, and what a batch may not change."""
+
+import copy
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from test_families import DECODERS, ENCODERS, by_name, made  # noqa: F401
+
+from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, FlaxEncoderDecoderModel
+from conjoin.engine import is_native, rows, twin_of
+from conjoin.engine.machine import has_halves, has_kernels
+from conjoin.errors import CheckpointError, ConfigError, InputError
+
+kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
+
+
+@pytest.fixture(autouse=True)
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONJOIN_ENGINE", "native")
+
+
+def ids_of(rows_: int, length: int = 11, vocab: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask; each row hides one more token than the one before."""
+    ids = torch.randint(6, vocab, (rows_, length), generator=torch.Generator().manual_seed(1))
+    return ids, (torch.arange(length)[None] < length - torch.arange(rows_)[:, None] % 5).long()
+
+
+def pair_of(width: int = 64, layers: int = 2, **facts: object) -> EncoderDecoderModel:
+    """BERT and BERT with random weights that are far from each other."""
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 96}
+    part = BertConfig(vocab_size=200, **sizes, **facts)
+    model = EncoderDecoderModel(EncoderDecoderConfig.from_encoder_decoder_configs(part, part.copy())).eval()
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=draw) * 0.1)
+    model.config.decoder_start_token_id, model.config.pad_token_id, model.config.eos_token_id = 1, 0, 2
+    return model
+
+
+@kernels
+@by_name(DECODERS)
+@torch.inference_mode()
+def test_a_decoder_on_the_kernels_is_pytorchs(made, case) -> None:  # noqa: F811
+    """States after a prompt of several tokens and after one more, with a source that is masked; logits."""
+    _, folder = made(case, "decoder")
+    decoder = twin = EncoderDecoderModel.decoder_class.from_pretrained(folder)
+    twin = twin_of(decoder)
+    if not is_native(twin):
+        spec = decoder.spec
+        odd = spec.attention is not None or spec.embed_width or spec.rotary_values or not spec.cross
+        assert odd, "an ordinary decoder was expected to run on the kernels"
+        return
+    draw = torch.Generator().manual_seed(3)
+    states = torch.randn(2, 7, decoder.spec.memory_width or decoder.spec.width, generator=draw)
+    seen = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])[:, None, None]
+    ids = torch.randint(6, decoder.spec.vocab, (2, 6), generator=draw)
+    found = []
+    for part in (decoder, twin):
+        memory = part.remember(states)
+        cache = part.empty_cache(2, 6, states)
+        mask = part.causal_mask(5, 0, 6, None, ids)
+        x, cache = part.step(ids[:, :5], part.prompted(ids[:, :5], 6), mask, memory, seen, cache, 0)
+        place = part.abreast(ids[:, 5:], 5, torch.arange(6)[None] if part.spec.ordered else None)
+        y, cache = part.step(ids[:, 5:], place, None, memory, seen, cache, 5)
+        found.append((x, y, part.logits(y), cache[0][0]))
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5)
+
+
+@kernels
+@by_name(ENCODERS)
+@torch.inference_mode()
+def test_an_encoder_on_the_kernels_is_pytorchs(made, case) -> None:  # noqa: F811
+    _, folder = made(case, "encoder")
+    encoder = EncoderDecoderModel.encoder_class.from_pretrained(folder)
+    twin = twin_of(encoder)
+    if not is_native(twin) or encoder.spec.front is not None:
+        return
+    ids, mask = ids_of(4, vocab=encoder.spec.vocab)
+    ours, theirs = (part(input_ids=ids, attention_mask=mask)["last_hidden_state"] for part in (twin, encoder))
+    torch.testing.assert_close(ours[mask.bool()], theirs[mask.bool()], rtol=2e-5, atol=2e-5)
+
+
+@kernels
+def test_the_size_of_a_model_decides_unless_one_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = pair_of()
+    assert is_native(twin_of(model.decoder))
+    monkeypatch.setenv("CONJOIN_ENGINE", "torch")
+    assert not is_native(twin_of(model.decoder))
+    monkeypatch.delenv("CONJOIN_ENGINE")
+    assert not is_native(twin_of(model.decoder))  # small: compiling would cost more than it brings
+
+
+@kernels
+@pytest.mark.parametrize(
+    "asked", [{}, {"num_beams": 4}, {"do_sample": True, "seed": 3}, {"num_beams": 3, "num_return_sequences": 2}]
+)
+def test_a_row_does_not_depend_on_its_batch_bit_for_bit(asked) -> None:
+    """Sums are made in one order, whatever rows stand beside: also in int8, where each row has a scale of its own."""
+    ids, mask = ids_of(9, vocab=200)
+    for model in (pair_of(), in_int8(pair_of())):
+        given = {"max_new_tokens": 9, "output_scores": True, "return_dict_in_generate": True, **asked}
+        together = model.generate(ids, attention_mask=mask, **given)
+        for row in (0, 4, 8):
+            alone = model.generate(ids[row : row + 1], attention_mask=mask[row : row + 1], **given)
+            each = len(alone.sequences)
+            rows_ = together.sequences[row * each : (row + 1) * each, : alone.sequences.shape[1]]
+            assert torch.equal(rows_, alone.sequences)
+
+
+@kernels
+def test_threads_change_nothing() -> None:
+    ids, mask = ids_of(5, vocab=200)
+    model, was = pair_of(), torch.get_num_threads()
+    made_ = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        out = model.generate(ids, attention_mask=mask, num_beams=3, output_scores=True, return_dict_in_generate=True)
+        made_.append((out.sequences, out.sequences_scores))
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(was)
+    assert all(torch.equal(a, b) for other in made_[1:] for a, b in zip(made_[0], other, strict=True))
+
+
+@kernels
+def test_two_calls_at_once_do_not_mix() -> None:
+    ids, mask = ids_of(6, vocab=200)
+    model = pair_of()
+    expected = [model.generate(ids[i : i + 2], attention_mask=mask[i : i + 2]) for i in (0, 2, 4)]
+    found: dict[int, list[torch.Tensor]] = {0: [], 2: [], 4: []}
+
+    def run(i: int) -> None:
+        for _ in range(5):
+            found[i].append(model.generate(ids[i : i + 2], attention_mask=mask[i : i + 2]))
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in found]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert all(torch.equal(out, e) for e, outs in zip(expected, found.values(), strict=True) for out in outs)
+
+
+@kernels
+def test_a_changed_weight_is_seen() -> None:
+    ids, mask = ids_of(3, vocab=200)
+    model = pair_of()
+    before = model.generate(ids, attention_mask=mask)
+    with torch.no_grad():
+        model.decoder.embed.token.weight.neg_()
+    assert not torch.equal(before, model.generate(ids, attention_mask=mask))
+
+
+@kernels
+@pytest.mark.skipif(not has_halves(), reason="the CPU has no bfloat16 products")
+def test_bfloat16_on_the_kernels_is_near_float32() -> None:
+    model = pair_of()
+    ids, mask = ids_of(4, vocab=200)
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    given = {
+        "decoder_input_ids": ids[:, :5],
+        "max_new_tokens": 1,
+        "output_logits": True,
+        "return_dict_in_generate": True,
+    }
+    exact, near = (m.generate(ids, attention_mask=mask, **given).logits[0] for m in (model, half))
+    assert is_native(twin_of(half.decoder))
+    assert (near - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+# int8.
+
+
+def in_int8(model: EncoderDecoderModel, folder: Path | None = None) -> EncoderDecoderModel:
+    """The model in int8."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as made_:
+        model.save_pretrained(folder or made_)
+        return EncoderDecoderModel.from_pretrained(folder or made_, dtype="int8")
+
+
+def test_int8_is_near_float32_and_keeps_a_quarter_of_the_bytes(tmp_path: Path) -> None:
+    model = pair_of(width=128)
+    narrow = in_int8(model, tmp_path / "float32")
+    ids, mask = ids_of(4, vocab=200)
+    exact, near = (m(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, :6]).logits for m in (model, narrow))
+    assert 0 < (near - exact).abs().max() < 0.05 * exact.abs().max()
+    narrow.save_pretrained(tmp_path / "int8")
+    sizes = [sum(f.stat().st_size for f in (tmp_path / one).glob("*.safetensors")) for one in ("float32", "int8")]
+    assert sizes[1] < 0.5 * sizes[0]  # tiny models have many positions
+    assert narrow.num_parameters() == model.num_parameters()
+
+
+@pytest.mark.parametrize("share", ["none", "embeddings", "all"])
+def test_an_int8_folder_gives_the_same_numbers_again(tmp_path: Path, share: str) -> None:
+    part = BertConfig(vocab_size=200, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96)
+    config = EncoderDecoderConfig.from_encoder_decoder_configs(part, part.copy(), share=share)
+    model = EncoderDecoderModel(config).eval()
+    model.config.decoder_start_token_id, model.config.pad_token_id, model.config.eos_token_id = 1, 0, 2
+    narrow = in_int8(model)
+    narrow.save_pretrained(tmp_path)
+    again = EncoderDecoderModel.from_pretrained(tmp_path)
+    ids, mask = ids_of(3, vocab=200)
+    given = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": ids[:, :5]}
+    assert torch.equal(narrow(**given).logits, again(**given).logits)
+    assert torch.equal(narrow.generate(ids, attention_mask=mask), again.generate(ids, attention_mask=mask))
+    assert (again.encoder.embed.token is again.decoder.embed.token) == (share != "none")
+
+
+def test_int8_generates_on_any_machine_as_on_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the kernels torch's own product of int8 matrices serves: the same sums."""
+    model, (ids, mask) = pair_of(), ids_of(1, vocab=200)
+    narrow = in_int8(model)
+    first = narrow(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, :5]).logits
+    for module in ("int8", "twins", "rows"):
+        monkeypatch.setattr(f"conjoin.engine.{module}.has_kernels", lambda: False)
+    other = in_int8(model)
+    second = other(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, :5]).logits
+    assert (first - second).abs().max() < 0.02 * first.abs().max()
+    assert other.generate(ids, attention_mask=mask).shape[0] == 1
+
+
+def test_int8_folders_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
+    in_int8(pair_of()).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"dtype is 'float32', and .* holds int8 weights; leave dtype out"):
+        EncoderDecoderModel.from_pretrained(tmp_path, dtype="float32")
+    with pytest.raises((InputError, ConfigError), match="int8"):
+        FlaxEncoderDecoderModel.from_pretrained(tmp_path)
+    path = tmp_path / "model.int8.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        EncoderDecoderModel.from_pretrained(tmp_path)
+
+
+def test_an_int8_model_neither_resizes_nor_trains() -> None:
+    narrow, (ids, mask) = in_int8(pair_of()), ids_of(2, vocab=200)
+    with pytest.raises(InputError, match="cannot be resized"):
+        narrow.resize_token_embeddings(300, side="decoder")
+    loss = narrow(input_ids=ids, attention_mask=mask, labels=ids[:, :4]).loss
+    assert not loss.requires_grad
+
+
+# The largest of a vocabulary.
+
+
+@kernels
+@pytest.mark.parametrize("width", [8192, 30522, 50257])
+def test_the_largest_and_log_probabilities_are_torchs(width: int) -> None:
+    x = torch.randn(3, 2, width, generator=torch.Generator().manual_seed(0)) * 6
+    x[0, 1, 5:9000] = float("-inf")
+    values, places = rows.best(x, 7)
+    expected = torch.topk(x, 7)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(places, expected.indices)
+    torch.testing.assert_close(rows.log_softmax(x), x.log_softmax(-1), rtol=1e-6, atol=2e-5)
+    sums = torch.tensor([[0.0, -3.0]] * 3)
+    best, chosen = rows.best_of_sums(x, sums, 6)
+    whole = torch.topk((x + sums[..., None]).flatten(1), 6)
+    assert torch.equal(best, whole.values)
+    assert torch.equal(chosen, whole.indices)
+
+
+@kernels
+def test_of_equals_the_first_is_the_largest() -> None:
+    x = torch.zeros(1, 9000)
+    x[0, 300::7] = 1.0
+    assert rows.argmax(x).tolist() == [300]
+    assert rows.best(x, 3)[1].tolist() == [[300, 307, 314]]
