@@ -1,6 +1,7 @@
 """Times the CPU kernels that were chosen between: linear layers for few rows, and attention forward and backward.
 
 python benchmarks/kernels.py linear
+python benchmarks/kernels.py engine
 python benchmarks/kernels.py attention
 """
 
@@ -39,6 +40,43 @@ def linear() -> None:
     show("linear layers, float32, microseconds", ["weight", "rows", "F.linear", "packed", "addmv"], rows)
 
 
+def engine() -> None:
+    """The engine's products beside oneDNN's packed ones and torch's int8 one, microseconds, medians."""
+    from conjoin.engine.kernels.layout import Mode
+    from conjoin.engine.native import one_product, team
+    from conjoin.engine.weights import empty_panels, filled, panels_of, quantised
+
+    rows = []
+    for out, into in ((1536, 384), (384, 1536), (3072, 768), (768, 3072), (30522, 768)):
+        weights = [torch.randn(out, into) for _ in range(max(1, int(STREAMED / (4 * out * into))))]
+        halves, bytes_ = [w.bfloat16() for w in weights], [quantised(w) for w in weights]
+        programs: dict[str, list] = {"float32": [], "bfloat16": [], "int8": []}
+        for weight in weights:
+            programs["float32"].append(one_product(panels_of([weight], [None], Mode.FLOAT32)))
+            programs["bfloat16"].append(one_product(panels_of([weight], [None], Mode.BFLOAT16)))
+            panels = empty_panels(out, into)
+            filled(panels, *quantised(weight))
+            programs["int8"].append(one_product(panels))
+        for count in (1, 8, 32):
+            x, made = torch.randn(count, into), torch.empty(count, out)
+            packed = [torch.ops.mkldnn._reorder_linear_weight(w, 32) for w in weights]
+            small = [torch.ops.mkldnn._reorder_linear_weight(w, 32) for w in halves]
+            narrowed = (x * 30).clamp(-127, 127).to(torch.int8)
+            cycles = {n: itertools.cycle(p) for n, p in {"a": packed, "b": small, "c": bytes_, **programs}.items()}
+            pointwise = torch.ops.mkldnn._linear_pointwise
+            work = {
+                "oneDNN float32": lambda: pointwise(x, next(cycles["a"]), None, "none", [], ""),
+                "oneDNN bfloat16": lambda: pointwise(x.bfloat16(), next(cycles["b"]), None, "none", [], ""),
+                "torch int8": lambda: torch._int_mm(narrowed, next(cycles["c"])[0].t()),
+            }
+            for name in programs:
+                work[name] = lambda name=name: next(cycles[name]).run(x, made, count, 0, team())
+            with torch.inference_mode():
+                times = {name: f"{1e6 * statistics.median(s):.0f}" for name, s in alternate(work, 30).items()}
+            rows.append([f"{out} x {into}", str(count), *times.values()])
+    show("linear layers, microseconds", ["weight", "rows", *work], rows)
+
+
 def attention() -> None:
     """The fused kernel beside explicit products, forward and backward, one thread, ms, medians."""
     torch.set_num_threads(1)
@@ -58,8 +96,8 @@ def attention() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("linear", "attention"))
-    {"linear": linear, "attention": attention}[parser.parse_args().what]()
+    parser.add_argument("what", choices=("linear", "attention", "engine"))
+    {"linear": linear, "attention": attention, "engine": engine}[parser.parse_args().what]()
 
 
 if __name__ == "__main__":

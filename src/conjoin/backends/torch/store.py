@@ -151,7 +151,9 @@ def place(model: torch.nn.Module, name: str, array: Tensor, where: Placement) ->
     kind = array.dtype if where.dtype is None else where.dtype
     tensor = array.detach().to(device=where.device, dtype=kind, copy=True, memory_format=torch.contiguous_format)
     if last in module._parameters:
-        module._parameters[last] = torch.nn.Parameter(tensor, requires_grad=tensor.is_floating_point() and not where.narrow)
+        module._parameters[last] = torch.nn.Parameter(
+            tensor, requires_grad=tensor.is_floating_point() and not where.narrow
+        )
     else:
         module._buffers[last] = tensor
 
