@@ -1,0 +1,105 @@
+"""Real documents through a fine-tuned folder: documents a second and ROUGE-L, float32 and int8, beside transformers.
+
+python benchmarks/documents.py DIR TEST.jsonl --documents 184
+
+DIR is a folder of `conjoin demo` or `conjoin train`; the file has lines with "source" and "target". Beam search with 4 beams;
+each engine at the best of several batch sizes, found on the first 32 documents; turns alternate.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("CONJOIN_ENGINE", "native")
+
+import torch
+import transformers
+from common import alternate, show
+
+from conjoin import EncoderDecoderModel, pipeline
+
+SIZES = (8, 32)
+BEAMS = {"num_beams": 4, "max_new_tokens": 32}
+
+
+def read(path: str, count: int, source: str, target: str) -> list[dict[str, str]]:
+    """Evenly spread documents of a file."""
+    opened = gzip.open if path.endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    return [{"source": one[source], "target": one[target]} for one in lines[:: max(1, len(lines) // count)]][:count]
+
+
+def by_transformers(folder: str) -> Callable[[list[str], int], list[str]]:
+    """transformers on our folder: longest sources first, as ours."""
+    model = transformers.EncoderDecoderModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    longest = model.config.encoder.max_position_embeddings
+
+    def write(texts: list[str], size: int) -> list[str]:
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        made = [""] * len(texts)
+        for start in range(0, len(texts), size):
+            some = order[start : start + size]
+            given = tokenizer(
+                [texts[i] for i in some], return_tensors="pt", padding=True, truncation=True, max_length=longest
+            )
+            given.pop("token_type_ids", None)
+            with torch.inference_mode():
+                ids = model.generate(**given, **BEAMS, do_sample=False)
+            for i, text in zip(some, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+                made[i] = text
+        return made
+
+    return write
+
+
+def by_conjoin(folder: str, dtype: str) -> Callable[[list[str], int], list[str]]:
+    """Ours."""
+    write = pipeline(folder, dtype=dtype)
+    return lambda texts, size: write(texts, batch_size=size, truncation=True, **BEAMS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("data")
+    parser.add_argument("--documents", type=int, default=184)
+    parser.add_argument("--source-column", default="source")
+    parser.add_argument("--target-column", default="target")
+    parser.add_argument("--runs", type=int, default=1)
+    args = parser.parse_args()
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    pairs = read(args.data, args.documents, args.source_column, args.target_column)
+    texts = [pair["source"] for pair in pairs]
+    shared = str(Path(args.folder))
+    if json.loads(Path(shared, "config.json").read_text()).get("tie_encoder_decoder"):
+        shared += "-whole"
+        EncoderDecoderModel.from_pretrained(args.folder).save_pretrained(shared, duplicate_shared=True)
+    engines = {"transformers float32": by_transformers(shared)}
+    engines |= {f"conjoin {kind}": by_conjoin(args.folder, kind) for kind in ("float32", "bfloat16", "int8")}
+    work, written = {}, {}
+    for name, write in engines.items():
+        write(texts[:4], 4)
+        few = alternate({str(size): lambda size=size, write=write: write(texts[:32], size) for size in SIZES}, 1)
+        size = int(min(few, key=lambda s: few[s][0]))
+        work[f"{name}, batches of {size}"] = lambda name=name, write=write, size=size: written.update(
+            {name: write(texts, size)}
+        )
+    seconds = alternate(work, args.runs)
+    base, rows = statistics.median(seconds[next(iter(work))]), []
+    for label, name in zip(work, engines, strict=True):
+        scores = [scorer.score(p["target"], w)["rougeL"].fmeasure for p, w in zip(pairs, written[name], strict=True)]
+        taken = statistics.median(seconds[label])
+        rows.append([label, f"{len(texts) / taken:.1f}", f"{base / taken:.1f}", f"{100 * sum(scores) / len(scores):.2f}"])
+    show(f"{len(texts)} documents, 4 beams", ["engine", "documents a second", "x transformers", "ROUGE-L"], rows)
+
+
+if __name__ == "__main__":
+    main()
