@@ -24,12 +24,13 @@ from conjoin.families.big_bird import BigBirdConfig
 from conjoin.families.convbert import ConvBertConfig
 from conjoin.families.deberta_v2 import DebertaV2Config
 from conjoin.families.longformer import LongformerConfig
+from conjoin.families.longt5 import LongT5Config
 from conjoin.positions import place_rows
 from conjoin.shapes import parameter_shapes
 from conjoin.spec import Disentangled
 
-BY_NAME = {case.name: case for case in CASES}
-KINDS = ["deberta-v2-convolution", "deberta", "longformer-globals", "convbert-grouped", "big-bird"]
+BY_NAME = {case.name: case for case in [*CASES, *(one for one in SEQ2SEQ if one.name == "longt5")]}
+KINDS = ["deberta-v2-convolution", "deberta", "longformer-globals", "convbert-grouped", "big-bird", "longt5"]
 LONG = {"vocab_size": 61, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 LONG |= {"max_position_embeddings": 130}
 Encoder = EncoderDecoderModel.encoder_class
@@ -91,12 +92,58 @@ def test_memory_of_sparse_blocks_grows_with_tokens() -> None:
     assert most[1] < 4096 * 4096 / 8
 
 
+@pytest.mark.parametrize("kind", ["local", "transient-global"])
+@torch.no_grad()
+def test_memory_of_local_attention_grows_with_tokens(kind: str) -> None:
+    """And, where there are sums of blocks, with tokens times sums: here so few that windows are most of it."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 8, "num_heads": 2, "d_ff": 16, "num_layers": 1}
+    config = LongT5Config(**sizes, local_radius=31, global_block_size=1024, encoder_attention_type=kind)
+    encoder, most = Encoder(config).eval(), []
+    for length in (1024, 4096):
+        with Largest() as largest:
+            encoder(torch.randint(6, 61, (1, length)))
+        most.append(largest.found)
+    assert most[1] <= 4.2 * most[0]
+    assert most[1] < 4096 * 4096 / 8
+
+
+def longt5(**more: Any) -> LongT5Config:
+    sizes = {"vocab_size": 61, "d_model": 16, "d_kv": 8, "num_heads": 2, "d_ff": 16, "num_layers": 2}
+    distances = {"relative_attention_num_buckets": 16, "relative_attention_max_distance": 20}
+    return LongT5Config(**sizes, **distances, **more)
+
+
+@pytest.mark.parametrize(
+    ("radius", "block"), [(1, 1), (2, 3), (3, 4), (7, 5), (15, 16), (127, 16), (4, 0)], ids=str
+)
+@torch.no_grad()
+def test_local_attention_and_sums_of_blocks_equal_for_every_length(radius: int, block: int, tmp_path: Path) -> None:
+    """States, and attention weights of the peer's shapes; lengths shorter than a block, whole blocks, and others."""
+    kind = {"encoder_attention_type": "transient-global", "global_block_size": block} if block else {}
+    encoder = Encoder(longt5(local_radius=radius, **kind))
+    randomise(encoder, 0)
+    encoder.save_pretrained(tmp_path)
+    ours = Encoder.from_pretrained(tmp_path)
+    theirs = transformers.LongT5EncoderModel.from_pretrained(tmp_path).eval()
+    for length in (1, 2, 3, 5, 8, 12, 16, 31, 48, 71, 300):
+        ids, mask = long_source(length)
+        expected = theirs(ids, attention_mask=mask, output_attentions=True)
+        found = ours(ids, attention_mask=mask, output_attentions=True)
+        np.testing.assert_allclose(seen(found[0].numpy(), mask), seen(expected[0].numpy(), mask), **CLOSE)
+        for a, b in zip(found.attentions, expected.attentions, strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a[0, 0, :, 0], b[0, 0, :, 0], **CLOSE)
+        alone = ours(ids[:1]).last_hidden_state  # no mask, no padding
+        np.testing.assert_allclose(alone, expected[0][:1], **CLOSE)
+
+
 def long_source(length: int = 71) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and mask of a length that no block divides: a full row, and rows padded on either side."""
     ids = torch.randint(6, 61, (3, length), generator=torch.Generator().manual_seed(1))
     mask = torch.ones_like(ids)
-    mask[1, length - 13 :] = 0
-    mask[2, :17] = 0
+    mask[1, length - length * 13 // 71 :] = 0
+    mask[2, : length * 17 // 71] = 0
     return ids, mask
 
 
@@ -108,8 +155,13 @@ def long_source(length: int = 71) -> tuple[torch.Tensor, torch.Tensor]:
         (lambda: BigBirdConfig(**LONG, block_size=4, num_random_blocks=7), transformers.BigBirdModel, False),
         (lambda: LongformerConfig(**LONG, attention_window=[8, 24]), transformers.LongformerModel, True),
         (lambda: LongformerConfig(**LONG, attention_window=24), transformers.LongformerModel, False),
+        (
+            lambda: longt5(local_radius=5, global_block_size=4, encoder_attention_type="transient-global"),
+            transformers.LongT5EncoderModel,
+            False,
+        ),
     ],
-    ids=["sparse", "full", "sliding-global", "sliding"],
+    ids=["sparse", "full", "sliding-global", "sliding", "local-sums"],
 )
 @torch.no_grad()
 def test_many_blocks_equal(config: Any, kind: Any, chosen: bool, framework: Framework, tmp_path: Path) -> None:

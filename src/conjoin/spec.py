@@ -19,6 +19,7 @@ __all__ = [
     "CrossPlace",
     "Disentangled",
     "Family",
+    "Local",
     "NGram",
     "Relative",
     "Role",
@@ -37,7 +38,7 @@ RoleName = Literal["encoder", "decoder"]
 CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
 BIASES = frozenset("q k v o up gate down embed head c2p p2c".split())
 NO_LIMIT = 1 << 30  # tokens
-AttentionKind = Union["Disentangled", "Sliding", "SpanConvolution", "BlockSparse", "NGram"]
+AttentionKind = Union["Disentangled", "Sliding", "Local", "SpanConvolution", "BlockSparse", "NGram"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ class Sliding:
     """Attention to near tokens, and to and from a few that all see (Longformer, https://arxiv.org/abs/2004.05150)."""
 
     reaches: tuple[int, ...]  # by layer, how many tokens away one is still seen
+
+
+@dataclass(frozen=True)
+class Local:
+    """Attention to near tokens, and to what blocks of tokens sum up to (LongT5, https://arxiv.org/abs/2112.07916)."""
+
+    reach: int  # how many tokens away one is still seen
+    distances: Relative  # in the buckets of which tokens, and blocks by a table of their own, have a learned bias
+    block: int = 0  # tokens that are summed, 0 for no sums
 
 
 @dataclass(frozen=True)

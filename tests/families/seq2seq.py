@@ -190,6 +190,8 @@ def config(kind: str, sizes: dict[str, Any], **changes: Any) -> Any:
     return getattr(transformers, f"{kind}Config")(**{**sizes, **changes})
 
 
+GLOBAL: dict[str, Any] = {"encoder_attention_type": "transient-global"}
+
 CASES = [
     t5("t5"),
     t5("t5-whole", encoder="ForConditionalGeneration", num_decoder_layers=None, layer_norm_epsilon=1e-3),
@@ -197,7 +199,10 @@ CASES = [
     t5("t5-1.1-silu-tied", feed_forward_proj="gated-silu", tie_word_embeddings=False),
     t5("mt5", "MT5", prepare=untied),
     t5("umt5", "UMT5", prepare=untied),
-    t5("longt5", "LongT5", local_radius=2),
+    t5("longt5", "LongT5", **GLOBAL, local_radius=2, global_block_size=2),
+    t5("longt5-odd", "LongT5", **GLOBAL, local_radius=1, global_block_size=4, feed_forward_proj="gated-gelu"),
+    t5("longt5-short", "LongT5", **GLOBAL, local_radius=30, global_block_size=16),
+    t5("longt5-local", "LongT5", local_radius=2),
     whole(
         "mbart-whole",
         config("MBart", SIDED, scale_embedding=True),

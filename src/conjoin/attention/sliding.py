@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from conjoin.errors import InputError
 from conjoin.spec import Sliding, StackSpec
 
-__all__ = ["View", "define"]
+__all__ = ["View", "define", "near"]
 
 Array = Any
 
@@ -42,9 +42,10 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             place = nn.arange(length, x)[None]
             seen = nn.broadcast(place >= 0, (batch, length)) if mask is None else mask[:, 0, 0]
             if tokens is None:
-                return View(tuple(near(seen, reach) for reach in distinct(self.kind)), None, None, None, None, mask)
+                masks = tuple(near(nn, seen, reach, reach) for reach in distinct(self.kind))
+                return View(masks, None, None, None, None, mask)
             chosen = nn.any_of(tokens[:, :, None] == place[None])[:, 0]
-            masks = tuple(near(seen & ~chosen, reach) for reach in distinct(self.kind))
+            masks = tuple(near(nn, seen & ~chosen, reach, reach) for reach in distinct(self.kind))
             rank = nn.where(chosen, nn.cumsum(chosen) - 1, 0)
             return View(masks, nn.where(tokens < 0, 0, tokens), tokens >= 0, chosen[..., None], rank, mask)
 
@@ -89,14 +90,15 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             found, _ = nn.attention(q, k, v, view.mask, self.scale, self.dropout, False)
             return nn.where(view.chosen, nn.pick(nn.merge_heads(found), view.rank), y)
 
-    def near(seen: Array, reach: int) -> Array:
-        """Which keys each query sees (B * n, 1, w, 3w): those within reach, and itself, so that none sees nothing."""
-        query = nn.arange(reach, seen)[:, None]
-        away = nn.arange(3 * reach, seen)[None] - reach - query
-        within = nn.absolute(away) <= reach
-        return (nn.windows(seen, reach)[:, None, None, :] & within) | (away == 0)
-
     return SlidingAttention, Windows
+
+
+def near(nn: Any, seen: Array, width: int, reach: int) -> Array:
+    """Which keys each query sees (B * n, 1, w, 3w): those within reach, and itself, so that none sees nothing."""
+    query = nn.arange(width, seen)[:, None]
+    away = nn.arange(3 * width, seen)[None] - width - query
+    within = nn.absolute(away) <= reach
+    return (nn.windows(seen, width)[:, None, None, :] & within) | (away == 0)
 
 
 def distinct(kind: Sliding) -> tuple[int, ...]:

@@ -3,8 +3,8 @@
 from functools import partial
 from typing import Any
 
-from conjoin.families.shared.t5_rows import CROSS, HEAD, OTHERS, TASKS, rows
-from conjoin.spec import Family, Relative, Role, RoleName, StackSpec, stack
+from conjoin.families.shared.t5_rows import CROSS, HEAD, OTHERS, TASKS, attention_rows, body_rows, distance_rows
+from conjoin.spec import Family, Relative, Role, RoleName, Row, StackSpec, stack
 
 __all__ = ["t5_family", "t5_stack"]
 
@@ -38,22 +38,24 @@ def t5_stack(config: Any, role: RoleName, each_layer: bool = False) -> StackSpec
 
 
 def t5_family(
-    config: type[Any], name: str, read: Any, attention: str = "SelfAttention", each_layer: bool = False
+    config: type[Any], name: str, read: Any, each_layer: bool = False, attention: tuple[Row, ...] = ()
 ) -> Family:
-    """A family of this kind, transformers' classes of which begin with `name`; `attention` is its encoder's."""
+    """A family of this kind, transformers' classes of which begin with `name`; `attention` is of an encoder unlike T5's."""
+    distances = distance_rows("relative.{}" if each_layer else "relative.0", "SelfAttention")
+    own = (*attention_rows("SelfAttention"), *distances)
     return Family(
         config=config,
         encoder=Role(
             f"{name}EncoderModel",
             partial(read, role="encoder"),
-            rows(attention, 1, each_layer),
+            (*body_rows(1), *(attention or own)),
             ("encoder.", "transformer.encoder."),
             (*OTHERS, *TASKS),
         ),
         decoder=Role(
             f"{name}ForConditionalGeneration",
             partial(read, role="decoder"),
-            (*rows("SelfAttention", 2, each_layer), *CROSS, HEAD),
+            (*body_rows(2), *own, *CROSS, HEAD),
             ("decoder.",),
             (*OTHERS, r"^encoder\.", r"\.EncDecAttention\.relative_attention_bias\.weight$"),
             "trained",
