@@ -114,9 +114,7 @@ def longt5(**more: Any) -> LongT5Config:
     return LongT5Config(**sizes, **distances, **more)
 
 
-@pytest.mark.parametrize(
-    ("radius", "block"), [(1, 1), (2, 3), (3, 4), (7, 5), (15, 16), (127, 16), (4, 0)], ids=str
-)
+@pytest.mark.parametrize(("radius", "block"), [(1, 1), (2, 3), (3, 4), (7, 5), (15, 16), (127, 16), (4, 0)], ids=str)
 @torch.no_grad()
 def test_local_attention_and_sums_of_blocks_equal_for_every_length(radius: int, block: int, tmp_path: Path) -> None:
     """States, and attention weights of the peer's shapes; lengths shorter than a block, whole blocks, and others."""

@@ -148,13 +148,13 @@ def test_old_keys_mean_what_new_ones_do(model_type: str, old: dict[str, Any], ne
     assert spec(model_type, **old) == spec(model_type, **new)
 
 
-LONG = {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}
+LONG = {"type": "su", "short_factor": [1.0] * 48, "long_factor": [2.0] * 48}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("phi", {"qk_layernorm": True}, "qk_layernorm"),
     ("stablelm", {"qk_layernorm": True}, "qk_layernorm"),
     ("stablelm", {"hidden_dropout": 0.1}, "hidden_dropout"),
-    ("phi3", {"rope_scaling": LONG}, "rope_type.*longrope"),
-    ("phi3", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_type.*yarn"),
+    ("phi3", {"rope_scaling": LONG | {"short_factor": [1.0]}}, "short_factor.*48 numbers"),
+    ("phi3", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "short_factor.*48 numbers"),
+    ("phi3", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type.*linear"),
     ("gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
     ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
     ("gemma3", {}, "text_config"),
@@ -170,6 +170,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("gpt_neo", {"num_layers": 1, "attention_types": [[["other"], 1]]}, "attention_types.*other"),
     ("smollm3", {"num_hidden_layers": 2, "no_rope_layers": [1]}, "no_rope_layers.*2 layers"),
 ]
+
+
+def test_the_longest_text_of_a_phi_3_for_long_texts_is_the_original_one() -> None:
+    sizes = {"max_position_embeddings": 131072, "original_max_position_embeddings": 4096}
+    assert spec("phi3", rope_scaling=LONG, **sizes).max_length == 4096
+    assert spec("phi3", **sizes).max_length == 131072
 
 
 @pytest.mark.parametrize(("model_type", "keys", "says"), REFUSED)

@@ -153,7 +153,7 @@ class StackSpec:
     score_scale: float | None = None  # what scores are multiplied by where it is not 1 / sqrt(D)
     scale_scores_by_layer: bool = False  # and divided by the layer's number, counted from 1
     score_cap: float = 0.0  # scores are squeezed by tanh to lie within it (Gemma 2), 0 for not
-    query_key_norm: bool = False  # an RMS norm over each head's queries and keys
+    query_key_norm: bool = False  # a norm over each head's queries and keys
     query_key_norm_wide: bool = False  # over those of all heads at once (OLMo 2)
     reaches: tuple[int | None, ...] = ()  # by layer, how many tokens away one is still seen; () and None for any
     rotary: tuple[Rotary | None, ...] = ()  # by layer

@@ -164,6 +164,7 @@ CASES = [
         rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5},
     ),
     case("phi", "Phi", GATED),
+    case("phi-normed", "Phi", GATED, qk_layernorm=True),
     case(
         "phi-linear",
         "Phi",
@@ -204,6 +205,20 @@ CASES = [
         sliding_window=WINDOW,
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.75},
+    ),
+    case(
+        "phi3-long",
+        "Phi3",
+        GATED,
+        max_position_embeddings=4 * POSITIONS,
+        original_max_position_embeddings=POSITIONS,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 500.0,
+            "partial_rotary_factor": 0.75,
+            "short_factor": [1.0, 1.3, 2.5],
+            "long_factor": [2.0, 5.0, 9.0],
+        },
     ),
     case("gptj", "GPTJ", GPTJ),
     case("gptj-all", "GPTJ", GPTJ, rotary_dim=8, n_inner=FFN),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from conjoin.blocks.inputs import Cache, Sight
-from conjoin.blocks.leaves import linear
+from conjoin.blocks.leaves import linear, norm_of
 from conjoin.spec import StackSpec
 
 __all__ = ["define"]
@@ -29,8 +29,8 @@ def define(nn: Any) -> Any:
             self.o = linear(nn, spec, "o", queries, spec.width)
             normed, self.wide = spec.query_key_norm, spec.query_key_norm_wide
             wide_q, wide_k = (queries, keys) if self.wide else (spec.head_dim, spec.head_dim)
-            self.q_norm = nn.RMSNorm(wide_q, spec.norm_eps, spec.norm_offset) if normed else None
-            self.k_norm = nn.RMSNorm(wide_k, spec.norm_eps, spec.norm_offset) if normed else None
+            self.q_norm = norm_of(nn, spec, wide_q) if normed else None
+            self.k_norm = norm_of(nn, spec, wide_k) if normed else None
             self.dropout = nn.Dropout(spec.attention_dropout)
             self.fused: Any = None  # one product for q, k and v, which an engine may put here
 

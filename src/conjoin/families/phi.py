@@ -17,7 +17,6 @@ class PhiConfig(PartialConfig):
     """Sizes and settings of a Phi, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "phi"
-    only: ClassVar[dict[str, tuple[object, ...]]] = {"qk_layernorm": (False,)}
 
     vocab_size: int = 51200
     hidden_size: int = 2048
@@ -29,6 +28,7 @@ class PhiConfig(PartialConfig):
     embd_pdrop: float = 0.0
     hidden_act: str = "gelu_new"
     partial_rotary_factor: float = 0.5
+    qk_layernorm: bool = False
     bos_token_id: int | None = 1
     eos_token_id: int | list[int] | None = 2
 
@@ -39,6 +39,7 @@ def read(config: PhiConfig) -> StackSpec:
         config,
         kv_heads=config.num_key_value_heads or config.num_attention_heads,
         parallel="one_norm",
+        query_key_norm=config.qk_layernorm,
         dropout=config.resid_pdrop,
         embed_dropout=config.embd_pdrop,
         head_bias="trained" if config.is_decoder else "none",
@@ -51,6 +52,7 @@ BODY = (
         "layers.{}.",
         "layers.{}.",
         "attention.q=self_attn.q_proj attention.k=self_attn.k_proj attention.v=self_attn.v_proj "
+        "attention.q_norm=self_attn.q_layernorm attention.k_norm=self_attn.k_layernorm "
         "attention.o=self_attn.dense attention_norm=input_layernorm ffn.up=mlp.fc1 ffn.down=mlp.fc2",
     ),
 )

@@ -1,12 +1,13 @@
 """Phi 3 and 4 (https://arxiv.org/abs/2404.14219): Llama with joined products, and attention to a window where asked."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from conjoin.config import config_class
 from conjoin.errors import ConfigError
 from conjoin.families.shared.gated import GatedConfig, gated_stack
 from conjoin.families.shared.llama_rows import NORMS, OUTER, gated_family
+from conjoin.families.shared.long_rope import LONG, long_rope
 from conjoin.families.shared.partial_rope import PartialRopeConfig
 from conjoin.families.shared.windows import reach
 from conjoin.spec import StackSpec, table
@@ -21,8 +22,8 @@ class Phi3Config(PartialRopeConfig, GatedConfig):
 
     model_type: ClassVar[str] = "phi3"
     unless_none: ClassVar[tuple[str, ...]] = GatedConfig.unless_none
-    # No layer has the one dropout, only scaled positions need the other, and attention has biases nowhere.
-    irrelevant: ClassVar[frozenset[str]] = frozenset({"embd_pdrop", "original_max_position_embeddings"})
+    # No layer has this dropout, and attention has biases nowhere.
+    irrelevant: ClassVar[frozenset[str]] = frozenset({"embd_pdrop"})
     only: ClassVar[dict[str, tuple[object, ...]]] = {"attention_bias": (False,), "mlp_bias": (False,)}
 
     vocab_size: int = 32064
@@ -30,6 +31,7 @@ class Phi3Config(PartialRopeConfig, GatedConfig):
     intermediate_size: int = 8192
     hidden_act: str = "silu"
     max_position_embeddings: int = 4096
+    original_max_position_embeddings: int = 4096
     rms_norm_eps: float = 1e-5
     resid_pdrop: float = 0.0
     sliding_window: int | None = None
@@ -40,13 +42,19 @@ class Phi3Config(PartialRopeConfig, GatedConfig):
 
 
 def read(config: Phi3Config) -> StackSpec:
-    """Llama's facts, and the window. Raises ConfigError for positions scaled for long texts."""
+    """Llama's facts, and the window; with LongRoPE the original length is the longest, since beyond it other factors count.
+
+    Raises ConfigError for positions of a kind that Phi 3 has not.
+    """
     rope = config.rope()
     kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise ConfigError(f'phi3: "rope_type" is {kind!r}; only "default" is implemented.')
-    reaches = (reach(config.sliding_window),) * config.num_hidden_layers
-    return gated_stack(config, reaches=reaches, dropout=config.resid_pdrop)
+    facts: dict[str, Any] = {"reaches": (reach(config.sliding_window),) * config.num_hidden_layers}
+    if kind in LONG:
+        turn = long_rope(config, config.hidden_size // config.num_attention_heads)
+        facts |= {"rotary": (turn,) * config.num_hidden_layers, "limit": config.original_max_position_embeddings}
+    elif kind != "default":
+        raise ConfigError(f'phi3: "rope_type" is {kind!r}; only "default" and "longrope" are implemented.')
+    return gated_stack(config, dropout=config.resid_pdrop, **facts)
 
 
 PRODUCTS = table(
