@@ -311,6 +311,22 @@ def test_what_is_not_implemented_is_refused_by_key(config: Any, said: str) -> No
         Encoder(config())
 
 
+@pytest.mark.parametrize("framework", ALL.values(), ids=ALL)
+def test_learned_distances_in_each_framework(framework: Framework) -> None:
+    """States, and tokens of beams, that transformers 4 stored; 5 has no such positions."""
+    folder = Path(__file__).parent / "fixtures" / "transformers4" / "bert_bert_relative"
+    stored = np.load(folder / "expected.npz")
+    given = framework.arrays({name: torch.tensor(stored[name]) for name in ("input_ids", "attention_mask")})
+    model = framework.load(folder)
+    states = framework.number(model.encoder(**given).last_hidden_state)
+    mask = torch.tensor(stored["attention_mask"])
+    expected = stored["encoder_last_hidden_state"]
+    np.testing.assert_allclose(seen(states, mask), seen(expected, mask), **CLOSE)
+    plain = {"max_new_tokens": 12, "min_length": 0, "no_repeat_ngram_size": 0, "early_stopping": False}
+    found = model.generate(**given, **plain, length_penalty=1.0, num_beams=4)
+    assert framework.tokens(found) == stored["beam4_tokens"].tolist()
+
+
 @torch.no_grad()
 def test_two_streams_are_traced_as_one(tmp_path: Path) -> None:
     """States and attention weights are the main stream's, as transformers has them; cross-attention is the predicting one's."""

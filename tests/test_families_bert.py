@@ -13,6 +13,7 @@ from test_families import source
 from conjoin import EncoderDecoderModel
 from conjoin.errors import ConfigError
 from conjoin.families import FAMILIES, spec_of
+from conjoin.spec import KeyDistances
 
 ENCODER = EncoderDecoderModel.encoder_class
 BY_NAME: dict[str, Case] = {case.name: case for case in CASES}
@@ -21,16 +22,25 @@ WITH_TABLES = (
     "xlm-roberta xlm-roberta-xl distilbert".split()
 )
 
+ABSOLUTE = "distilbert mpnet rembert roformer".split()  # which transformers 4 gives no others
+
 
 def read(family: str, /, **keys: Any) -> Any:
     return FAMILIES[family].config.from_dict(keys)
 
 
 @pytest.mark.parametrize("model_type", WITH_TABLES)
-def test_relative_positions_of_transformers_4_are_refused(model_type: str) -> None:
+def test_positions_that_a_family_has_not_are_refused(model_type: str) -> None:
     read(model_type, position_embedding_type="absolute")
-    with pytest.raises(ConfigError, match=r"position_embedding_type.*relative_key_query.*absolute"):
-        read(model_type, position_embedding_type="relative_key_query")
+    for kind in ("relative", *(("relative_key_query",) if model_type in ABSOLUTE else ())):
+        with pytest.raises(ConfigError, match=rf"position_embedding_type.*{kind}.*absolute"):
+            read(model_type, position_embedding_type=kind)
+
+
+@pytest.mark.parametrize("model_type", [name for name in WITH_TABLES if name not in ABSOLUTE])
+def test_learned_distances_stand_in_the_place_of_a_table(model_type: str) -> None:
+    spec = spec_of(read(model_type, position_embedding_type="relative_key", max_position_embeddings=9), "encoder")
+    assert (spec.positions, spec.max_length, spec.attention) == (0, 9, KeyDistances(9))
 
 
 @pytest.mark.parametrize(

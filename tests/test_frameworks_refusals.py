@@ -461,9 +461,9 @@ def test_a_missing_folder(tmp_path, framework):
         (lambda f: edit(f / "config.json", encoder__hidden_act="gelo"), ConfigError, ("gelo",)),
         (lambda f: edit(f / "config.json", encoder__num_attention_heads=5), ConfigError, ("5 attention heads",)),
         (
-            lambda f: edit(f / "config.json", encoder__position_embedding_type="relative_key"),
+            lambda f: edit(f / "config.json", encoder__position_embedding_type="relative"),
             ConfigError,
-            ("relative",),
+            ("'relative'", "relative_key"),
         ),
         (lambda f: edit(f / "config.json", share="some"), ConfigError, ("some",)),
         (lambda f: edit(f / "config.json", encoder=None), ConfigError, ('"encoder"',)),

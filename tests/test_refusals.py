@@ -174,7 +174,7 @@ def test_an_unknown_config_key_names_the_nearest(folder):
         ("encoder__layer_norm_eps", math.inf),
         ("encoder__type_vocab_size", -1),
         ("encoder__hidden_act", "gelo"),
-        ("encoder__position_embedding_type", "relative_key"),
+        ("encoder__position_embedding_type", "relative"),
         ("decoder__scale_attn_weights", "yes"),
         ("share", "some"),
     ],

@@ -19,6 +19,7 @@ __all__ = [
     "CrossPlace",
     "Disentangled",
     "Family",
+    "KeyDistances",
     "Local",
     "NGram",
     "Relative",
@@ -38,7 +39,7 @@ RoleName = Literal["encoder", "decoder"]
 CrossPlace = Literal["after_self_attention", "after_feed_forward", "before_self_attention"]
 BIASES = frozenset("q k v o up gate down embed head c2p p2c".split())
 NO_LIMIT = 1 << 30  # tokens
-AttentionKind = Union["Disentangled", "Sliding", "Local", "SpanConvolution", "BlockSparse", "NGram"]
+AttentionKind = Union["Disentangled", "KeyDistances", "Sliding", "Local", "SpanConvolution", "BlockSparse", "NGram"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,14 @@ class Disentangled:
     p2c: bool = True  # place of the query with the content of the key
     shared: bool = False  # places go through the projections of content
     norm: bool = False  # a layer norm over the table
+
+
+@dataclass(frozen=True)
+class KeyDistances:
+    """Attention whose scores have learned vectors of distances (https://arxiv.org/abs/1803.02155)."""
+
+    positions: int  # tokens; each distance that is shorter, either way, has a vector in every layer
+    keys: bool = False  # which keys meet too, not queries alone (https://arxiv.org/abs/2009.13658)
 
 
 @dataclass(frozen=True)
@@ -242,7 +251,7 @@ class StackSpec:
     def ordered(self) -> bool:
         """Whether attention scores or masks depend on how far two tokens are apart."""
         near = any(reach is not None for reach in self.reaches)
-        return self.relative is not None or self.alibi or near or isinstance(self.attention, NGram)
+        return self.relative is not None or self.alibi or near or isinstance(self.attention, NGram | KeyDistances)
 
     @property
     def streams(self) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from conjoin.attention import block_sparse, disentangled, local, ngram, sliding, span_convolution
-from conjoin.spec import BlockSparse, Disentangled, Local, NGram, Sliding, SpanConvolution
+from conjoin.attention import block_sparse, disentangled, key_distances, local, ngram, sliding, span_convolution
+from conjoin.spec import BlockSparse, Disentangled, KeyDistances, Local, NGram, Sliding, SpanConvolution
 
 __all__ = ["Kinds", "define"]
 
@@ -33,16 +33,25 @@ def define(nn: Any, ordinary: Any) -> Kinds:
     disentangled_layer, places = disentangled.define(nn, ordinary)
     sliding_layer, view = sliding.define(nn, ordinary)
     sparse_layer, blocks = block_sparse.define(nn, ordinary)
+    distant_layer, distances = key_distances.define(nn, ordinary)
     local_layer, surroundings = local.define(nn, ordinary)
     ngram_layer, streams = ngram.define(nn, ordinary)
     return Kinds(
         layers={
             BlockSparse: sparse_layer,
             Disentangled: disentangled_layer,
+            KeyDistances: distant_layer,
             Local: local_layer,
             NGram: ngram_layer,
             Sliding: sliding_layer,
             SpanConvolution: span_convolution.define(nn),
         },
-        stacks={BlockSparse: blocks, Disentangled: places, Local: surroundings, NGram: streams, Sliding: view},
+        stacks={
+            BlockSparse: blocks,
+            Disentangled: places,
+            KeyDistances: distances,
+            Local: surroundings,
+            NGram: streams,
+            Sliding: view,
+        },
     )

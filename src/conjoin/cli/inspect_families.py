@@ -9,7 +9,7 @@ from rich.table import Table
 from conjoin.composite import part_config
 from conjoin.families import FAMILIES, spec_of
 from conjoin.senses import Frames, Patches, Waves
-from conjoin.spec import Family, Local, RoleName, StackSpec
+from conjoin.spec import Family, KeyDistances, Local, RoleName, StackSpec
 
 __all__ = ["Listed", "families_page", "listed", "show_families"]
 
@@ -72,7 +72,7 @@ def positions(spec: StackSpec) -> str:
         found.append("rotary")
     if isinstance(spec.front, Waves):
         found.append("convolution")
-    if spec.relative is not None or spec.window is not None or isinstance(spec.attention, Local):
+    if spec.relative is not None or spec.window is not None or isinstance(spec.attention, Local | KeyDistances):
         found.append("relative")
     if spec.alibi:
         found.append("ALiBi")

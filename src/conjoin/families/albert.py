@@ -23,7 +23,7 @@ class AlbertConfig(bert.BertConfig):
     irrelevant: ClassVar[frozenset[str]] = bert.BertConfig.irrelevant | frozenset(
         "classifier_dropout_prob down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks".split()
     )
-    only: ClassVar[dict[str, tuple[object, ...]]] = {**bert.BertConfig.only, "inner_group_num": (1,)}
+    only: ClassVar[dict[str, tuple[object, ...]]] = {"inner_group_num": (1,)}
 
     vocab_size: int = 30000
     embedding_size: int = 128
@@ -58,7 +58,7 @@ LAYER = "encoder.albert_layer_groups.{}.albert_layers.0."
 BODY = (
     *EMBED,
     *table("embed.", "encoder.", "project=embedding_hidden_mapping_in"),
-    *table("layers.{}.attention.", LAYER + "attention.", "q=query k=key v=value o=dense"),
+    *table("layers.{}.attention.", LAYER + "attention.", "q=query k=key v=value o=dense distance=distance_embedding"),
     *table("layers.{}.", LAYER, "attention_norm=attention.LayerNorm ffn.up=ffn ffn.down=ffn_output"),
     *table("layers.{}.", LAYER, "ffn_norm=full_layer_layer_norm"),
 )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from conjoin.config import ModelConfig, config_class
+from conjoin.config import config_class
+from conjoin.families.shared.bert_positions import PlacesConfig
 from conjoin.families.shared.bert_rows import BODY, BUFFERS, CROSS, HEAD, OLD_NAMES, TASKS
 from conjoin.spec import Family, Role, StackSpec, stack
 
@@ -12,7 +13,7 @@ __all__ = ["BERT", "FAMILIES", "BertConfig"]
 
 @config_class
 @dataclass(kw_only=True)
-class BertConfig(ModelConfig):
+class BertConfig(PlacesConfig):
     """Sizes and settings of a BERT, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "bert"
@@ -20,7 +21,6 @@ class BertConfig(ModelConfig):
         "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head "
         "pooler_type classifier_dropout".split()
     )
-    only: ClassVar[dict[str, tuple[object, ...]]] = {"position_embedding_type": ("absolute", None)}
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -30,7 +30,6 @@ class BertConfig(ModelConfig):
     hidden_act: str = "gelu"
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
@@ -39,9 +38,12 @@ class BertConfig(ModelConfig):
 
 def read(config: BertConfig) -> StackSpec:
     """The facts of an encoder, or with a head of a decoder."""
+    distances = config.distances()
     return stack(
         config,
-        positions=config.max_position_embeddings,
+        positions=0 if distances else config.max_position_embeddings,
+        limit=config.max_position_embeddings if distances else 0,
+        attention=distances,
         types=config.type_vocab_size,
         activation=config.hidden_act,
         norm_eps=config.layer_norm_eps,

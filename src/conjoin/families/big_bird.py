@@ -7,6 +7,7 @@ from conjoin.config import config_class
 from conjoin.errors import ConfigError
 from conjoin.families import bert
 from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_positions import ABSOLUTE
 from conjoin.families.shared.bert_rows import TASKS
 from conjoin.spec import BIASES, BlockSparse, StackSpec
 
@@ -19,6 +20,7 @@ class BigBirdConfig(bert.BertConfig):
     """Sizes and settings of a BigBird, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "big_bird"
+    place_kinds: ClassVar[tuple[str, ...]] = ABSOLUTE
 
     vocab_size: int = 50358
     hidden_act: str = "gelu_new"

@@ -8,6 +8,7 @@ from conjoin.errors import ConfigError
 from conjoin.families import bert
 from conjoin.families.shared import bert_rows
 from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_positions import ABSOLUTE
 from conjoin.spec import SpanConvolution, StackSpec, row, table
 
 __all__ = ["CONVBERT", "FAMILIES", "ConvBertConfig"]
@@ -19,6 +20,7 @@ class ConvBertConfig(bert.BertConfig):
     """Sizes and settings of a ConvBERT, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "convbert"
+    place_kinds: ClassVar[tuple[str, ...]] = ABSOLUTE
     irrelevant: ClassVar[frozenset[str]] = bert.BertConfig.irrelevant | frozenset(
         "summary_activation summary_last_dropout summary_type summary_use_proj".split()
     )

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import ModelConfig, config_class
-from conjoin.families import bert
 from conjoin.families.shared.bert_like import bert_encoder
 from conjoin.families.shared.bert_rows import TASKS
 from conjoin.spec import StackSpec, stack, table
@@ -27,7 +26,7 @@ class DistilBertConfig(ModelConfig):
     irrelevant: ClassVar[frozenset[str]] = frozenset(
         "qa_dropout seq_classif_dropout sinusoidal_pos_embds tie_weights_".split()  # a file has its positions either way
     )
-    only: ClassVar[dict[str, tuple[object, ...]]] = bert.BertConfig.only
+    only: ClassVar[dict[str, tuple[object, ...]]] = {"position_embedding_type": ("absolute", None)}
 
     vocab_size: int = 30522
     max_position_embeddings: int = 512

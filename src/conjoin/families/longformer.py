@@ -8,6 +8,7 @@ from conjoin.errors import ConfigError
 from conjoin.families import bert, roberta
 from conjoin.families.shared import bert_rows
 from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_positions import ABSOLUTE
 from conjoin.spec import Sliding, StackSpec, table
 
 __all__ = ["FAMILIES", "LONGFORMER", "LongformerConfig"]
@@ -19,12 +20,12 @@ class LongformerConfig(bert.BertConfig):
     """Sizes and settings of a Longformer, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "longformer"
+    place_kinds: ClassVar[tuple[str, ...]] = ABSOLUTE
     irrelevant: ClassVar[frozenset[str]] = bert.BertConfig.irrelevant | {"attention_dilation", "onnx_export"}
     only: ClassVar[dict[str, tuple[object, ...]]] = {
         "attention_mode": ("longformer", "sliding_chunks"),
         "autoregressive": (False,),
         "ignore_attention_mask": (False,),
-        "position_embedding_type": ("absolute", None),
     }
 
     attention_window: int | list[int] = 512

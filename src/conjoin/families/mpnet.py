@@ -6,6 +6,7 @@ from typing import ClassVar
 from conjoin.config import config_class
 from conjoin.families import bert, roberta
 from conjoin.families.shared.bert_like import bert_encoder
+from conjoin.families.shared.bert_positions import ABSOLUTE
 from conjoin.families.shared.bert_rows import LAYER
 from conjoin.spec import Relative, StackSpec, row, table
 
@@ -19,8 +20,9 @@ class MPNetConfig(bert.BertConfig):
     """Sizes and settings of an MPNet, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "mpnet"
+    place_kinds: ClassVar[tuple[str, ...]] = ABSOLUTE
     # transformers sorts distances into 32 buckets whatever the size of the table.
-    only: ClassVar[dict[str, tuple[object, ...]]] = {**bert.BertConfig.only, "relative_attention_num_buckets": (32,)}
+    only: ClassVar[dict[str, tuple[object, ...]]] = {"relative_attention_num_buckets": (32,)}
 
     vocab_size: int = 30527
     type_vocab_size: int = 0

@@ -6,6 +6,7 @@ from typing import ClassVar
 from conjoin.config import config_class
 from conjoin.families import bert
 from conjoin.families.shared.bert_like import bert_family
+from conjoin.families.shared.bert_positions import ABSOLUTE
 from conjoin.families.shared.bert_rows import BODY
 from conjoin.spec import StackSpec, row, table
 
@@ -18,6 +19,7 @@ class RemBertConfig(bert.BertConfig):
     """Sizes and settings of a RemBERT, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "rembert"
+    place_kinds: ClassVar[tuple[str, ...]] = ABSOLUTE
     irrelevant: ClassVar[frozenset[str]] = bert.BertConfig.irrelevant | {"classifier_dropout_prob"}
 
     vocab_size: int = 250300

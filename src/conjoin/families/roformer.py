@@ -7,6 +7,7 @@ from conjoin.config import config_class
 from conjoin.families import bert
 from conjoin.families.electra import PROJECT
 from conjoin.families.shared.bert_like import bert_family
+from conjoin.families.shared.bert_positions import ABSOLUTE
 from conjoin.families.shared.bert_rows import BODY
 from conjoin.spec import Rotary, StackSpec
 
@@ -19,6 +20,7 @@ class RoFormerConfig(bert.BertConfig):
     """Sizes and settings of a RoFormer, with transformers' names and defaults."""
 
     model_type: ClassVar[str] = "roformer"
+    place_kinds: ClassVar[tuple[str, ...]] = ABSOLUTE
 
     vocab_size: int = 50000
     embedding_size: int | None = None

@@ -16,6 +16,7 @@ BODY = (
         "layers.{}.",
         LAYER,
         "attention.q=attention.self.query attention.k=attention.self.key attention.v=attention.self.value "
+        "attention.distance=attention.self.distance_embedding "
         "attention.o=attention.output.dense attention_norm=attention.output.LayerNorm "
         "ffn.up=intermediate.dense ffn.down=output.dense ffn_norm=output.LayerNorm",
     ),
