@@ -38,12 +38,9 @@ class BertConfig(PlacesConfig):
 
 def read(config: BertConfig) -> StackSpec:
     """The facts of an encoder, or with a head of a decoder."""
-    distances = config.distances()
     return stack(
         config,
-        positions=0 if distances else config.max_position_embeddings,
-        limit=config.max_position_embeddings if distances else 0,
-        attention=distances,
+        **config.places(),
         types=config.type_vocab_size,
         activation=config.hidden_act,
         norm_eps=config.layer_norm_eps,

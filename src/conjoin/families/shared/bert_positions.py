@@ -1,7 +1,7 @@
 """The positions of BERT and its relatives: a table of places, or as transformers 4 has them, vectors of distances."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from conjoin.config import ModelConfig
 from conjoin.errors import ConfigError
@@ -31,8 +31,10 @@ class PlacesConfig(ModelConfig):
                 f"{' or '.join(map(repr, self.place_kinds))} is implemented."
             )
 
-    def distances(self) -> KeyDistances | None:
-        """What attention makes of distances; None where positions are absolute."""
+    def places(self) -> dict[str, Any]:
+        """The facts of a stack that positions are: a table, or what attention makes of distances."""
+        longest = self.max_position_embeddings
         if self.position_embedding_type in (None, *ABSOLUTE):
-            return None
-        return KeyDistances(self.max_position_embeddings, self.position_embedding_type == "relative_key_query")
+            return {"positions": longest}
+        keys = self.position_embedding_type == "relative_key_query"
+        return {"attention": KeyDistances(longest, keys), "limit": longest}
