@@ -75,6 +75,7 @@ _HOME = {
     "NomicBertConfig": "conjoin.families.nomic_bert",
     "OPTConfig": "conjoin.families.opt",
     "Olmo2Config": "conjoin.families.olmo2",
+    "OnnxEncoderDecoderModel": "conjoin.onnx.model",
     "PLBartConfig": "conjoin.families.plbart",
     "PegasusConfig": "conjoin.families.pegasus",
     "Phi3Config": "conjoin.families.phi3",
@@ -101,6 +102,7 @@ _HOME = {
     "XGLMConfig": "conjoin.families.xglm",
     "XLMRobertaConfig": "conjoin.families.xlm_roberta",
     "XLMRobertaXLConfig": "conjoin.families.xlm_roberta_xl",
+    "export_onnx": "conjoin.onnx.export",
     "pipeline": "conjoin.pipelines",
 }
 __all__ = [
@@ -170,6 +172,7 @@ __all__ = [
     "NomicBertConfig",
     "OPTConfig",
     "Olmo2Config",
+    "OnnxEncoderDecoderModel",
     "PLBartConfig",
     "PegasusConfig",
     "Phi3Config",
@@ -196,9 +199,17 @@ __all__ = [
     "XGLMConfig",
     "XLMRobertaConfig",
     "XLMRobertaXLConfig",
+    "export_onnx",
     "pipeline",
 ]
-_EXTRAS = {"torch": "torch", "jax": "jax", "flax": "jax", "tensorflow": "tensorflow", "keras": "tensorflow"}
+_EXTRAS = {
+    "torch": "torch",
+    "jax": "jax",
+    "flax": "jax",
+    "tensorflow": "tensorflow",
+    "keras": "tensorflow",
+    "onnxruntime": "onnx",
+}
 
 if TYPE_CHECKING:
     from conjoin.auto import AutoModelForCausalLM, AutoModelForSeq2SeqLM
@@ -276,6 +287,8 @@ if TYPE_CHECKING:
     from conjoin.families.xlm_roberta_xl import XLMRobertaXLConfig
     from conjoin.flax import FlaxEncoderDecoderModel
     from conjoin.generation import GenerationConfig, WatermarkingConfig
+    from conjoin.onnx.export import export_onnx
+    from conjoin.onnx.model import OnnxEncoderDecoderModel
     from conjoin.pipelines import pipeline
     from conjoin.tensorflow import TFEncoderDecoderModel
     from conjoin.tokens import AutoTokenizer, BartTokenizer, BertTokenizer, GPT2Tokenizer, RobertaTokenizer

@@ -1,6 +1,6 @@
-"""The joined model as every framework has it: two parts joined, loaded, saved, frozen, and generated from."""
+"""The joined model as every framework has it: two parts joined, loaded, saved and frozen."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -8,11 +8,10 @@ from conjoin.card import model_card
 from conjoin.checkpoint import INT8, atomic_folder, require_space
 from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
-from conjoin.decoding.generate import generate
-from conjoin.decoding.transitions import compute_transition_scores
 from conjoin.errors import ConfigError, InputError, refuse_unknown
 from conjoin.families.custom import is_custom, require_module
-from conjoin.generation import GENERATION_FIELDS, GenerationConfig
+from conjoin.generating import GeneratingModel
+from conjoin.generation import GENERATION_FIELDS
 from conjoin.initial import blank, is_blank
 from conjoin.joining import (
     CrossAttentionInit,
@@ -40,7 +39,6 @@ from conjoin.parts import save_tensors, write_json
 from conjoin.processors import find_processor, write_processor
 from conjoin.spec import CrossPlace, RoleName
 from conjoin.tokens.finding import find_pair, find_tokenizer
-from conjoin.tokens.pair import TokenizerPair
 
 __all__ = ["FROM_PRETRAINED", "JoinedModel"]
 
@@ -50,22 +48,17 @@ FROM_PRETRAINED = (
 ).split()
 
 
-class JoinedModel:
+class JoinedModel(GeneratingModel):
     """What the classes of all frameworks have in common.
 
     A framework's class gives `ops`, its backend, and `encoder_class` and `decoder_class`, its parts.
     """
 
-    ops: ClassVar[Any]
     encoder_class: ClassVar[type]
     decoder_class: ClassVar[type]
     other_encoders: ClassVar[tuple[type, ...]] = ()  # what may stand in an encoder's place
-    encoder: Any
-    decoder: Any
     enc_to_dec_proj: Any
-    config: EncoderDecoderConfig
     new_parameters: tuple[str, ...]
-    start_token: Callable[[], int]
 
     def assemble(self, config: EncoderDecoderConfig | None, encoder: Any, decoder: Any) -> None:
         """Joins ready parts, or those that a config describes. Raises ConfigError for what cannot be joined."""
@@ -96,15 +89,6 @@ class JoinedModel:
                 initialise_projection(self.ops, self)
                 self.new_parameters += PROJECTION
             self.tie()
-
-    @property
-    def generation_config(self) -> GenerationConfig:
-        """The settings of `generate`, special tokens included: the same object as `config.generation`."""
-        return self.config.generation
-
-    @generation_config.setter
-    def generation_config(self, settings: GenerationConfig) -> None:
-        self.config.generation = settings
 
     # Loading.
 
@@ -244,19 +228,23 @@ class JoinedModel:
         target = Path(folder)
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
-            facts = {"architectures": [ARCHITECTURES[self.config.model_type]], "dtype": ops.dtype_name(self)}
-            write_json(made / CONFIG_FILE, {**self.config.to_dict(), **facts})
-            self.config.generation.save_pretrained(made)
+            self.save_settings(made)
             if narrow is None:
                 save_tensors(ops, made, tensors, max_shard_size)
             else:
                 ops.save_file(tensors, made / INT8, {"format": "conjoin"})
-            if self.tokenizers is not None:
-                self.tokenizers.save_pretrained(made)
-            elif self.encoder.spec.front is not None and self.decoder.tokenizer is not None:
-                self.decoder.tokenizer.save_pretrained(str(made))
-            write_processor(made, self.encoder.processor_files)
-            (made / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
+
+    def save_settings(self, folder: Path) -> None:
+        """Writes all but the weights into a folder: config, generation config, tokenizers, processor, a card."""
+        facts = {"architectures": [ARCHITECTURES[self.config.model_type]], "dtype": self.ops.dtype_name(self)}
+        write_json(folder / CONFIG_FILE, {**self.config.to_dict(), **facts})
+        self.config.generation.save_pretrained(folder)
+        if self.tokenizers is not None:
+            self.tokenizers.save_pretrained(folder)
+        elif self.encoder.spec.front is not None and self.decoder.tokenizer is not None:
+            self.decoder.tokenizer.save_pretrained(str(folder))
+        write_processor(folder, self.encoder.processor_files)
+        (folder / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
 
     def file_tensors(self, gone: Iterable[str]) -> dict[str, Any]:
         """Its arrays under the file's names and in its layout, without those of the encoder that are gone."""
@@ -271,24 +259,6 @@ class JoinedModel:
     def part(self, role: RoleName) -> Any:
         """The encoder, or the decoder."""
         return self.encoder if role == "encoder" else self.decoder
-
-    def get_encoder(self) -> Any:
-        """The encoder."""
-        return self.encoder
-
-    def get_decoder(self) -> Any:
-        """The decoder."""
-        return self.decoder
-
-    @property
-    def tokenizers(self) -> TokenizerPair | None:
-        """The source and the target tokenizer, where the model came with both."""
-        source, target = self.encoder.tokenizer, self.decoder.tokenizer
-        return None if source is None or target is None else TokenizerPair(source, target)
-
-    @tokenizers.setter
-    def tokenizers(self, pair: TokenizerPair) -> None:
-        self.encoder.tokenizer, self.decoder.tokenizer = pair.source, pair.target
 
     def get_input_embeddings(self) -> Any:
         """The encoder's token embedding; the decoder's where the encoder reads images or sounds."""
@@ -352,47 +322,6 @@ class JoinedModel:
         """Keeps all activations again."""
         self.encoder.gradient_checkpointing_disable()
         self.decoder.gradient_checkpointing_disable()
-
-    # Generating.
-
-    def read_first(self, input_ids: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """What `generate` was given; where the encoder is not ours, with its source read."""
-        return input_ids, given
-
-    def generate(
-        self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any
-    ) -> Any:
-        """Ids (N, T) that begin with the start token and end with eos and padding, of source ids (B, S).
-
-        Where the encoder reads images or sounds, pixel_values, input_values or input_features come instead, first or by name.
-
-        `settings` are model inputs (attention_mask, global_attention_mask, token_type_ids, inputs_embeds,
-        encoder_outputs, decoder_input_ids, decoder_attention_mask), `seed`, and any field of GenerationConfig; they win
-        over `generation_config`, which wins over the model's own. N = B * num_return_sequences. Without a seed, the
-        framework's global random state is used. `tokenizer` reads stop_strings (by default the model's own target
-        tokenizer), `negative_prompt_ids` with `negative_prompt_attention_mask` is the source that guidance_scale leads away
-        from (by default an empty text), and `logits_processor`, `stopping_criteria`, `prefix_allowed_tokens_fn` and
-        `streamer` are called at each step (PyTorch). `assistant_model` is a smaller joined model that drafts tokens, of which
-        those are kept that this one would choose (PyTorch): docs/generation.md.
-
-        Raises TypeError for an unknown setting, InputError for a value that cannot be, or more than there is memory for.
-        """
-        return generate(self, input_ids, generation_config, settings)
-
-    def compute_transition_scores(
-        self,
-        sequences: Any,
-        scores: Sequence[Any],
-        beam_indices: Any = None,
-        normalize_logits: bool = False,
-    ) -> Any:
-        """The score (N, steps) that each new token of `sequences` had when it was chosen; 0 after a hypothesis's end.
-
-        `sequences` (N, T), `scores` (B * K, V) by step and, of beams, `beam_indices` (N, steps) are what one call of
-        `generate` returned with return_dict_in_generate and output_scores. With `normalize_logits` scores become
-        log-probabilities first. The sum over a beam's tokens, divided by their number ** length_penalty, is its sequences_score.
-        """
-        return compute_transition_scores(self.ops, sequences, scores, beam_indices, normalize_logits)
 
 
 def kept_in(folder: Path, dtype: Any) -> Any:

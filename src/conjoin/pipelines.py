@@ -12,9 +12,10 @@ from conjoin.decoding.stream import streams
 from conjoin.errors import InputError, nearest, refuse_unknown
 from conjoin.families.custom import is_custom
 from conjoin.frameworks import Backend, model_class
+from conjoin.generating import GeneratingModel
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.joining import check_vocabulary
-from conjoin.model import JoinedModel
+from conjoin.onnx.layout import is_exported
 from conjoin.outputs import GenerateOutput
 from conjoin.senses import refuse_senses
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair, as_tokenizer
@@ -63,7 +64,7 @@ class Writer:
 
     def __init__(
         self,
-        model: JoinedModel,
+        model: GeneratingModel,
         tokenizers: TokenizerPair,
         *,
         batch_size: int = 16,
@@ -257,8 +258,8 @@ class TaskPipeline:
 
 
 def pipeline(
-    task: str | Path | JoinedModel | None = None,
-    model: str | Path | JoinedModel | None = None,
+    task: str | Path | GeneratingModel | None = None,
+    model: str | Path | GeneratingModel | None = None,
     *,
     tokenizer: TokenizerChoice | None = None,
     backend: Backend = "torch",
@@ -276,7 +277,8 @@ def pipeline(
     "text2text-generation", "translation", "translation_en_to_de", is transformers' pipeline of that name: a list of
     dictionaries, with 4 beams unless the model or the caller says otherwise.
 
-    `backend` is the framework that a folder is loaded in: "torch", "jax" or "tensorflow"; they write the same.
+    `backend` is the framework that a folder is loaded in: "torch", "jax" or "tensorflow"; they write the same. A folder that
+    `conjoin export --to onnx` wrote is run by ONNX Runtime; "onnx" says so of a hub id.
     `tokenizer` is one for both sides, a pair of source and target, or a folder; the model's own by default. `device` is
     a name or a number; 0 is the first accelerator, or the CPU where there is none; by default that too, and -1 the CPU.
     A model that is passed is moved where `device` and `dtype` say, and stays as it is without. `options` are the hub's
@@ -315,7 +317,7 @@ PIPELINE_ARGUMENTS = (
 )
 
 
-def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | JoinedModel]:
+def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | GeneratingModel]:
     """The key of the task's results, or None for a Writer; and the model. Raises InputError where either is missing."""
     if isinstance(task, str) and not (model is None and Path(task).is_dir()):
         key = TASKS["translation"] if TRANSLATION.match(task) else TASKS.get(task)
@@ -335,12 +337,13 @@ def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | Join
     return None, chosen
 
 
-def opened(model: object, backend: Backend, device: Any, dtype: Any, hub: Mapping[str, Any]) -> JoinedModel:
+def opened(model: object, backend: Backend, device: Any, dtype: Any, hub: Mapping[str, Any]) -> GeneratingModel:
     """The model itself, moved where it was asked to, or loaded from its folder or hub id."""
     if isinstance(model, str | Path):
-        kind = model_class(backend)
-        return kind.from_pretrained(model, device=kind.ops.chosen_device(device), dtype=dtype, **hub)
-    if not isinstance(model, JoinedModel):
+        kind: Any = model_class("onnx" if backend == "torch" and is_exported(Path(model)) else backend)
+        found: GeneratingModel = kind.from_pretrained(model, device=kind.ops.chosen_device(device), dtype=dtype, **hub)
+        return found
+    if not isinstance(model, GeneratingModel):
         raise InputError(f"a folder, a hub id or an EncoderDecoderModel was expected, not {type(model).__name__}.")
     if hub:
         raise InputError(f"{', '.join(hub)}: a model that is loaded already has no use for it.")
@@ -349,7 +352,9 @@ def opened(model: object, backend: Backend, device: Any, dtype: Any, hub: Mappin
     return model
 
 
-def chosen_tokenizers(model: JoinedModel, tokenizer: TokenizerChoice | None, hub: Mapping[str, Any]) -> TokenizerPair:
+def chosen_tokenizers(
+    model: GeneratingModel, tokenizer: TokenizerChoice | None, hub: Mapping[str, Any]
+) -> TokenizerPair:
     """The source and the target tokenizer. Raises InputError where there are none, or one for two vocabularies."""
     if tokenizer is None:
         if model.tokenizers is None:

@@ -66,8 +66,8 @@ DType = Annotated[
 
 
 BackendName = Annotated[
-    Literal["torch", "jax", "tensorflow"],
-    typer.Option("--backend", help="The framework to run in; all write the same."),
+    Literal["torch", "jax", "tensorflow", "onnx"],
+    typer.Option("--backend", help="What to run in; all write the same. A folder of ONNX graphs is known as such."),
 ]
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "FIXED_SHAPES",
     "ReadyModel",
     "as_loop_array",
+    "at_rest",
     "executed",
     "no_gradients",
     "noise",
@@ -57,16 +58,22 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, int, Te
 
 
 @contextlib.contextmanager
-def no_gradients(model: Module) -> Iterator[None]:
-    """Generation keeps nothing for a backward pass, and drops nothing out."""
+def at_rest(model: Module) -> Iterator[None]:
+    """A model that drops nothing out, and afterwards trains where it did."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         for module, was in training.items():
             module.training = was
+
+
+@contextlib.contextmanager
+def no_gradients(model: Module) -> Iterator[None]:
+    """Generation keeps nothing for a backward pass, and drops nothing out."""
+    with at_rest(model), torch.inference_mode():
+        yield
 
 
 @dataclass(frozen=True)

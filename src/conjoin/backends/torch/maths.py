@@ -205,17 +205,22 @@ def first_row(table: Embedding) -> Tensor:
     return row
 
 
-def write(buffer: Tensor, x: Tensor, at: int) -> Tensor:
-    """Writes x (B, H, T, D) into slots at, at + 1... of buffer (B, H, slots, D): in place where no gradient is asked for."""
+def write(buffer: Tensor, x: Tensor, at: int | None) -> Tensor:
+    """Writes x (B, H, T, D) into slots at, at + 1... of buffer (B, H, slots, D): in place where no gradient is asked for.
+
+    Where `at` is None the buffer has no free slots, and x is put behind it: the form of a graph that is exported.
+    """
+    if at is None:
+        return torch.cat([buffer, x], 2)
     if torch.is_grad_enabled():
         buffer = buffer.clone()
     buffer[:, :, at : at + x.shape[2]] = x
     return buffer
 
 
-def visible(buffer: Tensor, at: int, x: Tensor) -> Tensor:
+def visible(buffer: Tensor, at: int | None, x: Tensor) -> Tensor:
     """The slots of a cache that are filled once x was written at `at`. Frameworks with fixed shapes give all of them."""
-    return buffer[:, :, : at + x.shape[2]]
+    return buffer if at is None else buffer[:, :, : at + x.shape[2]]
 
 
 def window(filled: int, slots: int) -> int:

@@ -1,0 +1,341 @@
+"""Array operations in NumPy. In decoding rows are sources, and the last axis is tokens or vocabulary."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from conjoin.backends.onnx.graphs import Held
+
+__all__ = [
+    "all_of",
+    "all_seen",
+    "any_of",
+    "arange",
+    "argmax",
+    "broadcast",
+    "column",
+    "concat",
+    "cumsum",
+    "divided",
+    "equal_anywhere",
+    "false",
+    "filled",
+    "flags",
+    "flat",
+    "full",
+    "greatest",
+    "grown",
+    "inverse",
+    "is_array",
+    "is_in",
+    "is_single",
+    "last_axis",
+    "least",
+    "lineage",
+    "log_softmax",
+    "longest",
+    "marked",
+    "merged",
+    "number",
+    "one_of",
+    "own_slots",
+    "padded",
+    "pick",
+    "power",
+    "reshaped",
+    "scaled",
+    "set_column",
+    "slot",
+    "softmax",
+    "sort",
+    "take_last",
+    "take_rows",
+    "token_column",
+    "top_k",
+    "true",
+    "where",
+    "where_true",
+    "wide",
+    "window",
+    "zeros",
+]
+
+Array = Any  # of NumPy
+
+
+def where(condition: Any, a: Any, b: Any) -> Array:
+    """a where the condition holds, else b; in the type of whichever is an array."""
+    kinds = [x.dtype for x in (a, b) if isinstance(x, np.ndarray)]
+    return np.where(condition, *(x if isinstance(x, np.ndarray) or not kinds else kinds[0].type(x) for x in (a, b)))
+
+
+def concat(arrays: Sequence[Array], axis: int) -> Array:
+    """One after another along an axis."""
+    return np.concatenate(arrays, axis)
+
+
+def arange(length: int, like: Any) -> Array:
+    """0, 1... length - 1."""
+    return np.arange(length)
+
+
+def zeros(shape: Sequence[int], like: Array, dtype: Any = None) -> Array:
+    """Zeros of like's type, or of `dtype`."""
+    return np.zeros(tuple(shape), dtype or like.dtype)
+
+
+def full(shape: Sequence[int], value: float, like: Array) -> Array:
+    """A filled array of like's type."""
+    return np.full(tuple(shape), value, like.dtype)
+
+
+def padded(x: Array, axis: int, length: int, value: float) -> Array:
+    """x as it is: lengths change freely here."""
+    return x
+
+
+def scaled(x: Any, scale: float) -> Any:
+    """x as it is: the graph does it."""
+    return x
+
+
+def cumsum(x: Array) -> Array:
+    """Running sums along the last axis."""
+    return x.cumsum(-1)
+
+
+def log_softmax(x: Array) -> Array:
+    """In float32, along the last axis."""
+    x = wide(x)
+    x = x - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def softmax(x: Array) -> Array:
+    """Along the last axis."""
+    x = np.exp(x - x.max(-1, keepdims=True))
+    return x / x.sum(-1, keepdims=True)
+
+
+def wide(x: Array) -> Array:
+    """In float32."""
+    return x.astype(np.float32, copy=False)
+
+
+def broadcast(x: Array, shape: Sequence[int]) -> Array:
+    """A view of another shape."""
+    return np.broadcast_to(x, tuple(shape))
+
+
+def argmax(x: Array) -> Array:
+    """Along the last axis."""
+    return x.argmax(-1)
+
+
+def top_k(x: Array, k: int) -> tuple[Array, Array]:
+    """The k largest of the last axis, best first, and where they stand."""
+    some = np.argpartition(x, x.shape[-1] - k, -1)[..., x.shape[-1] - k :]
+    values = np.take_along_axis(x, some, -1)
+    order = np.argsort(-values, -1, kind="stable")
+    return np.take_along_axis(values, order, -1), np.take_along_axis(some, order, -1)
+
+
+def sort(x: Array) -> tuple[Array, Array]:
+    """The last axis in rising order, and where each value of it stands in that order."""
+    order = x.argsort(-1)
+    return np.take_along_axis(x, order, -1), order.argsort(-1)
+
+
+def take_last(x: Array, index: Array) -> Array:
+    """x at index along the last axis."""
+    return np.take_along_axis(x, index, -1)
+
+
+def flat(x: Array) -> Array:
+    """(B, K, V) -> (B, K * V)."""
+    return x.reshape(len(x), -1)
+
+
+def merged(x: Array) -> Array:
+    """(B, R, ...) -> (B * R, ...)."""
+    return x.reshape(-1, *x.shape[2:])
+
+
+def reshaped(x: Array, shape: Sequence[int]) -> Array:
+    """x in another shape, of which one axis may be -1."""
+    return x.reshape(*shape)
+
+
+def pick(x: Array, index: Array) -> Array:
+    """x (B, N, ...) at index (B, K) -> (B, K, ...)."""
+    return x[np.arange(len(index))[:, None], index]
+
+
+def take_rows(x: Any, index: Array) -> Any:
+    """Some rows, of what the runtime holds too."""
+    return Held.of(x.numpy()[index]) if isinstance(x, Held) else x[index]
+
+
+def where_true(x: Array) -> Array:
+    """The indices where a vector is True."""
+    return x.nonzero()[0]
+
+
+def inverse(order: Array) -> Array:
+    """The permutation that undoes another."""
+    return order.argsort()
+
+
+def is_array(x: Any) -> bool:
+    """Whether it has rows."""
+    return isinstance(x, np.ndarray | Held)
+
+
+def divided(x: Array, by: int) -> tuple[Array, Array]:
+    """Quotient and remainder."""
+    return x // by, x % by
+
+
+def power(base: int, exponent: float, most: int) -> Any:
+    """A number, at most `most`, to a power; as a float32, which leaves the type of what it meets."""
+    return np.float32(float(base) ** exponent)
+
+
+def number(x: Array) -> Array:
+    """0.0 and 1.0 for False and True."""
+    return x.astype(np.float32)
+
+
+def least(x: Array) -> Array:
+    """(B, K) -> (B, 1)."""
+    return x.min(1, keepdims=True)
+
+
+def greatest(x: Array) -> Any:
+    """The largest of all."""
+    return x.max()
+
+
+def longest(lengths: Sequence[Any]) -> int:
+    """The largest of some lengths."""
+    return max(int(length) for length in lengths)
+
+
+def all_of(x: Array) -> Array:
+    """(B, K) -> (B,)."""
+    return x.all(1)
+
+
+def any_of(x: Array) -> Array:
+    """(B, K) -> (B, 1)."""
+    return x.any(1, keepdims=True)
+
+
+def flags(x: Array) -> Array:
+    """A mask of numbers or of booleans as booleans."""
+    return x != 0
+
+
+def false(like: Array) -> Array:
+    """False, in like's shape."""
+    return np.zeros(like.shape, bool)
+
+
+def true(like: Array) -> Array:
+    """True, broadcasting to like's shape."""
+    return np.ones((), bool)
+
+
+def one_of(tokens: Sequence[int], like: Array) -> Array:
+    """(V,) True at some tokens, for like (..., V)."""
+    mask = np.zeros(like.shape[-1], bool)
+    mask[list(tokens)] = True
+    return mask
+
+
+def is_in(x: Array, tokens: Sequence[int]) -> Array:
+    """Whether each is one of some tokens."""
+    return np.isin(x, tokens)
+
+
+def marked(ids: Array, flags: Array, vocab: int) -> Array:
+    """ids and flags (B, K, N) -> (B, K, V): the tokens that stand somewhere with a flag; ids beyond V are nobody's."""
+    seen = np.zeros((*ids.shape[:-1], vocab), bool)
+    *rows, _ = where = (np.broadcast_to(flags, ids.shape) & (ids < vocab)).nonzero()
+    seen[(*rows, ids[where])] = True
+    return seen
+
+
+def column(ids: Array, at: int) -> Array:
+    """ids[..., at] as (..., 1)."""
+    at = max(at, 0)
+    return ids[..., at : at + 1]
+
+
+def slot(x: Array, at: int) -> Array:
+    """x (B, T, W) at one token -> (B, 1, W)."""
+    return x[:, at : at + 1]
+
+
+def filled(length: int, slots: int, like: Array) -> None:
+    """No mask: a hypothesis without lineage sees all that is there."""
+
+
+def window(filled: int, slots: int) -> int:
+    """How many slots a mask must cover when so many are filled: just these."""
+    return filled
+
+
+def set_column(ids: Array, at: int, tokens: Array) -> Array:
+    """ids with tokens in column `at`: in place, since every search hands over its own."""
+    ids[..., at] = tokens
+    return ids
+
+
+def last_axis(x: Array) -> Array:
+    """(B, K, 1) -> (B, K); what has two axes stays."""
+    return x[..., 0] if x.ndim == 3 else x
+
+
+def own_slots(lineage: Array, at: int) -> Array:
+    """Marks, for each hypothesis, the slot it writes next as its own: in place."""
+    each = np.arange(lineage.shape[1])
+    lineage[:, each, each + at] = True
+    return lineage
+
+
+def lineage(prompt: Array, mask: Array | None, count: int, slots: int) -> Array | None:
+    """(B, K, slots): the prompt's slots are everybody's past. None where there is nothing to hide."""
+    if count == 1 and mask is None:
+        return None
+    past = np.zeros((len(prompt), count, slots), bool)
+    past[:, :, : prompt.shape[1]] = True if mask is None else flags(mask)[:, None]
+    return past
+
+
+def grown(prompt: Array, count: int, length: int, fill: int, filled: int) -> Array:
+    """(B, P) -> (B, K, L), the prompt first and `fill` after it."""
+    ids = np.full((len(prompt), count, length), fill, np.int64)
+    ids[:, :, : prompt.shape[1]] = prompt[:, None]
+    return ids
+
+
+def token_column(token: int | Sequence[int], batch: int, like: Array) -> Array:
+    """(B, 1): one token for all rows, or one a row."""
+    return np.broadcast_to(np.asarray(token, np.int64).reshape(-1, 1), (batch, 1))
+
+
+def equal_anywhere(a: Array, b: Array) -> bool:
+    """Whether two columns have an equal row."""
+    return bool((a == b).any())
+
+
+def all_seen(seen: Array) -> bool:
+    """Whether a mask hides nothing."""
+    return bool(seen.all())
+
+
+def is_single(length: int, mask: Array | None) -> bool:
+    """Whether a prompt of one token needs no mask."""
+    return length == 1 and mask is None
