@@ -99,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "conjoin"
-        return mistake(f"{error.format_message().rstrip('.')}. See: {where} --help")
+        said = " ".join(error.format_message().split())  # choices come one a line
+        return mistake(f"{said.rstrip('.')}. See: {where} --help")
     except ConjoinError as error:
         return mistake(str(error))
     except (ImportError, TypeError) as error:

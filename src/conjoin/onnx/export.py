@@ -16,6 +16,7 @@ from conjoin.errors import ConfigError, InputError
 from conjoin.families.custom import is_custom
 from conjoin.onnx.graphs import DecoderGraph, EncoderGraph, MemoryGraph
 from conjoin.onnx.layout import DECODER, ENCODER, MEMORY, memory_names, past_names, present_names
+from conjoin.spec import BlockSparse, Local, Sliding, StackSpec
 
 __all__ = ["OnnxType", "export_onnx"]
 
@@ -72,6 +73,11 @@ def check(model: Any, dtype: str) -> None:
         raise ConfigError(
             f"the encoder reads {model.encoder.spec.front.argument}; export_onnx() takes models that read texts."
         )
+    if isinstance(model.encoder.spec.attention, BlockSparse):
+        raise ConfigError(
+            "the encoder's attention is block-sparse for long texts and full for short ones, which no one graph is; set "
+            'attention_type="original_full" to export a BigBird, with memory that grows with the square of the length.'
+        )
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
             __import__(name)
@@ -102,8 +108,17 @@ def traced(model: Any) -> Iterator[Traced]:
 def traced_encoder(model: Any) -> Traced:
     """The encoder's graph, with the projection."""
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if model.encoder.spec.types else [])]
-    example, axes = tuple(ones(BATCH, SOURCE) for _ in names), ({0: "batch", 1: "source"},) * len(names)
+    example = tuple(ones(BATCH, example_length(model.encoder.spec)) for _ in names)
+    axes = ({0: "batch", 1: "source"},) * len(names)
     return Traced(ENCODER, EncoderGraph(model), example, axes, names, ["encoder_hidden_states"])
+
+
+def example_length(spec: StackSpec) -> int:
+    """How many tokens an encoder's example has: several blocks, where it reads blocks, since one is traced as always one."""
+    kind = spec.attention
+    if isinstance(kind, Sliding):
+        return 2 * max(kind.reaches) + SOURCE
+    return 2 * max(kind.reach + 1, kind.block) + SOURCE if isinstance(kind, Local) else SOURCE
 
 
 def traced_decoder(model: Any) -> Traced:

@@ -262,12 +262,13 @@ def most(flags: Tensor) -> int:
 
 def repeated(x: Tensor, times: int) -> Tensor:
     """Each row (B, ...) several times, one after another (B * times, ...)."""
-    return x.repeat_interleave(times, 0)
+    # In the place of repeat_interleave, which torch 2.13 exports wrongly.
+    return x[:, None].expand(-1, times, *x.shape[1:]).flatten(0, 1)
 
 
 def block_count(length: int, size: int) -> int:
-    """How many blocks of a size hold so many tokens."""
-    return -(-length // size)
+    """How many blocks of a size hold so many tokens; by a division of positive numbers, which graphs know one kind of."""
+    return (length + size - 1) // size
 
 
 def blocked(x: Tensor, size: int) -> Tensor:
@@ -288,7 +289,8 @@ def windows(x: Tensor, size: int) -> Tensor:
     """
     missing = block_count(x.shape[1], size) * size - x.shape[1]
     padded = F.pad(x, (*(0, 0) * (x.dim() - 2), size, missing + size))
-    return padded.unfold(1, 3 * size, size).movedim(-1, 2).flatten(0, 1)
+    blocks = padded.reshape(x.shape[0], -1, size, *x.shape[2:])
+    return torch.cat([blocks[:, :-2], blocks[:, 1:-1], blocks[:, 2:]], 2).flatten(0, 1)
 
 
 def framed(x: Tensor, size: int) -> Tensor:
