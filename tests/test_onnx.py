@@ -402,8 +402,8 @@ def test_folders_that_hold_no_graphs(folders: Any, tmp_path: Path) -> None:
 
 def test_array_operations_are_torchs() -> None:
     draw = np.random.default_rng(0)
-    scores = draw.standard_normal((3, 2, 50)).astype(np.float32)
-    ids = draw.integers(0, 60, (3, 2, 7))
+    scores = draw.standard_normal((3, 2, 450)).astype(np.float32)  # several chunks of a top_k, and a rest
+    ids = draw.integers(0, 500, (3, 2, 7))
     flags = draw.random((3, 2, 7)) < 0.5
     index = draw.integers(0, 2, (3, 4))
     for call in (
@@ -411,8 +411,10 @@ def test_array_operations_are_torchs() -> None:
         lambda ops, s, i, f, x: ops.softmax(s),
         lambda ops, s, i, f, x: ops.top_k(s, 6)[0],
         lambda ops, s, i, f, x: ops.top_k(s, 6)[1],
+        lambda ops, s, i, f, x: ops.top_k(ops.reshaped(s, (1, -1)), 3)[0],
+        lambda ops, s, i, f, x: ops.top_k(ops.reshaped(s, (1, -1)), 1)[1],
         lambda ops, s, i, f, x: ops.sort(s)[1],
-        lambda ops, s, i, f, x: ops.marked(i, f, 50),
+        lambda ops, s, i, f, x: ops.marked(i, f, 450),
         lambda ops, s, i, f, x: ops.pick(s, x),
         lambda ops, s, i, f, x: ops.cumsum(f),
         lambda ops, s, i, f, x: ops.where(s < 0, float("-inf"), s),
@@ -422,7 +424,7 @@ def test_array_operations_are_torchs() -> None:
         lambda ops, s, i, f, x: ops.one_of((3, 9), s),
         lambda ops, s, i, f, x: ops.shift_right(ops.where(f[:, 0], -100, i[:, 0]), 5, 0, -100),
         lambda ops, s, i, f, x: ops.first_seen(f[:, 0]),
-        lambda ops, s, i, f, x: ops.cross_entropy(s, ops.where(i[:, :, 0] > 49, -100, i[:, :, 0]), -100, None),
+        lambda ops, s, i, f, x: ops.cross_entropy(s, ops.where(i[:, :, 0] > 449, -100, i[:, :, 0]), -100, None),
     ):
         a = call(numpy_ops, scores, ids, flags, index)
         b = call(torch_ops, *map(torch.tensor, (scores, ids, flags, index))).numpy()

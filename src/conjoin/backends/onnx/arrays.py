@@ -62,6 +62,7 @@ __all__ = [
 ]
 
 Array = Any  # of NumPy
+CHUNK = 128  # values of the last axis that are looked at as one
 
 
 def where(condition: Any, a: Any, b: Any) -> Array:
@@ -135,10 +136,26 @@ def argmax(x: Array) -> Array:
 
 def top_k(x: Array, k: int) -> tuple[Array, Array]:
     """The k largest of the last axis, best first, and where they stand."""
-    some = np.argpartition(x, x.shape[-1] - k, -1)[..., x.shape[-1] - k :]
+    some = candidates(x, k)
     values = np.take_along_axis(x, some, -1)
-    order = np.argsort(-values, -1, kind="stable")
+    order = np.argsort(-values, -1, kind="stable")[..., :k]
     return np.take_along_axis(values, order, -1), np.take_along_axis(some, order, -1)
+
+
+def candidates(x: Array, k: int) -> Array:
+    """Where the k largest of the last axis stand, and some others: in the chunks with the largest values, and the rest.
+
+    A partition of all of a vocabulary takes ten times as long (docs/decisions.md).
+    """
+    length = x.shape[-1]
+    chunks = length // CHUNK
+    if chunks <= k:
+        return np.broadcast_to(np.arange(length), x.shape)
+    highest = x[..., : chunks * CHUNK].reshape(*x.shape[:-1], chunks, CHUNK).max(-1)
+    best = np.argpartition(highest, chunks - k, -1)[..., chunks - k :]
+    inside = (best[..., None] * CHUNK + np.arange(CHUNK)).reshape(*x.shape[:-1], -1)
+    rest = np.arange(chunks * CHUNK, length)
+    return np.concatenate([inside, np.broadcast_to(rest, (*x.shape[:-1], len(rest)))], -1)
 
 
 def sort(x: Array) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """Times an exported model in ONNX Runtime beside `generate` in PyTorch on the same weights, float32 and int8, CPU.
 
-    python benchmarks/onnx.py speed --size minilm --size base
-    python benchmarks/onnx.py agreement DIR
+    python benchmarks/exported.py speed --size minilm --size base
+    python benchmarks/exported.py agreement DIR
 
 speed: ms a step, encoder included, in turns; whether tokens are equal. agreement, of a trained model with tokenizers: how many
 texts of the demo's test data come out the same, and ROUGE-L of each beside the references.
