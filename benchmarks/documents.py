@@ -97,7 +97,9 @@ def main() -> None:
     for label, name in zip(work, engines, strict=True):
         scores = [scorer.score(p["target"], w)["rougeL"].fmeasure for p, w in zip(pairs, written[name], strict=True)]
         taken = statistics.median(seconds[label])
-        rows.append([label, f"{len(texts) / taken:.1f}", f"{base / taken:.1f}", f"{100 * sum(scores) / len(scores):.2f}"])
+        rows.append(
+            [label, f"{len(texts) / taken:.1f}", f"{base / taken:.1f}", f"{100 * sum(scores) / len(scores):.2f}"]
+        )
     show(f"{len(texts)} documents, 4 beams", ["engine", "documents a second", "x transformers", "ROUGE-L"], rows)
 
 

@@ -17,7 +17,16 @@ import transformers
 from families import CASES
 from only_one_framework import MODULES
 
-from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, InputError, ViTConfig, pipeline
+import conjoin
+from conjoin import (
+    BertConfig,
+    EncoderDecoderConfig,
+    EncoderDecoderModel,
+    InputError,
+    ViTConfig,
+    WatermarkingConfig,
+    pipeline,
+)
 from conjoin.cli import main
 from conjoin.errors import CheckpointError, ConfigError
 from conjoin.torch import Encoder
@@ -39,6 +48,15 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "several": {"num_beams": 4, "num_return_sequences": 3, "early_stopping": True, "length_penalty": 2.0},
     "rules": {"repetition_penalty": 1.7, "no_repeat_ngram_size": 2, "encoder_repetition_penalty": 1.3, "min_length": 6},
     "likeliest": {"do_sample": True, "top_k": 1},
+    "groups": {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.7, "num_return_sequences": 2},
+    "words": {"num_beams": 4, "force_words_ids": [[9, 8], [[7], [11, 12]]]},
+    "guided": {"guidance_scale": 1.5, "negative_prompt_ids": torch.tensor([[7, 8, 9, 10, 11]]), "num_beams": 2},
+    "biased": {
+        "sequence_bias": {(9,): -3.0, (8, 9): 2.0},
+        "bad_words_ids": [[16], [12, 13]],
+        "renormalize_logits": True,
+    },
+    "warped": {"do_sample": True, "top_k": 1, "typical_p": 0.9, "eta_cutoff": 1e-3, "top_p": 0.9, "min_p": 0.01},
 }
 
 
@@ -51,8 +69,9 @@ def source(vocab: int = peers.TARGET_VOCAB, length: int = 9) -> dict[str, torch.
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def arrays(given: dict[str, torch.Tensor]) -> dict[str, Any]:
-    return {name: x.numpy() for name, x in given.items()}
+def arrays(given: dict[str, Any]) -> dict[str, Any]:
+    """The same for NumPy."""
+    return {name: x.numpy() if isinstance(x, torch.Tensor) else x for name, x in given.items()}
 
 
 def peer(encoder: str, decoder: str) -> Callable[[Path], EncoderDecoderModel]:
@@ -114,10 +133,12 @@ def test_tokens_scores_and_logits_are_pytorchs(name: str, exported: Any) -> None
         for search in SEARCHES.values():
             settings = {**search, "max_new_tokens": 9, "return_dict_in_generate": True, "output_scores": True}
             theirs = model.generate(**given, **settings)
-            ours = graphs.generate(**arrays(given), **settings)
+            ours = graphs.generate(**arrays(given | settings))
             assert ours.sequences.tolist() == theirs.sequences.tolist()
             if theirs.sequences_scores is not None:
                 np.testing.assert_allclose(ours.sequences_scores, theirs.sequences_scores, atol=1e-4)
+            for a, b in zip(ours.scores, theirs.scores, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     target = torch.randint(6, peers.TARGET_VOCAB, (4, 3), generator=torch.Generator().manual_seed(2))
     hidden = torch.ones_like(target)
     hidden[0, 0] = 0
@@ -208,6 +229,45 @@ def test_what_a_graph_does_not_have_is_refused(bert: Any) -> None:
         graphs.generate(given["input_ids"] * 0 + peers.TARGET_VOCAB)
     with pytest.raises(TypeError, match="num_beams"):
         graphs.generate(**given, num_beens=2)
+    for asked, said in (
+        ({"penalty_alpha": 0.6, "top_k": 4}, "penalty_alpha .* hidden states"),
+        ({"prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens .* PyTorch's model alone"),
+        ({"watermarking_config": WatermarkingConfig(bias=2.0)}, "watermarking_config .* torch's"),
+        ({"return_dict_in_generate": True, "output_attentions": True}, "gives no hidden states"),
+    ):
+        with pytest.raises(InputError, match=said):
+            graphs.generate(**given, **asked, max_new_tokens=4)
+
+
+def test_python_is_called_at_each_step(bert: Any) -> None:
+    """A processor, a criterion and a streamer see NumPy's arrays; and the cache that is returned is read on."""
+    model, graphs = bert
+    told: list[Any] = []
+
+    class Streamer:
+        def put(self, value: Any) -> None:
+            told.append(value.reshape(-1).tolist())
+
+        def end(self) -> None:
+            told.append("end")
+
+    def least(ids: Any, scores: Any) -> Any:
+        return -scores
+
+    def three(ids: Any, scores: Any) -> bool:
+        return bool(ids.shape[1] >= 4)
+
+    given = {name: x[:1] for name, x in source().items()}
+    asked = {"logits_processor": [least], "stopping_criteria": [three], "max_new_tokens": 9}
+    found = graphs.generate(**arrays(given), **asked, streamer=Streamer(), return_dict_in_generate=True)
+    assert found.sequences.tolist() == model.generate(**given, **asked).tolist()
+    assert [[5], *([token] for token in found.sequences[0, 1:].tolist()), "end"] == told
+    cache = found.past_key_values
+    assert cache.get_seq_length() == found.sequences.shape[1] - 1
+    step = graphs.decode(found.sequences[:, -1:], past_key_values=cache).logits
+    with torch.no_grad():
+        expected = model(**given, decoder_input_ids=torch.tensor(found.sequences)).logits[:, -1:]
+    np.testing.assert_allclose(step, expected, rtol=1e-5, atol=1e-5)
 
 
 # From one folder to another.
@@ -400,6 +460,24 @@ def test_folders_that_hold_no_graphs(folders: Any, tmp_path: Path) -> None:
 # The array operations.
 
 
+# What graphs are not asked for, and what is of compiled programs.
+ABSENT = {"most", "normalised", "transposed", "dots", "permutation", "speculated", "while_loop", "on_host"}
+
+
+def test_every_operation_of_decoding_is_there() -> None:
+    root = Path(conjoin.__file__).parent
+    files = [
+        *(root / "decoding").rglob("*.py"),
+        root / "chunks.py",
+        root / "pipelines.py",
+        *(root / "seq2seq").glob("*.py"),
+    ]
+    used = {name for path in files for name in re.findall(r"\b(?:ops|nn)\.([a-zA-Z_]+)", path.read_text())}
+    assert len(used) > 80
+    assert {name for name in used - ABSENT if not hasattr(numpy_ops, name)} == set()
+    assert used >= ABSENT
+
+
 def test_array_operations_are_torchs() -> None:
     draw = np.random.default_rng(0)
     scores = draw.standard_normal((3, 2, 450)).astype(np.float32)  # several chunks of a top_k, and a rest
@@ -417,6 +495,12 @@ def test_array_operations_are_torchs() -> None:
         lambda ops, s, i, f, x: ops.marked(i, f, 450),
         lambda ops, s, i, f, x: ops.pick(s, x),
         lambda ops, s, i, f, x: ops.cumsum(f),
+        lambda ops, s, i, f, x: ops.total(f),
+        lambda ops, s, i, f, x: ops.added_at(s, (3, 9, 3), ops.number(f)[..., :3]),
+        lambda ops, s, i, f, x: ops.places_of(ops.top_k(s, 3)[0] > -9),
+        lambda ops, s, i, f, x: ops.distinct(ops.reshaped(x, (-1,)))[1],
+        lambda ops, s, i, f, x: ops.where(f, 0.0, 1.0),
+        lambda ops, s, i, f, x: ops.where(f, 0, -1),
         lambda ops, s, i, f, x: ops.where(s < 0, float("-inf"), s),
         lambda ops, s, i, f, x: ops.lineage(i[:, 0], f[:, 0], 3, 11),
         lambda ops, s, i, f, x: ops.grown(i[:, 0], 2, 9, 1, 7),

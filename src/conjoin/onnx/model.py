@@ -64,12 +64,16 @@ class Encoder(encoder.define(backend, GraphStack)):  # type: ignore[misc]
 
     def text_inputs(self, text: Any) -> Inputs:
         """A text in the graph's terms. Raises InputError for what no graph reads."""
-        for name in ("position_ids", "global_attention_mask", "global_tokens"):
-            if getattr(text, name) is not None:
-                raise InputError(f"an exported encoder reads no {name}; leave it out.")
+        if text.position_ids is not None:
+            raise InputError("an exported encoder reads no position_ids; leave them out.")
         given: Inputs = super().text_inputs(text)
         given.mask = self.source_mask(text.input_ids, text.attention_mask)
         return given
+
+    def global_places(self, mask: Array | None, seen: Array | None, like: Array) -> None:
+        """No tokens that all see. Raises InputError where some are asked for."""
+        if mask is not None:
+            raise InputError("an exported encoder reads no global_attention_mask; leave it out.")
 
     def hidden(self, given: Inputs) -> tuple[Array, None]:
         """The states that a decoder reads."""

@@ -8,18 +8,28 @@ import numpy as np
 from conjoin.backends.onnx.graphs import Held
 
 __all__ = [
+    "absolute",
+    "added_at",
     "all_of",
     "all_seen",
+    "all_true",
     "any_of",
     "arange",
     "argmax",
     "best_of_sums",
     "broadcast",
+    "by_step",
+    "clipped",
     "column",
     "concat",
+    "constant_row",
+    "copied",
     "cumsum",
+    "distinct",
     "divided",
+    "entry",
     "equal_anywhere",
+    "exp",
     "false",
     "filled",
     "flags",
@@ -33,9 +43,11 @@ __all__ = [
     "is_single",
     "last_axis",
     "least",
+    "least_last",
     "lineage",
     "log_softmax",
     "longest",
+    "looked_up",
     "marked",
     "merged",
     "number",
@@ -43,22 +55,32 @@ __all__ = [
     "own_slots",
     "padded",
     "pick",
+    "places_of",
     "power",
+    "repeated",
     "reshaped",
-    "scaled",
+    "rising",
+    "room_for_steps",
     "set_column",
     "slot",
     "softmax",
     "sort",
+    "stacked",
+    "summed",
+    "swapped",
     "take_last",
     "take_rows",
+    "taken",
     "token_column",
     "top_k",
+    "total",
     "true",
     "where",
     "where_true",
+    "whole",
     "wide",
     "window",
+    "with_step",
     "zeros",
 ]
 
@@ -66,15 +88,29 @@ Array = Any  # of NumPy
 CHUNK = 128  # values of the last axis that are looked at as one
 
 
+absolute, exp, stacked = np.abs, np.exp, np.stack
+
+
 def where(condition: Any, a: Any, b: Any) -> Array:
-    """a where the condition holds, else b; in the type of whichever is an array."""
-    kinds = [x.dtype for x in (a, b) if isinstance(x, np.ndarray)]
-    return np.where(condition, *(x if isinstance(x, np.ndarray) or not kinds else kinds[0].type(x) for x in (a, b)))
+    """a where the condition holds, else b; numbers take the type of an array beside them, or else float32."""
+    kinds = [x.dtype.type for x in (a, b) if isinstance(x, np.ndarray | np.generic)]
+    kind = kinds[0] if kinds else np.float32 if isinstance(a, float) else np.int64
+    return np.where(condition, *(x if isinstance(x, np.ndarray | np.generic) else kind(x) for x in (a, b)))
 
 
-def concat(arrays: Sequence[Array], axis: int) -> Array:
-    """One after another along an axis."""
-    return np.concatenate(arrays, axis)
+def concat(arrays: Sequence[Any], axis: int) -> Array:
+    """One after another along an axis, of what the runtime holds too."""
+    return np.concatenate([x.numpy() if isinstance(x, Held) else x for x in arrays], axis)
+
+
+def clipped(x: Array, low: float, high: float) -> Array:
+    """Within low and high."""
+    return x.clip(low, high)
+
+
+def copied(x: Array) -> Array:
+    """A copy of its own."""
+    return x.copy()
 
 
 def arange(length: int, like: Any) -> Array:
@@ -97,14 +133,19 @@ def padded(x: Array, axis: int, length: int, value: float) -> Array:
     return x
 
 
-def scaled(x: Any, scale: float) -> Any:
-    """x as it is: the graph does it."""
-    return x
-
-
 def cumsum(x: Array) -> Array:
     """Running sums along the last axis."""
     return x.cumsum(-1)
+
+
+def total(x: Array) -> Array:
+    """Sums along the last axis; of booleans how many are True."""
+    return x.sum(-1)
+
+
+def summed(x: Array) -> Array:
+    """(..., N) -> (..., 1)."""
+    return x.sum(-1, keepdims=True)
 
 
 def log_softmax(x: Array) -> Array:
@@ -170,6 +211,16 @@ def sort(x: Array) -> tuple[Array, Array]:
     return np.take_along_axis(x, order, -1), order.argsort(-1)
 
 
+def rising(x: Array) -> Array:
+    """Where the values of the last axis stand, in rising order."""
+    return x.argsort(-1)
+
+
+def whole(x: Array) -> Array:
+    """As whole numbers."""
+    return x.astype(np.int64)
+
+
 def take_last(x: Array, index: Array) -> Array:
     """x at index along the last axis."""
     return np.take_along_axis(x, index, -1)
@@ -188,6 +239,70 @@ def merged(x: Array) -> Array:
 def reshaped(x: Array, shape: Sequence[int]) -> Array:
     """x in another shape, of which one axis may be -1."""
     return x.reshape(*shape)
+
+
+def swapped(x: Array) -> Array:
+    """The second and the third axis in turn."""
+    return x.swapaxes(1, 2)
+
+
+def places_of(flags: Array) -> Array:
+    """Where flags (B, K, N) are True, as often in each row: (B, K, how often), rising."""
+    return flags.nonzero()[-1].reshape(*flags.shape[:2], -1)
+
+
+def distinct(x: Array) -> tuple[list[int], Array]:
+    """The different numbers of a vector, and which of them stands where."""
+    numbers, places = np.unique(x, return_inverse=True)
+    return numbers.tolist(), places
+
+
+def taken(x: Array, index: Array) -> Array:
+    """x (N,) at indices of any shape."""
+    return x[index]
+
+
+def looked_up(table: Any, rows: Array, like: Array) -> Array:
+    """Rows (...) of a constant table, in like's type."""
+    return table.values[rows].astype(like.dtype)
+
+
+def entry(table: Array, at: int) -> float:
+    """A table's value, that of its ends beyond them."""
+    return float(table[min(max(at, 0), len(table) - 1)])
+
+
+def constant_row(values: Sequence[float], like: Array) -> Array:
+    """Some numbers as a vector of like's type."""
+    return np.asarray(values, like.dtype)
+
+
+def added_at(x: Array, tokens: Sequence[int], values: Array) -> Array:
+    """x (B, K, V) with values (B, K, G) added at tokens, of which one may come several times."""
+    x = x.copy()
+    for i, token in enumerate(tokens):
+        x[..., token] += values[..., i]
+    return x
+
+
+def repeated(x: Array, times: int) -> Array:
+    """Each row (B, ...) several times, one after another (B * times, ...)."""
+    return x.repeat(times, 0)
+
+
+def room_for_steps(steps: int, shape: Sequence[int], like: Any) -> list[Array]:
+    """Where arrays of each step go: none yet."""
+    return []
+
+
+def with_step(room: list[Array], at: int, x: Array) -> list[Array]:
+    """What there was, and that of one more step."""
+    return [*room, x]
+
+
+def by_step(room: list[Array], rows: int, steps: int) -> tuple[Array, ...]:
+    """Each step's (B, K, ...) as (rows * K, ...)."""
+    return tuple(merged(x) for x in room[:steps])
 
 
 def pick(x: Array, index: Array) -> Array:
@@ -248,6 +363,16 @@ def longest(lengths: Sequence[Any]) -> int:
 def all_of(x: Array) -> Array:
     """(B, K) -> (B,)."""
     return x.all(1)
+
+
+def all_true(x: Array) -> Array:
+    """Whether a vector is True everywhere."""
+    return x.all()
+
+
+def least_last(x: Array) -> Array:
+    """The least of the last axis."""
+    return x.min(-1)
 
 
 def any_of(x: Array) -> Array:

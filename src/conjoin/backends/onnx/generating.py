@@ -29,23 +29,44 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Array, int, Arr
     return drawn
 
 
-def executed(
-    decoded: Callable[..., Any], model: Any, settings: Any, call: Any, noise: Any
-) -> tuple[Array, Array | None, int]:
+def executed(decoded: Callable[..., Any], model: Any, settings: Any, call: Any, noise: Any) -> dict[str, Any]:
     """Runs the program of a call, step by step."""
     (run_program,) = programs(model, settings, noise, decoded)
-    ids, scores, longest = run_program(call.arrays())
-    return ids, scores, int(longest)
+    found: dict[str, Any] = run_program(call.arrays())
+    return found
 
 
 def programs(model: Any, settings: Any, noise: Any, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """Functions of (ops, model, settings, noise, arrays, *changing) as functions of (arrays, *changing): called as they are."""
+    """Functions of (ops, model, settings, noise, arrays, *changing) as functions of (arrays, *changing): called as they are.
+
+    Raises InputError for what cannot be done with graphs.
+    """
     from conjoin.backends import onnx as ops
 
+    refuse(settings)
+
     def program(function: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *arrays: function(ops, model, settings, noise, *arrays)
+        def run_program(*arrays: Any) -> Any:
+            with np.errstate(all="ignore"):  # forbidden tokens are infinite, and no framework warns of them
+                return function(ops, model, settings, noise, *arrays)
+
+        return run_program
 
     return [program(function) for function in functions]
+
+
+def refuse(settings: Any) -> None:
+    """Raises InputError for a search that reads what a graph does not give, or that PyTorch has alone."""
+    for name, asked, why in (
+        ("penalty_alpha", settings.search == "contrastive", "contrastive search compares hidden states"),
+        ("prompt_lookup_num_tokens or assistant_model", settings.drafts, "drafts are checked by PyTorch's model alone"),
+        ("watermarking_config", settings.watermarking is not None, "its random numbers are torch's"),
+    ):
+        if asked:
+            raise InputError(
+                f"{name} came and the model is an exported one: {why}; use EncoderDecoderModel, from the folder that was "
+                f"exported."
+            )
 
 
 def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:

@@ -28,6 +28,16 @@ class Held:
         """An array, taken in."""
         return cls(onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
 
+    def __getitem__(self, index: Any) -> Array:
+        """A part of it, as an array."""
+        found: Array = self.numpy()[index]
+        return found
+
+    @property
+    def dtype(self) -> Any:
+        """The type of its numbers."""
+        return self[:0].dtype
+
     def numpy(self) -> Array:
         """The array itself."""
         found: Array = self.value.numpy()

@@ -11,11 +11,14 @@ __all__ = [
     "check_range",
     "chosen_device",
     "cross_entropy",
+    "dtype_name",
     "first_seen",
+    "free_memory",
     "given",
     "id_lists",
     "is_traced",
     "moved",
+    "on_cpu",
     "on_device",
     "selected",
     "shift_right",
@@ -91,6 +94,23 @@ def id_lists(ids: Array) -> list[list[int]]:
 def on_device(array: Array, model: Any) -> Array:
     """An array where a model is."""
     return array
+
+
+def on_cpu(x: Array) -> Array:
+    """A copy in the host's memory."""
+    return x.copy()
+
+
+def free_memory(model: Any) -> int | None:
+    """Bytes that are left; None where nobody says."""
+    from conjoin.decoding.budget import host_free
+
+    return host_free()
+
+
+def dtype_name(model: Any) -> str:
+    """The type of keys, values and logits, whatever the weights are."""
+    return "float32"
 
 
 def moved(model: Any, device: Any, dtype: Any) -> None:
