@@ -13,7 +13,7 @@ def resident(field: str) -> int:
 
 
 def main() -> None:
-    name, folder, size = sys.argv[1:]
+    name, folder, _ = sys.argv[1:]
     engine, precision = name.split()
     if engine == "ctranslate2":
         import ctranslate2
