@@ -99,8 +99,8 @@ class Int8Linear(Int8):
         numbers, scales = self.ready
         most = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         narrowed = (rows * (127 / most)).round().to(torch.int8)
-        sums: Tensor = torch._int_mm(narrowed, numbers.t())
-        return sums.float() * (most / 127) * scales
+        out: Tensor = torch._int_mm(narrowed, numbers.t()).float() * (most / 127) * scales
+        return out
 
 
 class Int8Embedding(Int8):
