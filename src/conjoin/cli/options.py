@@ -61,7 +61,8 @@ Device = Annotated[
     ),
 ]
 DType = Annotated[
-    str | None, typer.Option(help='"float32", "bfloat16", "float16". [default: the file\'s]', show_default=False)
+    str | None,
+    typer.Option(help='"float32", "bfloat16", "float16", or "int8". [default: the file\'s]', show_default=False),
 ]
 
 
