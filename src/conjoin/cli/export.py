@@ -28,7 +28,7 @@ def export(
     dtype: Annotated[
         Literal["float32", "int8"] | None,
         typer.Option(
-            help="Of onnx: int8 has a quarter of the size, and is not quite the same model. [default: float32]",
+            help="Of onnx: int8 has a third of the size, and is not quite the same model. [default: float32]",
             show_default=False,
         ),
     ] = None,

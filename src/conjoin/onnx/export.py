@@ -181,7 +181,7 @@ def quantise(path: Path, size: int) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     full = path.with_suffix(".float.onnx")
-    path.rename(full)
+    turn_weights(path, full, size)
     with quiet():
         quantize_dynamic(
             str(full),
@@ -192,7 +192,24 @@ def quantise(path: Path, size: int) -> None:
             use_external_data_format=size > LARGEST,
             extra_options={"MatMulConstBOnly": True},
         )
-    full.unlink()
+    for one in (full, Path(f"{full}.data")):
+        one.unlink(missing_ok=True)
+
+
+def turn_weights(path: Path, target: Path, size: int) -> None:
+    """Moves a graph, its weights stored as they are multiplied: what is turned when it runs is no weight to a quantiser."""
+    import onnx
+
+    model = onnx.load(path)
+    weights = {one.name: one for one in model.graph.initializer}
+    for node in [one for one in model.graph.node if one.op_type == "Transpose" and one.input[0] in weights]:
+        turned = onnx.numpy_helper.to_array(weights[node.input[0]]).transpose(node.attribute[0].ints)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(turned.copy(), node.output[0]))
+        model.graph.node.remove(node)
+    data = f"{target.name}.data"
+    onnx.save(model, target, save_as_external_data=size > LARGEST, location=data if size > LARGEST else None)
+    for one in (path, Path(f"{path}.data")):
+        one.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
