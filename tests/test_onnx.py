@@ -328,6 +328,26 @@ except ImportError as error:
     assert refusal == 'export_onnx needs torch, which is not installed; run: pip install "conjoin[torch]".'
 
 
+@pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
+def test_what_is_not_installed_is_named_with_what_to_install(missing: str, folders: Any, tmp_path: Path) -> None:
+    folder, out = folders
+    argv = ["generate", str(out), str(tmp_path / "in.txt")] if missing == "onnxruntime" else []
+    argv = argv or ["export", str(folder), "--to", "onnx", "--output", str(tmp_path / "new")]
+    (tmp_path / "in.txt").write_text(TEXTS[0])
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from only_one_framework import Hidden
+sys.meta_path.insert(0, Hidden([{missing!r}]))
+from conjoin.cli import main
+print(main({argv!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+    assert f'needs {missing}, which is not installed; run: pip install "conjoin[onnx]".' in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
 @torch.no_grad()
 def test_int8_is_smaller_and_nearly_the_same(tmp_path: Path) -> None:
     torch.manual_seed(0)
