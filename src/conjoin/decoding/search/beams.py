@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conjoin.decoding.search.steps import LOW, Rules, apply, paths
+from conjoin.decoding.search.steps import LOW, Rules, apply, best_of_both, paths, written
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 from conjoin.decoding.stopping import ends
@@ -59,14 +59,9 @@ def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, s
     else:
         best, chosen = ops.best_of_sums(scores, was.scores, kept)
     parent, token = ops.divided(chosen, vocab)
-    ids = ops.set_column(ops.pick(state.ids, parent), state.length, token)
+    ids, path = written(ops, settings, state, parent, token)
     ending = ends(ops, settings, state, ids, token) | (state.length + 1 >= settings.max_length)
     running, on = ops.top_k(best + ops.number(ending) * LOW, count)
-    path = was.path
-    if path is not None:
-        path = ops.set_column(
-            ops.pick(path, parent), state.length - settings.prompt, parent + state.row[:, None] * count
-        )
     search = keep_ended(ops, settings, was, ids, path, best, ending, state.length + 1)
     made = state.length + 1 - settings.prompt
     reach = (
@@ -109,13 +104,4 @@ def keep_ended(
     if settings.early_stopping is True:
         closed = closed | ops.all_of(was.ended)[:, None]
     scores = scores + ops.number(closed) * LOW + ops.number(~ending) * LOW
-    scores, order = ops.top_k(ops.concat([was.ended_scores, scores], 1), count)
-    lengths = ops.concat([was.ended_length, ops.zeros(ending.shape, ids) + length], 1)
-    return replace(
-        was,
-        ended_ids=ops.pick(ops.concat([was.ended_ids, ids], 1), order),
-        ended_scores=scores,
-        ended=ops.pick(ops.concat([was.ended, ending], 1), order),
-        ended_length=ops.pick(lengths, order),
-        ended_path=None if path is None else ops.pick(ops.concat([was.ended_path, path], 1), order),
-    )
+    return best_of_both(ops, was, scores, ids, path, ending, length)

@@ -16,10 +16,9 @@ from conjoin.decoding.search.hypotheses import (
     first_open,
     opened,
     with_ended,
-    written,
 )
 from conjoin.decoding.search.progress import Progress, advanced, all_met, banks, begun_progress, openings
-from conjoin.decoding.search.steps import LOW, Result, Rules, apply
+from conjoin.decoding.search.steps import LOW, Result, Rules, apply, written
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 from conjoin.decoding.stopping import ends

@@ -14,9 +14,8 @@ from conjoin.decoding.search.hypotheses import (
     first_open,
     opened,
     with_ended,
-    written,
 )
-from conjoin.decoding.search.steps import LOW, Result, Rules, apply
+from conjoin.decoding.search.steps import LOW, Result, Rules, apply, written
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 

@@ -4,15 +4,15 @@ Arithmetic, stopping and ties are those of the scorers that these two modes had 
 once it is full and its best candidate cannot beat its worst sequence, and what runs when the length is reached is added.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from conjoin.decoding.search.steps import LOW, paths
+from conjoin.decoding.search.steps import LOW, best_of_both, paths, written
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 from conjoin.decoding.stopping import ends
 
-__all__ = ["Candidates", "Hypotheses", "candidates", "closes", "first_open", "opened", "with_ended", "written"]
+__all__ = ["Candidates", "Hypotheses", "candidates", "closes", "first_open", "opened", "with_ended"]
 
 Array = Any
 NONE = -3.0e38  # the score of a place in which no sequence has ended
@@ -88,33 +88,13 @@ def first_open(ops: Any, over: Array, count: int) -> Array:
     return on
 
 
-def written(
-    ops: Any, settings: Settings, state: State, parent: Array, token: Array, first: int = 0
-) -> tuple[Array, Array | None]:
-    """Hypotheses (B, N, L) one token longer, copies of their parents (B, N), and from which rows their tokens came."""
-    ids, path = ops.set_column(ops.pick(state.ids, parent), state.length, token), state.search.path
-    if path is None:
-        return ids, None
-    came = parent + first + state.row[:, None] * settings.num_beams
-    return ids, ops.set_column(ops.pick(path, parent), state.length - settings.prompt, came)
-
-
 def with_ended(
     ops: Any, settings: Settings, was: Kept, ids: Array, path: Array | None, sums: Array, which: Array, length: Any
 ) -> Kept:
     """The best after sequences (B, N, L) of so many tokens, with their sums (B, N), were added where `which` says so."""
     which = ops.broadcast(which, sums.shape)
     scores = ops.where(which, sums / ops.power(length - settings.prompt, settings.length_penalty, settings.room), NONE)
-    scores, order = ops.top_k(ops.concat([was.ended_scores, scores], 1), was.ended.shape[1])
-    lengths = ops.concat([was.ended_length, ops.zeros(sums.shape, ids) + length], 1)
-    return replace(
-        was,
-        ended_ids=ops.pick(ops.concat([was.ended_ids, ids], 1), order),
-        ended_scores=scores,
-        ended=ops.pick(ops.concat([was.ended, which], 1), order),
-        ended_length=ops.pick(lengths, order),
-        ended_path=None if path is None else ops.pick(ops.concat([was.ended_path, path], 1), order),
-    )
+    return best_of_both(ops, was, scores, ids, path, which, length)
 
 
 def closes(ops: Any, settings: Settings, now: Hypotheses, found: Candidates, made: Any) -> Array:

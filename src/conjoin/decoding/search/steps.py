@@ -1,16 +1,18 @@
 """What the searches have in common: rules applied, a score that loses to all others, the best that have ended."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from conjoin.decoding.rules import Rule
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 
-__all__ = ["LOW", "Result", "Rules", "apply", "best_ended", "paths"]
+__all__ = ["LOW", "Result", "Rules", "apply", "best_ended", "best_of_both", "paths", "written"]
 
 Array = Any
 LOW = -1.0e9
+Kept = TypeVar("Kept", bound=Any)  # what a search keeps: Beams or Hypotheses
 Rules = Callable[[State], Sequence[Rule]]  # of a state, or of the part of it that is about to choose
 Result = tuple[dict[str, Array], Any]  # arrays (B, R, ...) by name, and the longest sequence's length
 
@@ -20,6 +22,31 @@ def apply(rules: Rules, state: State, scores: Array) -> Array:
     for rule in rules(state):
         scores = rule(state.ids, state.length, scores)
     return scores
+
+
+def written(
+    ops: Any, settings: Settings, state: State, parent: Array, token: Array, first: int = 0
+) -> tuple[Array, Array | None]:
+    """Hypotheses (B, N, L) one token longer, copies of their parents (B, N), and from which rows their tokens came."""
+    ids, path = ops.set_column(ops.pick(state.ids, parent), state.length, token), state.search.path
+    if path is None:
+        return ids, None
+    came = parent + first + state.row[:, None] * settings.num_beams
+    return ids, ops.set_column(ops.pick(path, parent), state.length - settings.prompt, came)
+
+
+def best_of_both(ops: Any, was: Kept, scores: Array, ids: Array, path: Array | None, ended: Array, length: Any) -> Kept:
+    """The best of the K sequences that had ended and of N more (B, N, L) of so many tokens, of which some have."""
+    scores, order = ops.top_k(ops.concat([was.ended_scores, scores], 1), was.ended.shape[1])
+    lengths = ops.concat([was.ended_length, ops.zeros(ended.shape, ids) + length], 1)
+    return replace(
+        was,
+        ended_ids=ops.pick(ops.concat([was.ended_ids, ids], 1), order),
+        ended_scores=scores,
+        ended=ops.pick(ops.concat([was.ended, ended], 1), order),
+        ended_length=ops.pick(lengths, order),
+        ended_path=None if path is None else ops.pick(ops.concat([was.ended_path, path], 1), order),
+    )
 
 
 def best_ended(ops: Any, settings: Settings, state: State) -> Result:

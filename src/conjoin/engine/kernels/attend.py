@@ -7,9 +7,10 @@ shared by all queries of a head, the beams of a source among them.
 import numpy as np
 
 from conjoin.engine.kernels.compiling import compiled
-from conjoin.engine.kernels.instructions import bytes_at, floats_at, int32s_at, mixture_of, scores_of
+from conjoin.engine.kernels.instructions import bytes_at, floats_at, int32s_at
 from conjoin.engine.kernels.layout import PANEL
 from conjoin.engine.kernels.rows import float_block, tanh
+from conjoin.engine.kernels.slots import mixture_of, scores_of
 from conjoin.engine.kernels.vectors import WIDTH, exponentials, maximum
 
 __all__ = ["attend_cache", "attend_panels", "pack_keys", "pack_values", "slots_seen", "write_cache"]

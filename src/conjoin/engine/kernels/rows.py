@@ -13,79 +13,19 @@ from conjoin.engine.kernels.instructions import (
     floats_at,
     int16s_at,
     int32s_at,
-    product,
 )
 from conjoin.engine.kernels.layout import PANEL, Mode
+from conjoin.engine.kernels.products import block
 from conjoin.engine.kernels.vectors import WIDTH, activating
 
 __all__ = ["TILE", "activate", "activate_row", "combine", "multiply", "narrow", "normalise", "scale", "turn"]
 
 TILE = 96  # rows that stay in the cache while a thread goes through its panels
-BLOCK_BYTES = 12 * PANEL * 4  # the sums of one block
 PIECE = 256  # numbers that an activation takes at a time
 FLOAT32, BFLOAT16, INT8 = int(Mode.FLOAT32), int(Mode.BFLOAT16), int(Mode.INT8)
 
-f12, f8, f4, f2, f1 = (product("float32", rows) for rows in (12, 8, 4, 2, 1))
-b12, b8, b4, b2, b1 = (product("bfloat16", rows) for rows in (12, 8, 4, 2, 1))
+float_block, half_block, byte_block = (block(kind) for kind in ("float32", "bfloat16", "int8"))
 gelu, gelu_tanh, relu, silu, tanh, sigmoid = (activating(number) for number in (1, 2, 3, 4, 5, 6))
-i12, i8, i4, i2, i1 = (product("int8", rows) for rows in (12, 8, 4, 2, 1))
-
-
-@compiled
-def float_block(x: int, stride: int, rows: int, panel: int, between: int, steps: int, out: int) -> int:
-    """The largest block of rows that is compiled, of float32: how many rows it did."""
-    if rows >= 12:
-        f12(x, stride, panel, between, steps, out)
-        return 12
-    if rows >= 8:
-        f8(x, stride, panel, between, steps, out)
-        return 8
-    if rows >= 4:
-        f4(x, stride, panel, between, steps, out)
-        return 4
-    if rows >= 2:
-        f2(x, stride, panel, between, steps, out)
-        return 2
-    f1(x, stride, panel, between, steps, out)
-    return 1
-
-
-@compiled
-def half_block(x: int, stride: int, rows: int, panel: int, between: int, steps: int, out: int) -> int:
-    """The same of bfloat16."""
-    if rows >= 12:
-        b12(x, stride, panel, between, steps, out)
-        return 12
-    if rows >= 8:
-        b8(x, stride, panel, between, steps, out)
-        return 8
-    if rows >= 4:
-        b4(x, stride, panel, between, steps, out)
-        return 4
-    if rows >= 2:
-        b2(x, stride, panel, between, steps, out)
-        return 2
-    b1(x, stride, panel, between, steps, out)
-    return 1
-
-
-@compiled
-def byte_block(x: int, stride: int, rows: int, panel: int, between: int, steps: int, out: int) -> int:
-    """The same of int8."""
-    if rows >= 12:
-        i12(x, stride, panel, between, steps, out)
-        return 12
-    if rows >= 8:
-        i8(x, stride, panel, between, steps, out)
-        return 8
-    if rows >= 4:
-        i4(x, stride, panel, between, steps, out)
-        return 4
-    if rows >= 2:
-        i2(x, stride, panel, between, steps, out)
-        return 2
-    i1(x, stride, panel, between, steps, out)
-    return 1
 
 
 @compiled

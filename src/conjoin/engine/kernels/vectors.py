@@ -12,12 +12,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from conjoin.engine.kernels.registers import F32, FLOATS, I64, INTS, VECTOR, called, spread, total_of
+
 __all__ = ["ACTIVATIONS", "LOWEST", "WIDTH", "activating", "exponentials", "maximum", "sum_of_exponentials"]
 
-WIDTH = 16
+WIDTH = VECTOR
 LOWEST = -3.4028234663852886e38
-F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-FLOATS, INTS = ir.VectorType(F32, WIDTH), ir.VectorType(I32, WIDTH)
 
 
 class Vector:
@@ -56,9 +56,7 @@ class Vector:
 
     def call(self, name: str, *others: "Vector") -> "Vector":
         """An intrinsic function of LLVM."""
-        kind = ir.FunctionType(FLOATS, [FLOATS] * (1 + len(others)))
-        function = cgutils.get_or_insert_function(self.b.module, kind, f"llvm.{name}.v16f32")
-        return Vector(self.b, self.b.call(function, [self.value, *(o.value for o in others)]))
+        return Vector(self.b, called(self.b, f"llvm.{name}.v16f32", FLOATS, self.value, *(o.value for o in others)))
 
     def at_most(self, number: float) -> "Vector":
         """The smaller of each and a number."""
@@ -189,20 +187,6 @@ def activating(number: int) -> Any:
     return run
 
 
-def spread(b: Any, number: Any) -> Vector:
-    """One number sixteen times."""
-    none = ir.Constant(FLOATS, ir.Undefined)
-    return Vector(b, b.shuffle_vector(b.insert_element(none, number, I32(0)), none, ir.Constant(INTS, [0] * WIDTH)))
-
-
-def added(b: Any, totals: Any) -> Any:
-    """The sum of a vector."""
-    adding = cgutils.get_or_insert_function(
-        b.module, ir.FunctionType(F32, [F32, FLOATS]), "llvm.vector.reduce.fadd.v16f32"
-    )
-    return b.call(adding, [F32(-0.0), totals], fastmath=("reassoc",))
-
-
 def summing(replaces: bool) -> Any:
     """(address, vectors, less) -> the sum of exp(x - less), which replaces each x or not."""
 
@@ -210,13 +194,13 @@ def summing(replaces: bool) -> Any:
     def run(typing: Any, address: Any, vectors: Any, less: Any) -> Any:
         def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
             address, vectors, less = given
-            all_less = spread(b, less)
+            all_less = Vector(b, spread(b, less))
 
             def body(x: Vector, total: Any) -> tuple[Vector | None, Any]:
                 made = exp(x - all_less)
                 return (made if replaces else None), b.fadd(total, made.value)
 
-            return added(b, loop(b, address, vectors, ir.Constant(FLOATS, [0.0] * WIDTH), body))
+            return total_of(b, loop(b, address, vectors, ir.Constant(FLOATS, [0.0] * WIDTH), body))
 
         return types.float32(types.int64, types.int64, types.float32), code
 

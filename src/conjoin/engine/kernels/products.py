@@ -1,0 +1,138 @@
+"""Products of a few rows with a panel of a weight.
+
+A panel is 32 output channels of a linear layer's weight, in the order in which one pass reads them: for each step of the input
+(4 bytes of a row: one float32, two bfloat16 or four int8 numbers) the channels one after another. A product keeps the sums of
+up to 12 rows and 32 channels in vector registers and reads each weight once. The sum of a row and channel is made in the same
+order whatever rows stand beside it, so that results never depend on a batch.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from conjoin.engine.kernels.layout import PANEL
+from conjoin.engine.kernels.registers import (
+    FLOATS,
+    I32,
+    I64,
+    INTS,
+    VECTOR,
+    called,
+    fused_multiply_add,
+    spread,
+    vector_at,
+)
+
+__all__ = ["BLOCKS", "block"]
+
+BLOCKS = (12, 8, 4, 2, 1)  # how many rows a product is made for
+
+
+class BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite does not name."""
+
+    null = "0.0"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat)
+
+    def __hash__(self) -> int:
+        return hash(BFloat)
+
+    def __str__(self) -> str:
+        return "bfloat"
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+
+HALVES = ir.VectorType(BFloat(), 2 * VECTOR)
+
+
+def dot_of_bytes(b: Any, total: Any, x: Any, w: Any) -> Any:
+    """Four unsigned bytes of a row and four signed ones of each weight."""
+    return called(b, "llvm.x86.avx512.vpdpbusd.512", INTS, total, x, b.bitcast(w, INTS))
+
+
+def dot_of_halves(b: Any, total: Any, x: Any, w: Any) -> Any:
+    """Two bfloat16 numbers of each."""
+    return called(b, "llvm.x86.avx512bf16.dpbf16ps.512", FLOATS, total, b.bitcast(x, HALVES), b.bitcast(w, HALVES))
+
+
+DOTS = {"float32": (fused_multiply_add, FLOATS), "int8": (dot_of_bytes, INTS), "bfloat16": (dot_of_halves, FLOATS)}
+
+
+def block(kind: str) -> Any:
+    """(x, stride, rows, panel, panel stride, steps, out) -> done: out (done, 32) = the first rows of x times a panel.
+
+    `done` is the largest of BLOCKS that is not above `rows`. All are addresses or numbers of bytes; a panel's vectors of 64 bytes
+    are `panel stride` apart from step to step. Sums of int8 numbers are int32.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def run(typing: Any, x: Any, stride: Any, rows: Any, panel: Any, panel_stride: Any, steps: Any, out: Any) -> Any:
+        def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+            x, stride, rows, *rest = given
+            end = b.append_basic_block("done")
+            reached = []
+            for count in BLOCKS:
+                enough, fewer = b.append_basic_block(f"rows{count}"), b.append_basic_block("fewer")
+                b.cbranch(b.icmp_signed(">=", rows, I64(count)), enough, fewer)
+                b.position_at_end(enough)
+                emit_product(b, kind, count, x, stride, *rest)
+                reached.append((I64(count), b.block))
+                b.branch(end)
+                b.position_at_end(fewer)
+            reached.append((I64(0), b.block))
+            b.branch(end)
+            b.position_at_end(end)
+            done = b.phi(I64)
+            for count, came_from in reached:
+                done.add_incoming(count, came_from)
+            return done
+
+        return types.int64(*[types.int64] * 7), code
+
+    return run
+
+
+def emit_product(
+    b: Any, kind: str, rows: int, x: Any, stride: Any, panel: Any, panel_stride: Any, steps: Any, out: Any
+) -> None:
+    """The product of so many rows: a loop over steps, its sums in registers."""
+    dot, sums = DOTS[kind]
+    vectors = PANEL // VECTOR
+    zero = ir.Constant(sums, [0] * VECTOR)
+    row = [x]
+    for _ in range(1, rows):
+        row.append(b.add(row[-1], stride))
+    entry, loop, end = b.block, b.append_basic_block("loop"), b.append_basic_block("end")
+    b.branch(loop)
+    b.position_at_end(loop)
+    step, at = b.phi(I64), b.phi(I64)
+    step.add_incoming(I64(0), entry)
+    at.add_incoming(panel, entry)
+    totals = [[b.phi(sums) for _ in range(vectors)] for _ in range(rows)]
+    for each in totals:
+        for total in each:
+            total.add_incoming(zero, entry)
+    weights = [vector_at(b, at, 64 * v) for v in range(vectors)]
+    across, new = b.mul(step, I64(4)), []
+    for r in range(rows):
+        one = b.load(b.inttoptr(b.add(row[r], across), I32.as_pointer()))
+        one.align = 4
+        new.append([dot(b, totals[r][v], spread(b, one), weights[v]) for v in range(vectors)])
+    following, further = b.add(step, I64(1)), b.add(at, panel_stride)
+    step.add_incoming(following, b.block)
+    at.add_incoming(further, b.block)
+    for r in range(rows):
+        for v in range(vectors):
+            totals[r][v].add_incoming(new[r][v], b.block)
+    b.cbranch(b.icmp_signed("<", following, steps), loop, end)
+    b.position_at_end(end)
+    for r in range(rows):
+        for v in range(vectors):
+            place = b.add(out, I64(4 * PANEL * r + 64 * v))
+            b.store(new[r][v], b.inttoptr(place, sums.as_pointer())).align = 4
