@@ -10,7 +10,9 @@ store.py      a model's parameters by name: to read, to place, to share, to free
 
 from conjoin.backends.jax.arrays import *  # noqa: F403
 from conjoin.backends.jax.generating import *  # noqa: F403
+from conjoin.backends.jax.ids import *  # noqa: F403
 from conjoin.backends.jax.layers import *  # noqa: F403
 from conjoin.backends.jax.loss import *  # noqa: F403
 from conjoin.backends.jax.maths import *  # noqa: F403
 from conjoin.backends.jax.store import *  # noqa: F403
+from conjoin.backends.torch_only import *  # noqa: F403

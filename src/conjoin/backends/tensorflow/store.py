@@ -38,12 +38,10 @@ __all__ = [
     "free_memory",
     "id_lists",
     "joined_rows",
-    "load_narrow",
     "materialise",
     "moved",
     "named_arrays",
     "named_gradients",
-    "narrow_tensors",
     "normal",
     "on_device",
     "parameter_count",
@@ -342,18 +340,6 @@ def joined_rows(parts: list[NpArray]) -> NpArray:
 
 def best_device() -> None:
     """TensorFlow's own default."""
-
-
-def narrow_tensors(model: Any, gone: Iterable[str]) -> None:
-    """No model is in int8 here."""
-    return
-
-
-def load_narrow(model: Any, path: Any, gone: Iterable[str], where: Any) -> None:
-    """Says that int8 models run in PyTorch."""
-    raise InputError(
-        f'"{path}" holds an int8 model, which runs in PyTorch only; give the folder that it was made from.'
-    )
 
 
 def save_file(tensors: dict[str, NpArray], path: Any, metadata: dict[str, str]) -> None:

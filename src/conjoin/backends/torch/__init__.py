@@ -5,6 +5,7 @@ devices.py    where a pipeline runs
 maths.py      attention, heads, vocabulary projection, the cache
 loss.py       labels, and the loss
 arrays.py     array operations
+ids.py        what decoding does with ids, recorded steps and slots
 generating.py random numbers for sampling; the state of a model that generates
 store.py      a model's parameters by name: to read, to place, to share, to freeze
 """
@@ -12,6 +13,7 @@ store.py      a model's parameters by name: to read, to place, to share, to free
 from conjoin.backends.torch.arrays import *  # noqa: F403
 from conjoin.backends.torch.devices import *  # noqa: F403
 from conjoin.backends.torch.generating import *  # noqa: F403
+from conjoin.backends.torch.ids import *  # noqa: F403
 from conjoin.backends.torch.layers import *  # noqa: F403
 from conjoin.backends.torch.loss import *  # noqa: F403
 from conjoin.backends.torch.maths import *  # noqa: F403

@@ -3,66 +3,45 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import torch
 from conjoin.engine import rows
 from torch import Tensor
 
 __all__ = [
     "absolute",
-    "added_at",
     "all_of",
-    "all_seen",
     "all_true",
     "any_of",
     "arange",
     "argmax",
     "best_of_sums",
     "broadcast",
-    "by_step",
     "clipped",
-    "column",
     "concat",
-    "constant_row",
     "cumsum",
     "distinct",
     "divided",
-    "entry",
-    "equal_anywhere",
     "exp",
     "false",
-    "filled",
     "flags",
     "flat",
     "full",
     "greatest",
-    "grown",
     "inverse",
     "is_array",
-    "is_in",
-    "is_single",
     "last_axis",
     "least",
     "least_last",
-    "lineage",
     "log_softmax",
-    "longest",
-    "marked",
     "merged",
     "normalised",
     "number",
-    "one_of",
-    "own_slots",
     "padded",
     "pick",
     "places_of",
     "power",
     "reshaped",
     "rising",
-    "room_for_steps",
-    "set_column",
-    "slot",
     "softmax",
     "sort",
     "stacked",
@@ -72,7 +51,6 @@ __all__ = [
     "take_rows",
     "taken",
     "tanh",
-    "token_column",
     "top_k",
     "total",
     "true",
@@ -80,7 +58,6 @@ __all__ = [
     "where_true",
     "whole",
     "wide",
-    "with_step",
     "zeros",
 ]
 
@@ -230,36 +207,6 @@ def taken(x: Tensor, index: Tensor) -> Tensor:
     return x[index]
 
 
-def entry(table: np.ndarray[Any, Any], at: int) -> float:
-    """A table's value, that of its ends beyond them."""
-    return float(table[min(max(at, 0), len(table) - 1)])
-
-
-def constant_row(values: Sequence[float], like: Tensor) -> Tensor:
-    """Some numbers as a vector of like's type."""
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
-
-
-def added_at(x: Tensor, tokens: Sequence[int], values: Tensor) -> Tensor:
-    """x (B, K, V) with values (B, K, G) added at tokens, of which one may come several times."""
-    return x.index_add(-1, torch.tensor(tokens, device=x.device), values)
-
-
-def room_for_steps(steps: int, shape: Sequence[int], like: Tensor) -> list[Tensor]:
-    """Where arrays of each step go: none yet."""
-    return []
-
-
-def with_step(room: list[Tensor], at: int, x: Tensor) -> list[Tensor]:
-    """What there was, and that of one more step."""
-    return [*room, x]
-
-
-def by_step(room: list[Tensor], rows: int, steps: int) -> tuple[Tensor, ...]:
-    """Each step's (B, K, ...) as (rows * K, ...)."""
-    return tuple(merged(x) for x in room[:steps])
-
-
 def pick(x: Tensor, index: Tensor) -> Tensor:
     """x (B, N, ...) at index (B, K) -> (B, K, ...)."""
     return x[torch.arange(len(index), device=index.device)[:, None], index]
@@ -310,11 +257,6 @@ def greatest(x: Tensor) -> Tensor:
     return x.max()
 
 
-def longest(lengths: Sequence[Any]) -> int:
-    """The largest of some lengths."""
-    return max(int(length) for length in lengths)
-
-
 def all_of(x: Tensor) -> Tensor:
     """(B, K) -> (B,)."""
     return x.all(1)
@@ -350,93 +292,6 @@ def true(like: Tensor) -> Tensor:
     return torch.ones((), dtype=torch.bool, device=like.device)
 
 
-def one_of(tokens: Sequence[int], like: Tensor) -> Tensor:
-    """(V,) True at some tokens, for like (..., V)."""
-    mask = torch.zeros(like.shape[-1], dtype=torch.bool, device=like.device)
-    mask[list(tokens)] = True
-    return mask
-
-
-def is_in(x: Tensor, tokens: Sequence[int]) -> Tensor:
-    """Whether each is one of some tokens."""
-    found = false(x)
-    for token in tokens:
-        found = found | (x == token)
-    return found
-
-
-def marked(ids: Tensor, flags: Tensor, vocab: int) -> Tensor:
-    """ids and flags (B, K, N) -> (B, K, V): the tokens that stand somewhere with a flag; ids beyond V are nobody's."""
-    seen = torch.zeros(*ids.shape[:-1], vocab, dtype=torch.uint8, device=ids.device)
-    flags = flags & (ids < vocab)
-    return seen.scatter_reduce_(-1, ids.clamp(0, vocab - 1), flags.to(torch.uint8), "amax") > 0
-
-
-def column(ids: Tensor, at: int) -> Tensor:
-    """ids[..., at] as (..., 1)."""
-    at = max(at, 0)
-    return ids[..., at : at + 1]
-
-
-def slot(x: Tensor, at: int) -> Tensor:
-    """x (B, T, W) at one token -> (B, 1, W)."""
-    return x[:, at : at + 1]
-
-
-def filled(length: int, slots: int, like: Tensor) -> None:
-    """No mask: a hypothesis without lineage sees all that is visible."""
-
-
-def set_column(ids: Tensor, at: int, tokens: Tensor) -> Tensor:
-    """ids with tokens in column `at`: in place, since every search hands over its own."""
-    ids[..., at] = tokens
-    return ids
-
-
 def last_axis(x: Tensor) -> Tensor:
     """(B, K, 1) -> (B, K); what has two axes stays."""
     return x[..., 0] if x.dim() == 3 else x
-
-
-def own_slots(lineage: Tensor, at: int) -> Tensor:
-    """Marks, for each hypothesis, the slot it writes next as its own: in place."""
-    each = torch.arange(lineage.shape[1], device=lineage.device)
-    lineage[:, each, each + at] = True
-    return lineage
-
-
-def lineage(prompt: Tensor, mask: Tensor | None, count: int, slots: int) -> Tensor | None:
-    """(B, K, slots): the prompt's slots are everybody's past. None where there is nothing to hide."""
-    if count == 1 and mask is None:
-        return None
-    batch, length = prompt.shape
-    past = torch.zeros(batch, count, slots, dtype=torch.bool, device=prompt.device)
-    past[:, :, :length] = True if mask is None else flags(mask)[:, None]
-    return past
-
-
-def grown(prompt: Tensor, count: int, length: int, fill: int, filled: int) -> Tensor:
-    """(B, P) -> (B, K, L), the prompt first and `fill` after it."""
-    ids = torch.full((len(prompt), count, length), fill, dtype=torch.int64, device=prompt.device)
-    ids[:, :, : prompt.shape[1]] = prompt[:, None]
-    return ids
-
-
-def token_column(token: int | Sequence[int], batch: int, like: Tensor) -> Tensor:
-    """(B, 1): one token for all rows, or one a row."""
-    return torch.tensor(token, device=like.device).reshape(-1, 1).expand(batch, 1)
-
-
-def equal_anywhere(a: Tensor, b: Tensor) -> bool:
-    """Whether two columns have an equal row."""
-    return bool((a == b).any())
-
-
-def all_seen(seen: Tensor) -> bool:
-    """Whether a mask hides nothing."""
-    return bool(seen.all())
-
-
-def is_single(length: int, mask: Tensor | None) -> bool:
-    """Whether a prompt of one token needs no mask."""
-    return length == 1 and mask is None
