@@ -5,7 +5,7 @@ python benchmarks/decoding.py --size base --memory
 
 Engines take turns in one process, each on the same shapes with random weights; ours has transformers' weights. CTranslate2, which
 loads no such model, gets an encoder and decoder of equal sizes without BERT's head transform: slightly less work. It is left out
-where it is not installed (pip install ctranslate2).
+where it is not installed; the extra `bench` has it, and what --plot needs.
 """
 
 import argparse

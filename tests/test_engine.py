@@ -85,6 +85,21 @@ def test_an_encoder_on_the_kernels_is_pytorchs(made, case) -> None:  # noqa: F81
 
 
 @kernels
+@torch.inference_mode()
+def test_a_large_batch_is_read_in_pieces_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conjoin.engine import native
+
+    model, (ids, mask) = pair_of(), ids_of(7, vocab=200)
+    twin = twin_of(model.encoder)
+    whole = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]
+    memory = twin_of(model.decoder).remember(whole)
+    monkeypatch.setattr(native, "MOST", 30)  # two rows of eleven tokens at a time
+    assert torch.equal(twin(input_ids=ids, attention_mask=mask)["last_hidden_state"], whole)
+    for again, before in zip(twin_of(model.decoder).remember(whole), memory, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(again, before, strict=True))
+
+
+@kernels
 def test_the_size_of_a_model_decides_unless_one_says(monkeypatch: pytest.MonkeyPatch) -> None:
     model = pair_of()
     assert is_native(twin_of(model.decoder))

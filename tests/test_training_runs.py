@@ -28,7 +28,9 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 def tiny_tokenizer(folder: Path, words: Sequence[str] = WORDS) -> BertTokenizer:
     """A word-level BERT tokenizer of 65 tokens."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *words]) + "\n")
+    file, text = folder / "vocab.txt", "\n".join([*SPECIAL, *words]) + "\n"
+    if not file.exists() or file.read_text() != text:  # two processes that share a folder find it there
+        file.write_text(text)
     return BertTokenizer.from_pretrained(folder)
 
 

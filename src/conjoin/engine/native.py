@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from conjoin.engine.threads import kernel_threads
 from conjoin.engine.weights import Panels, empty_panels, filled, panels_of, plain, rejoined, with_bias
 
 __all__ = ["Native", "native_twin", "one_product", "team"]
+
+MOST = 2048  # tokens that a stack reads at once: more do not make it faster, and its buffers larger
 
 ATTENTION: Any = blocks.attention.define(recording)
 BLOCK: Any = blocks.block.define(recording, ATTENTION, Kinds({}, {}), None, None)[1]
@@ -90,6 +93,8 @@ class Native:
             return type(self.stack).hidden(self.stack, given)  # type: ignore[no-any-return]
         x, cache = given.embeddings.float().contiguous(), given.cache
         batch, length, width = x.shape
+        if cache is None and batch > 1 and batch * length > MOST:
+            return torch.cat([self.hidden(some(given, rows, batch))[0] for rows in pieces(batch, length)]), None
         crossed = given.memory is not None
         program = self.program("steps" if cache is not None else "long", crossed)
         seen = length if cache is None else given.at + length
@@ -108,20 +113,19 @@ class Native:
         program = self.program("remember", True)
         size, heads = spec.head_dim, spec.key_heads
         full, wide = -(-tokens // PANEL), -(-size // PANEL)
-        made: list[Cache] = []
+        crossing = [i for i in range(spec.layers) if spec.has_cross(i)]
+        made = [
+            (torch.empty(batch, heads, full, size, PANEL), torch.empty(batch, heads, wide, tokens, PANEL))
+            for _ in crossing
+        ]
         memory = memory.float().contiguous()
         with self.lock:
-            for i in range(spec.layers):
-                if not spec.has_cross(i):
-                    continue
-                keys = torch.empty(batch, heads, full, size, PANEL)
-                values = torch.empty(batch, heads, wide, tokens, PANEL)
-                at = LAYERS + LAYER * i
-                program.facts[at + PerLayer.MEMORY_KEYS] = keys.data_ptr()
-                program.facts[at + PerLayer.MEMORY_VALUES] = values.data_ptr()
-                made.append((keys, values))
-            x = memory.view(-1, width)
-            program.run(x, x, batch, 0, team())
+            for rows in pieces(batch, tokens):
+                for i, (keys, values) in zip(crossing, made, strict=True):
+                    at = LAYERS + LAYER * i + PerLayer.MEMORY_KEYS
+                    program.facts[at : at + 2] = keys[rows].data_ptr(), values[rows].data_ptr()
+                x = memory[rows].view(-1, width)
+                program.run(x, x, len(x) // tokens, 0, team())
         return made
 
     def logits(self, x: Tensor) -> Tensor:
@@ -258,6 +262,23 @@ class Holder(Module):
 
     def __init__(self, leaf: Any) -> None:
         self.leaf = leaf
+
+
+def pieces(batch: int, length: int) -> list[slice]:
+    """Rows of a batch by so many at a time that buffers stay small."""
+    size = max(1, MOST // length)
+    return [slice(start, min(batch, start + size)) for start in range(0, batch, size)]
+
+
+def some(given: Inputs, rows: slice, batch: int) -> Inputs:
+    """What a stack without a cache reads of some rows."""
+
+    def cut(x: Any) -> Any:
+        return x[rows] if isinstance(x, Tensor) and x.shape[0] == batch else x
+
+    place = given.place._replace(rows=cut(given.place.rows), positions=cut(given.place.positions))
+    parts = {name: cut(getattr(given, name)) for name in ("embeddings", "mask", "global_tokens")}
+    return replace(given, place=place, **parts)
 
 
 def step(x: Tensor, axis: int) -> int:
