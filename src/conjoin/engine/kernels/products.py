@@ -24,6 +24,7 @@ from conjoin.engine.kernels.registers import (
     spread,
     vector_at,
 )
+from conjoin.engine.machine import has_halves
 
 __all__ = ["BLOCKS", "block"]
 
@@ -57,7 +58,9 @@ def dot_of_bytes(b: Any, total: Any, x: Any, w: Any) -> Any:
 
 
 def dot_of_halves(b: Any, total: Any, x: Any, w: Any) -> Any:
-    """Two bfloat16 numbers of each."""
+    """Two bfloat16 numbers of each; nothing where the CPU has no such instruction, and so no such program runs."""
+    if not has_halves():
+        return total
     return called(b, "llvm.x86.avx512bf16.dpbf16ps.512", FLOATS, total, b.bitcast(x, HALVES), b.bitcast(w, HALVES))
 
 
