@@ -10,7 +10,7 @@ from test_families import DECODERS, ENCODERS, by_name, made  # noqa: F401
 
 from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, FlaxEncoderDecoderModel
 from conjoin.engine import is_native, rows, twin_of
-from conjoin.engine.machine import has_halves, has_kernels
+from conjoin.engine.machine import has_kernels
 from conjoin.errors import CheckpointError, ConfigError, InputError
 
 kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
@@ -170,7 +170,7 @@ def test_a_changed_weight_is_seen() -> None:
 
 
 @kernels
-@pytest.mark.skipif(not has_halves(), reason="the CPU has no bfloat16 products")
+@kernels
 def test_bfloat16_on_the_kernels_is_near_float32() -> None:
     model = pair_of()
     ids, mask = ids_of(4, vocab=200)

@@ -21,10 +21,10 @@ def features() -> frozenset[str]:
 
 
 def has_kernels() -> bool:
-    """Whether programs run here, in float32 and int8."""
+    """Whether programs run here."""
     return all(name in features() for name in NEEDED)
 
 
 def has_halves() -> bool:
-    """Whether they run in bfloat16 too."""
+    """Whether the CPU multiplies bfloat16 numbers itself; elsewhere the kernels widen them."""
     return has_kernels() and "avx512bf16" in features()

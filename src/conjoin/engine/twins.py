@@ -9,7 +9,7 @@ from torch import Tensor
 
 from conjoin.engine.int8 import has_int8, int8_modules
 from conjoin.engine.kernels.layout import Mode
-from conjoin.engine.machine import has_halves, has_kernels
+from conjoin.engine.machine import has_kernels
 from conjoin.engine.packed import can_pack, packed_copy
 
 __all__ = ["is_native", "twin_of"]
@@ -50,8 +50,8 @@ def native(stack: Any) -> Any:
     """A twin on the engine's kernels, or None where they do not run or cannot hold the stack."""
     wanted, narrow = os.environ.get(SWITCH, ""), has_int8(stack)
     large = sum(p.numel() for p in stack.parameters()) >= SMALL
-    kinds = {torch.float32: has_kernels, torch.bfloat16: has_halves}
-    if not kinds.get(stack.dtype, bool)() or (not narrow and (wanted == "torch" or not (large or wanted == "native"))):
+    held = stack.dtype in (torch.float32, torch.bfloat16) and has_kernels()
+    if not held or (not narrow and (wanted == "torch" or not (large or wanted == "native"))):
         return None
     from conjoin.engine.native import native_twin
     from conjoin.engine.recording import UnsupportedError

@@ -64,7 +64,18 @@ def dot_of_halves(b: Any, total: Any, x: Any, w: Any) -> Any:
     return called(b, "llvm.x86.avx512bf16.dpbf16ps.512", FLOATS, total, b.bitcast(x, HALVES), b.bitcast(w, HALVES))
 
 
-DOTS = {"float32": (fused_multiply_add, FLOATS), "int8": (dot_of_bytes, INTS), "bfloat16": (dot_of_halves, FLOATS)}
+def dot_of_shifted_halves(b: Any, total: Any, x: Any, w: Any) -> Any:
+    """The same on a CPU that has no such instruction: a bfloat16 number is the upper half of a float32 one."""
+    upper = ir.Constant(INTS, [-65536] * VECTOR)
+    half = ir.Constant(INTS, [16] * VECTOR)
+    x, w = b.bitcast(x, INTS), b.bitcast(w, INTS)
+    for x_part, w_part in ((b.shl(x, half), b.shl(w, half)), (b.and_(x, upper), b.and_(w, upper))):
+        total = fused_multiply_add(b, total, x_part, b.bitcast(w_part, FLOATS))
+    return total
+
+
+HALVES_DOT = dot_of_halves if has_halves() else dot_of_shifted_halves
+DOTS = {"float32": (fused_multiply_add, FLOATS), "int8": (dot_of_bytes, INTS), "bfloat16": (HALVES_DOT, FLOATS)}
 
 
 def block(kind: str) -> Any:
