@@ -94,7 +94,9 @@ def on_devices(kind, pair, tmp_path, flags):
 
 def test_copies_and_cut_parameters_over_four_jax_devices_learn_as_one_does(peer, tmp_path):
     pair = peer("bert", "gpt2")
-    found = on_devices("jax", pair, tmp_path, {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"})
+    found = on_devices(
+        "jax", pair, tmp_path, {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
+    )
     assert found["devices"] == 4
     for name in ("copies", "cut"):
         assert np.abs(np.array(found[name]) - np.array(found["one"])).max() < 1e-3
