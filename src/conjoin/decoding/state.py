@@ -10,7 +10,7 @@ from typing import Any
 
 from conjoin.decoding.tracing import keep_trace, trace_for
 
-__all__ = ["State", "advance", "halves"]
+__all__ = ["State", "advance", "halves", "has_read", "to_read"]
 
 Array = Any
 
@@ -43,24 +43,34 @@ class State:
 def advance(ops: Any, model: Any, state: State) -> State:
     """Feeds each hypothesis's last token to the model: logits of the next, with the cache written."""
     decoder = model.decoder
-    batch, count = state.ids.shape[:2]
+    ids, start, order, mask, state = to_read(ops, decoder, state)
+    place, trace = decoder.abreast(ids, start, order), trace_for(state.record)
+    x, cache = decoder.step(ids, place, mask, state.memory, state.memory_mask, state.cache, state.at, trace)
+    if trace is not None and state.record is not None:
+        keep_trace(ops, state.record, trace, state.lineage, state.read, state.ids.shape[:2])
+    return has_read(state, x, decoder.logits(x), cache)
+
+
+def to_read(ops: Any, decoder: Any, state: State) -> tuple[Array, Any, Array | None, Array | None, State]:
+    """What the decoder reads next: tokens (B, K), where they stand, where what they see stands, what that is; and the state,
+    with their slots marked as their own."""
+    count = state.ids.shape[1]
     last = ops.column(state.ids, state.length - 1)[..., 0]
     lineage, mask = state.lineage, ops.filled(state.at + count, state.cache[0][0].shape[2], last)
     if lineage is not None:
         lineage = ops.own_slots(lineage, state.at)
         mask = lineage[:, None, :, : ops.window(state.at + count, lineage.shape[-1])]
         mask = ops.concat([mask, mask], 0) if state.guided else mask
-    start = state.length - 1
     order = slot_order(ops, state, count, last) if decoder.spec.ordered else None
     fed = ops.concat([last, last], 0) if state.guided else last
-    place, trace = decoder.abreast(fed, start, order), trace_for(state.record)
-    x, cache = decoder.step(fed, place, mask, state.memory, state.memory_mask, state.cache, state.at, trace)
-    if trace is not None and state.record is not None:
-        keep_trace(ops, state.record, trace, lineage, state.read, (batch, count))
-    logits, against = halves(decoder.logits(x), batch, state.guided)
-    return replace(
-        state, logits=logits, hidden=x[:batch], against=against, cache=cache, at=state.at + count, lineage=lineage
-    )
+    return fed, state.length - 1, order, mask, replace(state, lineage=lineage)
+
+
+def has_read(state: State, x: Array, logits: Array, cache: list[tuple[Array, Array]]) -> State:
+    """The state after hidden states x and their logits came of what it had to read."""
+    batch, count = state.ids.shape[:2]
+    logits, against = halves(logits, batch, state.guided)
+    return replace(state, logits=logits, hidden=x[:batch], against=against, cache=cache, at=state.at + count)
 
 
 def halves(logits: Array, batch: int, guided: bool) -> tuple[Array, Array | None]:

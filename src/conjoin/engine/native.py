@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
     native = Native(twin, mode)
     twin.is_native = True
     twin.hidden, twin.remember, twin.logits = native.hidden, native.remember, native.logits
+    twin.hidden_of_runs = native.hidden_of_runs
     return twin
 
 
@@ -101,11 +103,32 @@ class Native:
         sights = self.stack.sights(given)
         out = torch.empty_like(x)
         with self.lock:
-            kept = self.tell(program, given, sights, seen)
-            scratch = self.scratch(length, seen, program)
+            kept = self.tell(program.facts, given, sights, seen)
+            scratch = self.scratch(length, max(seen, int(program.facts[Fact.SOURCE])))
             program.run(x.view(-1, width), out.view(-1, width), batch, scratch, team())
             del kept
         return out.to(given.embeddings.dtype), None if cache is None else list(cache)
+
+    def hidden_of_runs(self, x: Tensor, place: blocks.Place, runs: list[Inputs]) -> Tensor:
+        """As `hidden` of several runs side by side, each over a cache and a memory of its own: x (N, W) -> (N, W).
+
+        `place` says where the rows of x stand, one after another (1, N); of a run's embeddings only the shape is read, (B, T, W).
+        """
+        program = self.program("steps", True)
+        out, kept, seen, longest, first = torch.empty_like(x), [], 0, 0, 0
+        facts = np.zeros((len(runs), len(program.facts)), np.int64)
+        for own, given in zip(facts, runs, strict=True):
+            batch, length = given.embeddings.shape[:2]
+            kept.append(self.tell(own, given, self.stack.sights(given), given.at + length))
+            own[Fact.FIRST], own[Fact.BATCH], own[Fact.LENGTH] = first, batch, length
+            first, longest = first + batch * length, max(longest, length)
+            seen = max(seen, int(own[Fact.SEEN]), int(own[Fact.SOURCE]))
+        with self.lock:
+            kept.append(self.tell(program.facts, Inputs(x[None], place), self.stack.sights(Inputs(x[None], place)), 0))
+            program.facts[[Fact.RUNS, Fact.RUN_FACTS, Fact.RUN_STRIDE]] = len(runs), facts.ctypes.data, facts.shape[1]
+            program.run(x, out, 1, self.scratch(longest, seen), team())
+            program.facts[Fact.RUNS] = 0
+        return out
 
     def remember(self, memory: Tensor) -> list[Cache]:
         """As Stack.remember, in panels."""
@@ -141,9 +164,10 @@ class Native:
 
     # What a run is told.
 
-    def tell(self, program: Closed, given: Inputs, sights: list[Sight], seen: int) -> list[Any]:
+    def tell(self, facts: Any, given: Inputs, sights: list[Sight], seen: int) -> list[Any]:
         """Writes a run's facts; what is returned must live as long as the run."""
-        facts, kept, read = program.facts, [], 0
+        kept: list[Any] = []
+        read = 0
         facts[Fact.AT], facts[Fact.SEEN] = given.at, seen
         memory = given.memory
         if memory is not None:
@@ -166,10 +190,10 @@ class Native:
             kept += see(facts, at, sight)
         return kept
 
-    def scratch(self, length: int, seen: int, program: Closed) -> int:
-        """Bytes that attention needs for each thread."""
+    def scratch(self, length: int, seen: int) -> int:
+        """Bytes that attention over so many tokens needs for each thread."""
         size = self.spec.head_dim
-        most = max(seen, int(program.facts[Fact.SOURCE])) + PANEL
+        most = seen + PANEL
         packed = 2 * (size + PANEL) * (length + PANEL)
         return int(4 * (packed + 13 * (most + PANEL)))
 

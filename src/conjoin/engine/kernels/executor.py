@@ -32,6 +32,7 @@ ROWS, BATCH, LENGTH, AT = int(Fact.ROWS), int(Fact.BATCH), int(Fact.LENGTH), int
 SEEN, SOURCE, COUNTER, SOURCE_MASK = int(Fact.SEEN), int(Fact.SOURCE), int(Fact.COUNTER), int(Fact.SOURCE_MASK)
 SCRATCH, SCRATCH_BYTES = int(Fact.SCRATCH), int(Fact.SCRATCH_BYTES)
 NARROWED, ROW_SCALES = int(Fact.NARROWED), int(Fact.ROW_SCALES)
+FIRST, RUNS, RUN_FACTS, RUN_STRIDE = int(Fact.FIRST), int(Fact.RUNS), int(Fact.RUN_FACTS), int(Fact.RUN_STRIDE)
 
 KEYS, VALUES, SLOTS = int(PerLayer.KEYS), int(PerLayer.VALUES), int(PerLayer.SLOTS)
 MEMORY_KEYS, MEMORY_VALUES = int(PerLayer.MEMORY_KEYS), int(PerLayer.MEMORY_VALUES)
@@ -137,19 +138,26 @@ def by_rows(op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarr
 
 
 @compiled
+def facts_of(facts: np.ndarray, run: int) -> np.ndarray:
+    """The facts of one of the runs that stand side by side; a run alone has the program's."""
+    if facts[RUNS] == 0:
+        return facts
+    return int64s_at(facts[RUN_FACTS] + 8 * facts[RUN_STRIDE] * run, MANY)
+
+
+@compiled
 def own_attention(
-    op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, threads: int
+    op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, scratch: int, thread: int, threads: int
 ) -> None:
     """ATTEND: new keys and values are written, then each query looks at the slots it may see."""
     heads, size, length, seen = op[14], op[15], facts[LENGTH], facts[SEEN]
     groups, layer = op[13] // heads, LAYERS + LAYER * op[16]
     room = facts[layer + SLOTS] * size  # numbers of a head's cache
-    scratch, tasks = facts[SCRATCH] + thread * facts[SCRATCH_BYTES], facts[BATCH] * heads
-    chosen = scratch + 4 * (seen + PANEL)
+    tasks, chosen = facts[BATCH] * heads, scratch + 4 * (seen + PANEL)
     mine, end = tasks * thread // threads, tasks * (thread + 1) // threads
     while mine < end:  # the heads of one row at a time: they see the same slots
         row, head = mine // heads, mine % heads
-        last, first = min(heads, head + end - mine), row * length
+        last, first = min(heads, head + end - mine), facts[FIRST] + row * length
         keys, values = facts[layer + KEYS] + 4 * row * heads * room, facts[layer + VALUES] + 4 * row * heads * room
         new, more = place(buffers, op, 7) + 4 * first * op[9], place(buffers, op, 10) + 4 * first * op[12]
         for h in range(head, last):
@@ -184,22 +192,23 @@ def own_attention(
 
 @compiled
 def memory_attention(
-    op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, threads: int
+    op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, scratch: int, thread: int, threads: int
 ) -> None:
     """ATTEND_MEMORY: all queries of a source over its packed keys and values."""
     heads, size, length, tokens = op[8], op[9], facts[LENGTH], facts[SOURCE]
     groups, layer = op[7] // heads, LAYERS + LAYER * op[10]
-    scratch, tasks = facts[SCRATCH] + thread * facts[SCRATCH_BYTES], facts[BATCH] * heads
+    tasks = facts[BATCH] * heads
     full = (tokens + PANEL - 1) // PANEL * PANEL
     wide = (size + PANEL - 1) // PANEL * PANEL
     for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
         row, head = task // heads, task % heads
+        first = facts[FIRST] + row * length
         mask = facts[SOURCE_MASK]
         if mask != 0:
             mask += row * facts[SOURCE_MASK + 1]
         for h in range(head * groups, (head + 1) * groups):
             attend_panels(
-                place(buffers, op, 1) + 4 * (row * length * op[3] + h * size),
+                place(buffers, op, 1) + 4 * (first * op[3] + h * size),
                 op[3],
                 length,
                 size,
@@ -212,7 +221,7 @@ def memory_attention(
                 0,
                 np.float32(by[0]),
                 np.float32(by[1]),
-                place(buffers, op, 4) + 4 * (row * length * op[6] + h * size),
+                place(buffers, op, 4) + 4 * (first * op[6] + h * size),
                 op[6],
                 scratch,
             )
@@ -280,15 +289,18 @@ def packing(op: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int,
 def execute(count: int, ops: int, by: int, buffers: int, facts: int, thread: int, threads: int) -> None:
     """One thread's part of a program, by the addresses of its tables (see `Program`)."""
     turns, places, known = 0, int64s_at(buffers, MANY), int64s_at(facts, MANY)
+    scratch, runs = known[SCRATCH] + thread * known[SCRATCH_BYTES], max(1, known[RUNS])
     for i in range(count):
         op, real = int64s_at(ops + 8 * FIELDS * i, FIELDS), doubles_at(by + 16 * i, 2)
         code = op[0]
         if code == LINEAR:
             turns = linear(op, places, known, thread, threads, turns)
         elif code == ATTEND:
-            own_attention(op, real, places, known, thread, threads)
+            for run in range(runs):
+                own_attention(op, real, places, facts_of(known, run), scratch, thread, threads)
         elif code == ATTEND_MEMORY:
-            memory_attention(op, real, places, known, thread, threads)
+            for run in range(runs):
+                memory_attention(op, real, places, facts_of(known, run), scratch, thread, threads)
         elif code == ATTEND_LONG:
             long_attention(op, real, places, known, thread, threads)
         elif code == PACK:

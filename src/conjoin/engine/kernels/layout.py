@@ -54,9 +54,13 @@ class Fact(IntEnum):
     ROW_SCALES = 9
     SOURCE_MASK = 10  # address, then bytes from row to row of the batch
     COUNTER = 12  # of the barrier: an address
+    FIRST = 13  # which row of the buffers is the first
+    RUNS = 14  # how many runs stand side by side, each with facts of its own for attention; 0 for one alone
+    RUN_FACTS = 15  # the address of the first one's facts
+    RUN_STRIDE = 16  # numbers from one's facts to the next one's
 
 
-LAYERS = 16  # where the first layer's facts begin
+LAYERS = 24  # where the first layer's facts begin
 
 
 class PerLayer(IntEnum):
