@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Join an encoder and a decoder, and fine-tune them on pairs of texts.",
     "evaluate": "Score a model on test pairs: ROUGE, BLEU, chrF, with intervals.",
     "generate": "Write a text for each line of a file or of standard input.",
+    "serve": "Serve models over HTTP, with continuous batching.",
     "bench": "Time a model's generation here, in each precision.",
     "export": "Write a model as ONNX graphs, or for transformers 5.",
     "inspect": "Say what a model is: sizes, tokens, and what a join would add.",

@@ -78,14 +78,18 @@ def decoded(ops: Any, model: Any, settings: Settings, noise: Any, arrays: dict[s
     return collected(ops, settings, searched(ops, model, settings, call, noise, begun(ops, model, settings, call)))
 
 
-def begun(ops: Any, model: Any, settings: Settings, call: Call) -> State:
-    """The state after source and prompt were read, the source encoded once and the prompt read once for all hypotheses."""
+def begun(ops: Any, model: Any, settings: Settings, call: Call, *, start_waits: bool = False) -> State:
+    """The state after source and prompt were read, the source encoded once and the prompt read once for all hypotheses.
+
+    With `start_waits` a start token alone is left to the first step of the loop, as it is where the framework compiles.
+    """
     memory, memory_mask, record = remembered(ops, model, settings, call)
     if call.against_ids is not None:
         other = Call(prompt=call.prompt, input_ids=call.against_ids, seen=call.against_seen)
         plain = replace(settings, chunks=None, outputs=frozenset())
         memory, memory_mask = beside(ops, memory, memory_mask, *remembered(ops, model, plain, other)[:2])
-    state = prefilled(ops, model.decoder, settings, call, memory, memory_mask)
+    waits = start_waits or ops.FIXED_SHAPES
+    state = prefilled(ops, model.decoder, settings, call, memory, memory_mask, waits)
     return replace(state, record={**(state.record or {}), **record} or None)
 
 
@@ -119,16 +123,22 @@ def encoded(ops: Any, model: Any, settings: Settings, call: Call) -> tuple[Array
 
 
 def prefilled(
-    ops: Any, decoder: Any, settings: Settings, call: Call, memory: list[tuple[Array, Array]], memory_mask: Array | None
+    ops: Any,
+    decoder: Any,
+    settings: Settings,
+    call: Call,
+    memory: list[tuple[Array, Array]],
+    memory_mask: Array | None,
+    start_waits: bool,
 ) -> State:
-    """The state after the prompt was read; a start token alone is left to the loop where that is compiled.
+    """The state after the prompt was read; a start token alone is left to the loop where `start_waits`.
 
     Contrastive search compares what it says with the prompt, so that it is read first.
     """
     count, prompt, mask = settings.hypotheses, call.prompt, call.prompt_mask
     batch, length = prompt.shape
     guided = call.against_ids is not None
-    later = ops.FIXED_SHAPES and length == 1 and mask is None and settings.search != "contrastive"
+    later = start_waits and length == 1 and mask is None and settings.search != "contrastive"
     read = 0 if later else length
     slots = read + (settings.room - read) * count
     cache = decoder.empty_cache(batch * 2 if guided else batch, slots, memory[0][0])

@@ -1,0 +1,18 @@
+"""`conjoin serve`: models over HTTP.
+
+limits.py       what a request, and all together, may take
+refusals.py     what is said no to, by name
+gate.py         before every endpoint: keys, connections, sizes, draining
+app.py          endpoints of ours
+completions.py  OpenAI's
+bodies.py       what requests hold
+requests.py     between the event loop and the scheduler's thread
+served.py       a model by its name; requests made jobs
+jobs.py         a text on its way
+scheduler.py    continuous batching
+beginning.py    sources encoded together
+abreast.py      one step of the decoder for many searches
+results.py      what a finished search says
+metrics.py      for Prometheus
+running.py      the process: the server, signals, draining
+"""

@@ -1,0 +1,265 @@
+"""The HTTP application: endpoints of ours, how requests are checked, and what an answer looks like."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from conjoin import __version__
+from conjoin.errors import nearest
+from conjoin.serving import completions
+from conjoin.serving.bodies import Completion, Generate
+from conjoin.serving.gate import FREE, Gate, answer_to
+from conjoin.serving.jobs import Answer
+from conjoin.serving.limits import Limits
+from conjoin.serving.metrics import Metrics
+from conjoin.serving.refusals import Refusal
+from conjoin.serving.requests import Exchange
+from conjoin.serving.served import Served
+
+__all__ = ["App", "event", "until_gone"]
+
+logger = logging.getLogger("conjoin.serving")
+T = TypeVar("T")
+BODIES: dict[str, Any] = {"/generate": Generate, "/generate/stream": Generate, "/v1/completions": Completion}
+NAMES = {
+    400: "body",
+    404: "path",
+    405: "method",
+}  # of what the framework refuses by itself
+
+
+class App:
+    """Models behind endpoints; `asgi` is what a server runs."""
+
+    def __init__(
+        self,
+        models: Sequence[Served],
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        keys: Sequence[str] = (),
+        origins: Sequence[str] = (),
+        log_texts: bool = False,
+    ) -> None:
+        self.models = {served.name: served for served in models}
+        self.limits, self.metrics, self.log_texts = limits, metrics, log_texts
+        self.warm: set[str] = set()
+        self.api = FastAPI(title="conjoin", version=__version__, lifespan=self.lifespan)
+        self.routes()
+        self.gate = Gate(self.api, limits, metrics, keys)
+        self.gate.paths = frozenset(self.api.openapi()["paths"])
+        self.asgi: Any = self.gate
+        if origins:
+            self.asgi = CORSMiddleware(self.gate, list(origins), allow_methods=["*"], allow_headers=["*"])
+
+    @asynccontextmanager
+    async def lifespan(self, api: FastAPI) -> AsyncIterator[None]:
+        """The schedulers' threads run as long as the server does; models are warmed beside what is served already."""
+        for served in self.models.values():
+            served.scheduler.start()
+        warming = asyncio.create_task(self.warm_up())
+        yield
+        warming.cancel()
+        for served in self.models.values():
+            await asyncio.to_thread(served.scheduler.stop)
+
+    async def warm_up(self) -> None:
+        """Lets each model write something."""
+        for served in self.models.values():
+            await asyncio.to_thread(served.warm)
+            self.warm.add(served.name)
+        logger.info("ready: %s", ", ".join(self.models))
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered at full speed, and will be."""
+        return len(self.warm) == len(self.models) and not self.gate.draining
+
+    def chosen(self, name: str | None) -> Served:
+        """The model of a name; the only one where none is given. Raises a Refusal."""
+        known = ", ".join(f'"{one}"' for one in self.models)
+        if name is None and len(self.models) > 1:
+            raise Refusal(422, "model", f'several models are here; "model" chooses one of {known}.', field="model")
+        if name is not None and name not in self.models:
+            sentence = f'there is no model "{name}"{nearest(name, self.models)}; one of {known}.'
+            raise Refusal(404, "model", sentence, field="model")
+        return next(iter(self.models.values())) if name is None else self.models[name]
+
+    def routes(self) -> None:
+        """The endpoints."""
+        api = self.api
+        for kind in (Refusal, RequestValidationError, HTTPException):
+            api.exception_handler(kind)(self.refused)
+        api.get(FREE)(health)
+        api.get("/ready")(self.readiness)
+        api.get("/info")(self.info)
+        api.get("/metrics", response_class=Response)(self.prometheus)
+        api.post("/generate")(self.generate)
+        api.post("/generate/stream", response_class=StreamingResponse)(self.stream)
+        completions.routes(self)
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        """The answer to what cannot be, in one form."""
+        if isinstance(error, RequestValidationError):
+            error = invalid(request, error)
+        elif isinstance(error, HTTPException):
+            error = unknown(request, error)
+        assert isinstance(error, Refusal)
+        self.metrics.refusals.labels(error.name).inc()
+        return answer_to(error)
+
+    # Endpoints.
+
+    async def readiness(self) -> JSONResponse:
+        """200 once every model is loaded and warmed, until the server is about to stop."""
+        return JSONResponse({"ready": self.ready, "models": sorted(self.warm)}, 200 if self.ready else 503)
+
+    async def prometheus(self) -> Response:
+        """Metrics, for Prometheus."""
+        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def info(self) -> dict[str, Any]:
+        """What is served, and within which limits."""
+        return {
+            "conjoin": __version__,
+            "limits": vars(self.limits),
+            "models": {
+                served.name: {
+                    "encoder": served.model.config.encoder.model_type,
+                    "decoder": served.model.config.decoder.model_type,
+                    "source_tokens": served.source_limit({}),
+                    "new_tokens": served.new_tokens,
+                    "memory": served.memory,
+                    "settings": served.model.config.generation.to_dict(),
+                }
+                for served in self.models.values()
+            },
+        }
+
+    async def generate(self, body: Generate, request: Request) -> dict[str, Any]:
+        """What the model writes of a text, or of each of several."""
+        served, texts = self.chosen(body.model), texts_of(body)
+        with Exchange(served) as exchange:
+            await exchange.send(texts, body.settings(), body.truncation, streams=False)
+            answers = await until_gone(request, exchange.answers())
+        self.log("/generate", texts, answers)
+        return {"model": served.name, "results": [result(exchange, one) for one in answers]}
+
+    async def stream(self, body: Generate) -> StreamingResponse:
+        """The same in pieces, as server-sent events: {"index", "text"} many times, then {"index", "result"} for each text."""
+        served, texts = self.chosen(body.model), texts_of(body)
+        exchange = Exchange(served)
+        await exchange.send(texts, body.settings(), body.truncation, streams=True)
+
+        async def events() -> AsyncIterator[str]:
+            answers = []
+            with exchange:
+                try:
+                    async for index, told in exchange.events():
+                        if isinstance(told, str):
+                            yield event({"index": index, "text": told})
+                        else:
+                            answers.append(told)
+                            yield event({"index": index, "result": result(exchange, told)})
+                    yield event("[DONE]")
+                except Refusal as refusal:
+                    self.metrics.refusals.labels(refusal.name).inc()
+                    yield event(refusal.body())
+            self.log("/generate/stream", texts, answers)
+
+        return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    def log(self, endpoint: str, texts: Sequence[str], answers: Sequence[Answer]) -> None:
+        """A line in the log for a request; its texts only where that was asked for."""
+        made = sum(one.tokens for answer in answers for one in answer.sequences)
+        read = sum(answer.source_tokens for answer in answers)
+        seconds = max((answer.seconds for answer in answers), default=0.0)
+        told = f" of {json.dumps(list(texts))}" if self.log_texts else ""
+        logger.info(
+            "%s: %d texts, %d tokens read, %d written, %.3f s%s", endpoint, len(texts), read, made, seconds, told
+        )
+
+
+async def health() -> dict[str, str]:
+    """That the server is alive."""
+    return {"status": "alive"}
+
+
+def texts_of(body: Any) -> list[str]:
+    """The texts of a request, of which there must be some. Raises a Refusal."""
+    if (body.text is None) == (body.texts is None):
+        came = "neither" if body.text is None else "both"
+        raise Refusal(422, "text", f'"text" or "texts" was expected, and {came} came.', field="text")
+    return [body.text] if body.texts is None else list(body.texts)
+
+
+def result(exchange: Exchange, answer: Answer) -> dict[str, Any]:
+    """An answer as JSON."""
+    texts = exchange.texts_of(answer)
+    sequences = [
+        {
+            "text": text,
+            "score": one.score,
+            "tokens": one.tokens,
+            "finish_reason": "stop" if one.ended else "length",
+        }
+        for text, one in zip(texts, answer.sequences, strict=True)
+    ]
+    return {
+        "text": texts[0],
+        "sequences": sequences,
+        "source_tokens": answer.source_tokens,
+        "seconds": round(answer.seconds, 4),
+        "queue_seconds": round(answer.queued, 4),
+    }
+
+
+def event(data: Any) -> str:
+    """A server-sent event."""
+    return f"data: {data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+async def until_gone(request: Request, work: Awaitable[T]) -> T:
+    """What the work gives. Where the client goes away first, the work is given up: raises a Refusal that nobody reads."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(left(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Refusal(499, "client", "the client went away.")
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+
+
+async def left(request: Request) -> None:
+    """Returns when the client has gone away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def invalid(request: Request, error: RequestValidationError) -> Refusal:
+    """A body that is not what was expected: names the field and, where it is unknown, the nearest."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part != "body"]
+    field = ".".join(where) or "body"
+    if first["type"] == "extra_forbidden":
+        known = BODIES[request.url.path].model_fields
+        return Refusal(422, "unknown_field", f'there is no field "{field}"{nearest(where[-1], known)}.', field=field)
+    return Refusal(422, "invalid_value", f"{field}: {first['msg']}.", field=field)
+
+
+def unknown(request: Request, error: HTTPException) -> Refusal:
+    """What the framework itself does not know."""
+    where = f"{request.method} {request.url.path}: {error.detail}."
+    sentence = "the body is not JSON." if error.status_code == 400 else where
+    return Refusal(error.status_code, NAMES.get(error.status_code, "http"), sentence)

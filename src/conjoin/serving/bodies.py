@@ -1,0 +1,114 @@
+"""What requests hold: any generation parameter beside a text, each field typed, none that is not known."""
+
+import dataclasses
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from conjoin.constraints import Constraint
+from conjoin.generation import GenerationConfig
+from conjoin.pipelines import OUTPUTS
+
+__all__ = ["NAMES", "Completion", "Generate", "Parameters"]
+
+# What has no meaning here: how ids are returned, and objects of Python.
+LEFT_OUT = {*OUTPUTS, "constraints"}
+LISTS = 256  # entries of a setting that is a list: each costs time at every step
+STOPS = 8  # stop strings
+CHARACTERS = 64  # of each: the table that finds them grows by all their characters
+TYPES: dict[str, Any] = {
+    "sequence_bias": Annotated[list[tuple[list[int], float]], Field(max_length=LISTS)] | None,
+    "watermarking_config": dict[str, float | int | str] | None,
+    "exponential_decay_length_penalty": tuple[int, float] | None,
+    "stop_strings": str | Annotated[list[Annotated[str, Field(max_length=CHARACTERS)]], Field(max_length=STOPS)] | None,
+    "bad_words_ids": Annotated[list[Annotated[list[int], Field(max_length=LISTS)]], Field(max_length=LISTS)] | None,
+    "force_words_ids": Annotated[list[list[int] | list[list[int]]], Field(max_length=STOPS)] | None,
+    "suppress_tokens": Annotated[list[int], Field(max_length=LISTS)] | None,
+    "begin_suppress_tokens": Annotated[list[int], Field(max_length=LISTS)] | None,
+}
+
+
+class Strict(BaseModel):
+    """A body whose fields are what they say, and no others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def parameters() -> type[Strict]:
+    """A body of every setting of `generate`, with the types that GenerationConfig gives them."""
+    hints = get_type_hints(GenerationConfig, localns={"Constraint": Constraint})
+    names = [f.name for f in dataclasses.fields(GenerationConfig) if f.name not in LEFT_OUT]
+    fields: dict[str, Any] = {name: (TYPES.get(name, hints[name]), None) for name in names}
+    return create_model("Parameters", __base__=Strict, **fields)
+
+
+Parameters: Any = parameters()
+NAMES = frozenset(Parameters.model_fields)
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class Generate(Parameters):  # type: ignore[misc]
+    """One text or several, and settings for all of them: docs/generation.md says what each does."""
+
+    text: str | None = Field(None, description="The source.")
+    texts: list[str] | None = Field(None, description="Several sources.", min_length=1)
+    model: str | None = Field(None, description="Which model, where the server has several.")
+    truncation: bool = Field(False, description="Drop the end of a source that is too long, instead of refusing it.")
+    seed: Seed | None = Field(None, description="Makes a sample the same again.")
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that were given."""
+        given: dict[str, Any] = self.model_dump(include={*NAMES, "seed"}, exclude_none=True)
+        return given if given else {}
+
+
+class Completion(Parameters):  # type: ignore[misc]
+    """OpenAI's request for completions, as far as it has a meaning here, and any generation parameter beside."""
+
+    model: str
+    prompt: str | Annotated[list[str], Field(min_length=1)]
+    max_tokens: int | None = None
+    n: int | None = None
+    stop: str | Annotated[list[Annotated[str, Field(max_length=CHARACTERS)]], Field(max_length=STOPS)] | None = None
+    stream: bool = False
+    stream_options: dict[str, bool] | None = None
+    seed: Seed | None = None
+    user: str | None = None
+    logit_bias: dict[str, float] | None = None
+    best_of: int | None = None
+    echo: bool | None = None
+    logprobs: int | None = None
+    suffix: str | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of `generate` that mean the same."""
+        given: dict[str, Any] = self.model_dump(include={*NAMES, "seed"}, exclude_none=True)
+        for ours, theirs in (
+            ("max_new_tokens", self.max_tokens),
+            ("num_return_sequences", self.n),
+            ("stop_strings", self.stop),
+        ):
+            if theirs is not None:
+                given[ours] = theirs
+        if given.get("temperature") == 0:
+            given |= {"do_sample": False}
+            del given["temperature"]
+        elif "do_sample" not in given and {"temperature", "top_p"} & given.keys():
+            given["do_sample"] = True
+        if self.logit_bias:
+            given["sequence_bias"] = [([int(token)], bias) for token, bias in self.logit_bias.items()]
+        return given
+
+    def meaningless(self) -> str | None:
+        """The field, if any, that asks for what there is not."""
+        asked = {
+            "echo": self.echo,
+            "logprobs": self.logprobs,
+            "suffix": self.suffix,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "best_of": self.best_of not in (None, self.n or 1),
+        }
+        return next((name for name, value in asked.items() if value), None)

@@ -1,0 +1,119 @@
+"""What stands before every endpoint: who may come in, how many at once, and how much they may bring."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from conjoin.serving.limits import Limits
+from conjoin.serving.metrics import Metrics
+from conjoin.serving.refusals import Refusal
+
+__all__ = ["FREE", "Gate", "answer_to"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+FREE = "/health"  # is answered to everybody, and always
+CLOSING = (408, 413)  # after these the rest of the body is not read
+
+
+class Gate:
+    """An ASGI application around another. A body is read whole before the application sees the request."""
+
+    def __init__(self, app: Any, limits: Limits, metrics: Metrics, keys: Sequence[str] = ()) -> None:
+        self.app, self.limits, self.metrics = app, limits, metrics
+        self.keys = [key.encode() for key in keys]
+        self.draining = False
+        self.inside = 0  # requests that are being answered
+        self.paths: frozenset[str] = frozenset()  # that the application answers
+        self.connections: Callable[[], int] = lambda: 0  # that the server has open
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Lets a request in, or refuses it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if scope["path"] != FREE:
+                self.check(scope)
+                receive = await self.read(scope, receive)
+            self.inside += 1
+            try:
+                await self.app(scope, receive, noted)
+            finally:
+                self.inside -= 1
+        except Refusal as refusal:
+            self.metrics.refusals.labels(refusal.name).inc()
+            await answer_to(refusal)(scope, receive, noted)
+        finally:
+            route = scope["path"] if scope["path"] in self.paths else "other"  # no endless labels
+            self.metrics.requests.labels(route, str(status)).inc()
+            self.metrics.latency.labels(route).observe(time.perf_counter() - started)
+
+    def check(self, scope: Any) -> None:
+        """Raises a Refusal for who may not come in now."""
+        if self.connections() > self.limits.connections:
+            sentence = f"{self.limits.connections} connections are open already; try again later."
+            raise Refusal(503, "connections", sentence, retry_after=1)
+        if self.keys and not self.known(dict(scope["headers"]).get(b"authorization", b"")):
+            raise Refusal(401, "api_key", "a key was expected: Authorization: Bearer KEY.")
+        if self.draining:
+            raise Refusal(503, "draining", "the server is about to stop; try again later.", retry_after=5)
+
+    def known(self, header: bytes) -> bool:
+        """Whether a header has one of the keys, in a time that says nothing about them."""
+        scheme, _, came = header.partition(b" ")
+        right = [hmac.compare_digest(came.strip(), key) for key in self.keys]
+        return scheme.lower() == b"bearer" and any(right)
+
+    async def read(self, scope: Any, receive: Receive) -> Receive:
+        """A `receive` that has the whole body. Raises a Refusal for one that is too large or too slow."""
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        self.check_size(int(told) if told.isdigit() else 0)
+        body, more = bytearray(), True
+        try:
+            async with asyncio.timeout(self.limits.queue_seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        break
+                    body += message.get("body", b"")
+                    self.check_size(len(body))
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            sentence = f"the request's body took more than {self.limits.queue_seconds:g} seconds to come."
+            raise Refusal(408, "queue_seconds", sentence) from None
+        first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def again() -> Message:
+            return first.pop() if first else await receive()
+
+        return again
+
+    def check_size(self, size: int) -> None:
+        """Raises a Refusal for a body that is too large."""
+        self.limits.refuse("body_bytes", size, "bytes of a body", status=413)
+
+
+def answer_to(refusal: Refusal) -> JSONResponse:
+    """The answer that a refusal is."""
+    headers = {}
+    if refusal.retry_after is not None:
+        headers["retry-after"] = str(max(1, round(refusal.retry_after)))
+    if refusal.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if refusal.status in CLOSING:
+        headers["connection"] = "close"
+    return JSONResponse(refusal.body(), refusal.status, headers)

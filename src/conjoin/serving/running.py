@@ -1,0 +1,56 @@
+"""The process that serves: uvicorn, signals that drain, and connections that are counted."""
+
+import signal
+import socket
+import time
+from types import FrameType
+
+import uvicorn
+
+from conjoin.errors import InputError
+from conjoin.serving.app import App
+
+__all__ = ["Server", "bound", "configured", "run"]
+
+
+class Server(uvicorn.Server):
+    """Drains at the first SIGTERM or SIGINT: who is here is answered, who comes is refused by name; a second ends it at once."""
+
+    def __init__(self, app: App, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.app, self.deadline = app, 0.0
+        app.gate.connections = lambda: len(self.server_state.connections)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What a signal does."""
+        if self.app.gate.draining or sig not in (signal.SIGTERM, signal.SIGINT):
+            self.should_exit = self.force_exit = True
+        self.app.gate.draining = True
+        self.deadline = time.monotonic() + self.app.limits.seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: uvicorn asks ten times a second."""
+        if self.app.gate.draining and (not self.app.gate.inside or time.monotonic() > self.deadline):
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def bound(host: str, port: int, waiting: int) -> socket.socket:
+    """A socket that listens. Raises InputError where there cannot be one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=waiting)
+    except OSError as error:
+        raise InputError(f"{host}:{port} cannot be listened on: {error.strerror or error}.") from None
+
+
+def configured(app: App) -> uvicorn.Config:
+    """What uvicorn is told."""
+    return uvicorn.Config(
+        app.asgi, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
+    )
+
+
+def run(app: App, listening: socket.socket) -> None:
+    """Serves on a socket until a signal ends it."""
+    Server(app, configured(app)).run(sockets=[listening])

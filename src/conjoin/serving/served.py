@@ -1,0 +1,167 @@
+"""A model as the server has it: by a name, with its tokenizers, its limits and the thread that runs it; requests made jobs."""
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from conjoin.backends import torch as ops
+from conjoin.decoding.budget import estimate, readable
+from conjoin.decoding.generate import resolved
+from conjoin.decoding.settings import Settings, resolve
+from conjoin.decoding.stream import check
+from conjoin.errors import InputError
+from conjoin.generation import GENERATION_FIELDS
+from conjoin.pipelines import LENGTHS, SourceTooLongError, Writer
+from conjoin.serving.jobs import Answer, Job
+from conjoin.serving.limits import Limits
+from conjoin.serving.metrics import ModelMetrics
+from conjoin.serving.refusals import Refusal
+from conjoin.serving.scheduler import Scheduler
+
+__all__ = ["Served"]
+
+SHARE = 0.5  # of the memory that is free at the start, for all texts that run together
+UNKNOWN_FREE = 4 << 30  # bytes, where the system does not say what is free
+Tell = Callable[[Job, list[int] | Answer | Refusal], None]
+
+
+class Served:
+    """One model of a server."""
+
+    def __init__(
+        self,
+        name: str,
+        writer: Writer,
+        limits: Limits,
+        metrics: ModelMetrics,
+        *,
+        models: int = 1,
+        batching: bool = True,
+    ) -> None:
+        """`models` share the memory. Raises InputError where one text within the limits might need more than there is."""
+        self.name, self.writer, self.limits, self.metrics = name, writer, limits, metrics
+        self.model: Any = writer.model
+        self.positions = int(self.model.decoder.spec.max_length)
+        free = self.model.ops.free_memory(self.model) or UNKNOWN_FREE
+        self.memory = int(free * SHARE / models)
+        worst = self.worst()
+        if worst > self.memory:
+            raise InputError(
+                f'one text within the limits may need {readable(worst)} and "{name}" has {readable(self.memory)}, '
+                f"{SHARE:.0%} of what is free; lower --max-new-tokens, --max-beams or --max-source-tokens."
+            )
+        self.scheduler = Scheduler(self.model, limits, self.memory, metrics, batching=batching)
+
+    @property
+    def new_tokens(self) -> int:
+        """The most that a request may ask for."""
+        return min(self.limits.new_tokens, self.positions)
+
+    def source_limit(self, asked: Mapping[str, Any]) -> int:
+        """How many tokens a source may have under the settings of a request."""
+        own = self.writer.limit(asked)
+        return self.limits.source_tokens if own is None else min(own, self.limits.source_tokens)
+
+    def worst(self) -> int:
+        """Bytes that the largest text within the limits needs while it runs."""
+        config = self.model.config.generation.updated(
+            {
+                "num_beams": self.limits.beams,
+                "max_new_tokens": self.new_tokens,
+                "num_return_sequences": 1,
+                "min_length": None,
+                "min_new_tokens": None,
+                "num_beam_groups": None,
+                "diversity_penalty": None,
+            }
+        )
+        spec = self.model.decoder.spec
+        settings = resolve(config, prompt=1, positions=self.positions, vocab=spec.vocab)
+        return sum(estimate(self.model, settings, 1, self.limits.source_tokens).values())
+
+    def jobs(
+        self, texts: Sequence[str], asked: Mapping[str, Any], truncation: bool, streams: bool, tell: Tell
+    ) -> list[Job]:
+        """A job for each text, checked. Raises a Refusal for what this server or this model does not take."""
+        self.limits.refuse("texts", len(texts), "texts in one request", "texts")
+        try:
+            given = self.given(asked)
+            rows = self.sources(texts, truncation, given)
+            return [self.job(row, given, streams, tell) for row in rows]
+        except SourceTooLongError as error:
+            raise Refusal(422, "source_tokens", str(error), field="texts") from None
+        except InputError as error:
+            raise Refusal(422, "invalid_value", str(error)) from None
+
+    def given(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a request, with what holds where it says nothing."""
+        given = self.writer.resolved(asked)
+        own = self.model.config.generation
+        if all(asked.get(name) is None for name in LENGTHS):
+            given["max_new_tokens"] = min(
+                given.get("max_new_tokens") or own.max_new_tokens or math.inf, self.new_tokens
+            )
+        samples = own.do_sample if given.get("do_sample") is None else given["do_sample"]
+        if samples and given.get("seed") is None:
+            given["seed"] = secrets.randbits(31)
+        return {**given, "prompt_lookup_num_tokens": None}  # drafts change time alone, and that of one text
+
+    def sources(self, texts: Sequence[str], truncation: bool, given: Mapping[str, Any]) -> list[list[int]]:
+        """The ids of texts."""
+        for i, text in enumerate(texts):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"the source at index {i} holds half of a surrogate pair; a text was expected."
+                ) from None
+        limit = self.source_limit(given)
+        rows = self.writer.encoded(texts, truncation, self.writer.limit(given))
+        for row in rows:
+            if truncation:
+                del row[limit:]
+            self.limits.refuse("source_tokens", len(row), "tokens of a source", "texts")
+        return rows
+
+    def job(self, row: list[int], given: Mapping[str, Any], streams: bool, tell: Tell) -> Job:
+        """One text's."""
+        config = self.model.config.generation.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
+        settings, call = resolved(self.model, torch.tensor([row]), config, given)
+        self.limits.check_settings(settings)
+        if streams:
+            check(settings)
+        size = self.size(settings, len(row))
+        noise = ops.noise(given.get("seed"), 1, settings.hypotheses)
+        return Job(settings, call, noise, size, tell, streams)
+
+    def size(self, settings: Settings, source: int) -> int:
+        """Bytes that a text needs while it runs. Raises a Refusal where there are never so many."""
+        size = sum(estimate(self.model, settings, 1, source).values())
+        if size > self.memory:
+            raise Refusal(
+                422,
+                "memory",
+                f"this text would need {readable(size)} and all together have {readable(self.memory)}; ask for fewer or "
+                f"shorter sequences.",
+            )
+        return size
+
+    def warm(self) -> None:
+        """Writes two tokens, so that everything is compiled, and returns."""
+        import threading
+
+        done = threading.Event()
+        told: list[Any] = []
+
+        def tell(job: Job, what: Any) -> None:
+            told.append(what)
+            done.set()
+
+        jobs = self.jobs(["ready"], {"max_new_tokens": 2}, True, False, tell)
+        self.scheduler.submit(jobs)
+        done.wait()
+        if isinstance(told[0], Refusal):
+            raise InputError(f'"{self.name}" does not write: {told[0]}')

@@ -1,0 +1,304 @@
+"""Continuous batching: an answer is what `generate` gives of its text alone, whoever else comes, stays or leaves."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from test_engine import kernels
+
+from conjoin.pipelines import Writer, pipeline
+from conjoin.serving.beginning import groups
+from conjoin.serving.jobs import Answer, Job
+from conjoin.serving.limits import Limits
+from conjoin.serving.metrics import Metrics
+from conjoin.serving.refusals import Refusal
+from conjoin.serving.served import Served
+
+TEXTS = [
+    "the cat sat on the mat .",
+    "a dog ran .",
+    "the big red dog and the small blue cat ran under the tree .",
+    "it was here !",
+    "then the cat sat there , and it was big .",
+]
+# Every kind of search, side by side with different lengths, widths and rules.
+ASKED: list[dict[str, Any]] = [
+    {"max_new_tokens": 12},
+    {"max_new_tokens": 9, "num_beams": 3},
+    {"max_new_tokens": 15, "num_beams": 4, "num_return_sequences": 2, "length_penalty": 2.0, "early_stopping": True},
+    {"max_new_tokens": 10, "do_sample": True, "seed": 3, "top_k": 0},
+    {"max_new_tokens": 7, "do_sample": True, "seed": 5, "num_beams": 2, "temperature": 0.7},
+    {"max_new_tokens": 8, "do_sample": True, "seed": 5, "num_return_sequences": 3, "top_p": 0.8},
+    {"max_new_tokens": 11, "no_repeat_ngram_size": 2, "repetition_penalty": 1.3, "min_new_tokens": 6},
+    {"max_new_tokens": 8, "num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5},
+    {"max_new_tokens": 9, "penalty_alpha": 0.6, "top_k": 4},
+    {"max_new_tokens": 6, "guidance_scale": 1.5},
+    {"max_new_tokens": 6, "guidance_scale": 1.5, "num_beams": 2},
+    {"max_new_tokens": 12, "num_beams": 3, "force_words_ids": [[7]]},
+    {"max_new_tokens": 9, "num_beams": 2, "stop_strings": [" cat", "."]},
+    {"max_new_tokens": 3, "prompt_lookup_num_tokens": 2},
+    {"max_new_tokens": 1},
+]
+
+
+@pytest.fixture(scope="module", params=["bert", "gpt2"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.join(tmp_path_factory.mktemp("served") / request.param, request.param)
+
+
+@pytest.fixture(params=[pytest.param("native", marks=kernels), "torch"])
+def write(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Writer:
+    monkeypatch.setenv("CONJOIN_ENGINE", request.param)
+    found: Writer = pipeline(folder)
+    return found
+
+
+class Told:
+    """What a scheduler said of some jobs, waited for."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[Job, list[int]] = {}
+        self.ends: dict[Job, Answer | Refusal] = {}
+        self.changed = threading.Condition()
+
+    def __call__(self, job: Job, told: list[int] | Answer | Refusal) -> None:
+        with self.changed:
+            if isinstance(told, list):
+                self.pieces.setdefault(job, []).extend(told)
+            else:
+                self.ends[job] = told
+            self.changed.notify()
+
+    def wait(self, jobs: list[Job]) -> list[Any]:
+        with self.changed:
+            assert self.changed.wait_for(lambda: all(job in self.ends for job in jobs), 60)
+        return [self.ends[job] for job in jobs]
+
+
+@pytest.fixture
+def serve(write: Writer) -> Iterator[Callable[..., Served]]:
+    """A served model whose thread runs."""
+    made: list[Served] = []
+
+    def of(*, batching: bool = True, **limits: Any) -> Served:
+        made.append(Served("tiny", write, Limits(**limits), Metrics().of("tiny"), batching=batching))
+        made[-1].scheduler.start()
+        return made[-1]
+
+    yield of
+    for one in made:
+        one.scheduler.stop()
+
+
+def alone(write: Writer, text: str, asked: dict[str, Any]) -> tuple[list[list[int]], list[float] | None]:
+    """Ids and scores as `generate` gives them of one text."""
+    ids, _ = write.padded(write.encoded([text], False, None))
+    given = {**asked, "return_dict_in_generate": True, "output_scores": True, "tokenizer": write.tokenizers.target}
+    if "prompt_lookup_num_tokens" in given:
+        given = {"max_new_tokens": asked["max_new_tokens"], "return_dict_in_generate": True}
+    out = write.model.generate(ids, **given)
+    scores = None if out.get("sequences_scores") is None else out["sequences_scores"].tolist()
+    return out["sequences"].tolist(), scores
+
+
+def same(answer: Answer, expected: tuple[list[list[int]], list[float] | None]) -> bool:
+    """Whether an answer's ids are these, padding aside, and its scores equal to the last bit."""
+    ids, scores = expected
+    whole = [one.ids == row[: len(one.ids)] for one, row in zip(answer.sequences, ids, strict=True)]
+    rest = [set(row[len(one.ids) :]) <= {0, 2, 3, 256} for one, row in zip(answer.sequences, ids, strict=True)]
+    return all(whole) and all(rest) and (scores is None or [one.score for one in answer.sequences] == scores)
+
+
+def test_every_search_side_by_side_is_what_it_is_alone(write: Writer, serve: Callable[..., Served]) -> None:
+    served, told = serve(), Told()
+    jobs, expected = [], []
+    for number, asked in enumerate(ASKED):
+        for text in (TEXTS[number % 5], TEXTS[(number + 2) % 5]):
+            expected.append(alone(write, text, asked))
+            jobs += served.jobs([text], asked, False, False, told)
+    for start in range(0, len(jobs), 7):  # they come while others run
+        served.scheduler.submit(jobs[start : start + 7])
+        time.sleep(0.01)
+    answers = told.wait(jobs)
+    for job, answer, one in zip(jobs, answers, expected, strict=True):
+        assert isinstance(answer, Answer), answer
+        assert same(answer, one), job.settings
+
+
+@pytest.mark.parametrize("write", [pytest.param("native", marks=kernels)], indirect=True)
+def test_sources_that_are_encoded_together_are_what_they_are_alone(write: Writer, serve: Callable[..., Served]) -> None:
+    """All five come before the first step, so that they are one batch of the encoder, padded."""
+    served, told = serve(), Told()
+    jobs = served.jobs(TEXTS, {"max_new_tokens": 9, "num_beams": 2}, False, False, told)
+    assert [len(some) for some in groups(served.scheduler.model, jobs)] == [5]
+    served.scheduler.submit(jobs)
+    answers = told.wait(jobs)
+    assert all(
+        same(a, alone(write, t, {"max_new_tokens": 9, "num_beams": 2})) for a, t in zip(answers, TEXTS, strict=True)
+    )
+    assert len({tuple(answer.sequences[0].ids) for answer in answers}) > 1
+
+
+@pytest.fixture
+def plain(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Writer:
+    """The quickest of the four."""
+    monkeypatch.setenv("CONJOIN_ENGINE", "torch")
+    found: Writer = pipeline(folder)
+    return found
+
+
+only_torch = pytest.mark.parametrize("write", ["torch"], indirect=True)
+only_bert = pytest.mark.parametrize("folder", ["bert"], indirect=True)
+
+
+@only_torch
+@pytest.mark.parametrize("asked", [ASKED[0], ASKED[1], ASKED[3]], ids=["greedy", "beams", "sample"])
+def test_a_stream_is_told_what_the_answer_is(serve: Callable[..., Served], asked: dict[str, Any]) -> None:
+    served, told = serve(), Told()
+    jobs = served.jobs(TEXTS, asked, False, True, told)
+    served.scheduler.submit(jobs)
+    for job, answer in zip(jobs, told.wait(jobs), strict=True):
+        ids = answer.sequences[0].ids
+        assert told.pieces[job][: len(ids)] == ids
+
+
+@only_bert
+@only_torch
+def test_who_comes_first_begins_first_and_a_large_one_is_not_overtaken(serve: Callable[..., Served]) -> None:
+    served, told = serve(rows=8, beams=8), Told()
+    wide = {"max_new_tokens": 9, "num_beams": 6}
+    jobs = [*served.jobs(TEXTS[:2], wide, False, False, told), *served.jobs(TEXTS[2:], {}, False, False, told)]
+    served.scheduler.submit(jobs)
+    told.wait(jobs)
+    assert [job.began for job in jobs] == sorted(job.began for job in jobs)
+
+
+@only_bert
+@only_torch
+def test_without_batching_one_runs_at_a_time_and_writes_the_same(write: Writer, serve: Callable[..., Served]) -> None:
+    served, told = serve(batching=False), Told()
+    most = []
+    served.metrics.batch = lambda waiting, running, rows: most.append(running)  # type: ignore[method-assign]
+    jobs = served.jobs(TEXTS, ASKED[0], False, False, told)
+    served.scheduler.submit(jobs)
+    answers = told.wait(jobs)
+    assert max(most) == 1
+    assert all(same(a, alone(write, t, ASKED[0])) for a, t in zip(answers, TEXTS, strict=True))
+
+
+@only_bert
+@only_torch
+def test_who_is_cancelled_leaves_with_the_next_step_and_others_go_on(
+    write: Writer, serve: Callable[..., Served]
+) -> None:
+    served, told = serve(), Told()
+    jobs = served.jobs(TEXTS[:3], {"max_new_tokens": 20, "min_new_tokens": 20}, False, True, told)
+    scheduler, seen = served.scheduler, []
+    step = scheduler.step
+
+    def counted(running: list[Job]) -> None:
+        seen.append(set(running))
+        step(running)
+        if len(seen) == 3:
+            scheduler.cancel([jobs[1]])
+
+    scheduler.step = counted  # type: ignore[method-assign]
+    scheduler.submit(jobs)
+    told.wait([jobs[0], jobs[2]])
+    assert jobs[1] in seen[2]
+    assert not any(jobs[1] in running for running in seen[3:])
+    assert jobs[1] not in told.ends
+    assert len(told.pieces[jobs[1]]) < len(told.pieces[jobs[0]])
+    waiting = served.jobs(TEXTS[:1], {}, False, False, told)
+    scheduler.cancel(waiting)
+    last = served.jobs(TEXTS[:1], {}, False, False, told)
+    scheduler.submit([*waiting, *last])
+    told.wait(last)
+    assert waiting[0] not in told.ends
+
+
+@only_bert
+@only_torch
+def test_limits_refuse_by_name(write: Writer, serve: Callable[..., Served]) -> None:
+    served, told = serve(new_tokens=12, beams=4, sequences=2, texts=3, source_tokens=9, queue=4), Told()
+
+    def refusal(
+        texts: list[str], asked: dict[str, Any], truncation: bool = False, streams: bool = False
+    ) -> tuple[int, str]:
+        with pytest.raises(Refusal) as found:
+            served.scheduler.submit(served.jobs(texts, asked, truncation, streams, told))
+        return found.value.status, found.value.name
+
+    assert refusal(TEXTS[:1], {"max_new_tokens": 13}) == (422, "new_tokens")
+    assert refusal(TEXTS[:1], {"num_beams": 5}) == (422, "beams")
+    assert refusal(TEXTS[:1], {"num_beams": 4, "num_return_sequences": 3}) == (422, "sequences")
+    assert refusal(TEXTS[:1], {"do_sample": True, "num_return_sequences": 3}) == (422, "sequences")
+    assert refusal(TEXTS[:4], {}) == (422, "texts")
+    assert refusal([TEXTS[2]], {}) == (422, "source_tokens")
+    assert refusal([TEXTS[2] * 9], {}) == (422, "source_tokens")
+    assert refusal([" "], {}) == (422, "invalid_value")
+    assert refusal(["a \ud800"], {}) == (422, "invalid_value")
+    assert refusal(TEXTS[:1], {"num_beams": 0}) == (422, "invalid_value")
+    assert refusal(TEXTS[:1], {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}, streams=True)[0] == 422
+    served.memory = 1000
+    assert refusal(TEXTS[:1], {}) == (422, "memory")
+    served.memory = 1 << 30
+    jobs = served.jobs([TEXTS[2] * 9], {}, True, False, told)
+    served.scheduler.submit(jobs)
+    assert told.wait(jobs)[0].source_tokens == 9
+
+
+@only_bert
+@only_torch
+def test_a_full_queue_refuses_all_of_a_request_and_says_when_to_come_back(serve: Callable[..., Served]) -> None:
+    served, told = serve(queue=4), Told()
+    scheduler = served.scheduler
+    with scheduler.changed:  # nobody joins meanwhile
+        scheduler.submit(served.jobs(TEXTS[:3], {}, False, False, told))
+        with pytest.raises(Refusal) as found:
+            scheduler.submit(served.jobs(TEXTS[:2], {}, False, False, told))
+        assert (found.value.status, found.value.name) == (429, "queue")
+        assert (found.value.retry_after or 0) >= 1
+        assert len(scheduler.waiting) == 3
+
+
+@only_bert
+@only_torch
+def test_who_waits_or_takes_too_long_is_answered_so(serve: Callable[..., Served]) -> None:
+    served, told = serve(), Told()
+    late, slow = (served.jobs(TEXTS[:1], {}, False, False, told)[0] for _ in range(2))
+    late.arrived -= 31
+    served.scheduler.submit([late])
+    assert told.wait([late])[0].name == "queue_seconds"
+    step = served.scheduler.step
+
+    def slowly(running: list[Job]) -> None:
+        slow.arrived -= 121
+        step(running)
+
+    served.scheduler.step = slowly  # type: ignore[method-assign]
+    served.scheduler.submit([slow])
+    assert told.wait([slow])[0].name == "seconds"
+
+
+@only_bert
+@only_torch
+def test_a_step_that_fails_is_answered_and_the_next_texts_are_served(serve: Callable[..., Served]) -> None:
+    served, told = serve(), Told()
+    broken = served.jobs(TEXTS[:2], {}, False, False, told)
+
+    def fails(*_: object) -> torch.Tensor:
+        raise RuntimeError("as if memory had run out")
+
+    broken[1].noise = fails
+    object.__setattr__(broken[1].settings, "do_sample", True)
+    served.scheduler.submit(broken)
+    assert {answer.name for answer in told.wait(broken) if isinstance(answer, Refusal)} == {"internal"}
+    fine = served.jobs(TEXTS[:1], {}, False, False, told)
+    served.scheduler.submit(fine)
+    assert isinstance(told.wait(fine)[0], Answer)

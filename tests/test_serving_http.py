@@ -1,0 +1,378 @@
+"""The server over HTTP, a real one on this machine: endpoints, refusals, keys, streams, OpenAI's client, draining."""
+
+import json
+import logging
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import tiny
+from prometheus_client.parser import text_string_to_metric_families
+
+from conjoin.errors import InputError
+from conjoin.pipelines import Writer, pipeline
+from conjoin.serving.app import App
+from conjoin.serving.limits import Limits
+from conjoin.serving.metrics import Metrics
+from conjoin.serving.running import Server, bound, configured
+from conjoin.serving.served import Served
+
+TEXT = "the cat sat on the mat ."
+TEXTS = [TEXT, "a dog ran .", "it was here !"]
+SMALL = {"new_tokens": 20, "body_bytes": 20_000, "texts": 8, "connections": 40}
+
+
+class Running:
+    """A server in a thread, and clients for it."""
+
+    def __init__(self, models: dict[str, Writer], keys: list[str] | None = None, **others: Any) -> None:
+        self.limits, self.metrics = Limits(**{**SMALL, **others.pop("limits", {})}), Metrics()
+        served = [Served(name, write, self.limits, self.metrics.of(name)) for name, write in models.items()]
+        self.app = App(served, self.limits, self.metrics, keys=keys or [], **others)
+        self.listening = bound("127.0.0.1", 0, 100)
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.server = Server(self.app, configured(self.app))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]})
+        self.thread.start()
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+        deadline = time.monotonic() + 60
+        while not self.app.ready and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        self.client.close()
+        self.server.should_exit = True
+        self.thread.join()
+        self.listening.close()
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writer]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("CONJOIN_ENGINE", "torch")
+    yield pipeline(tiny.join(tmp_path_factory.mktemp("http") / "bert", "bert"))
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def server(write: Writer) -> Iterator[Running]:
+    running = Running({"tiny": write})
+    yield running
+    running.stop()
+
+
+def events(answer: httpx.Response) -> list[Any]:
+    """The data of a stream's events."""
+    data = [line.removeprefix("data: ") for line in answer.text.split("\n") if line.startswith("data: ")]
+    return [one if one == "[DONE]" else json.loads(one) for one in data]
+
+
+def error(answer: httpx.Response) -> tuple[int, str]:
+    """An answer's status and the name of what it refuses."""
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+# Ours.
+
+
+def test_a_text_and_several_are_what_the_pipeline_writes(server: Running, write: Writer) -> None:
+    one = server.client.post("/generate", json={"text": TEXT, "max_new_tokens": 9}).json()
+    assert one["model"] == "tiny"
+    assert one["results"][0]["text"] == write(TEXT, max_new_tokens=9)
+    asked = {"num_beams": 4, "num_return_sequences": 2, "max_new_tokens": 12, "length_penalty": 1.5}
+    several = server.client.post("/generate", json={"texts": TEXTS, **asked}).json()["results"]
+    assert [[s["text"] for s in r["sequences"]] for r in several] == write.candidates(TEXTS, **asked)
+    for result in several:
+        scores = [one["score"] for one in result["sequences"]]
+        assert scores == sorted(scores, reverse=True)
+        assert {one["finish_reason"] for one in result["sequences"]} <= {"stop", "length"}
+        assert all(1 <= one["tokens"] <= 12 for one in result["sequences"])
+
+
+def test_a_sample_is_the_same_again_with_its_seed(server: Running, write: Writer) -> None:
+    asked = {"do_sample": True, "seed": 7, "max_new_tokens": 15, "top_k": 0, "temperature": 2.0}
+    first, second = (server.client.post("/generate", json={"text": TEXT, **asked}).json() for _ in range(2))
+    assert first["results"][0]["text"] == second["results"][0]["text"] == write(TEXT, **asked)
+
+
+def test_a_stream_joins_to_the_answer(server: Running, write: Writer) -> None:
+    for asked in ({"max_new_tokens": 12}, {"max_new_tokens": 12, "num_beams": 3}):
+        answer = server.client.post("/generate/stream", json={"texts": TEXTS, **asked})
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        found = events(answer)
+        assert found[-1] == "[DONE]"
+        for i, expected in enumerate(write(TEXTS, **asked)):
+            assert "".join(e["text"] for e in found[:-1] if e["index"] == i and "text" in e) == expected
+            assert [e["result"]["text"] for e in found[:-1] if e["index"] == i and "result" in e] == [expected]
+
+
+def test_a_client_that_goes_away_frees_its_rows(server: Running) -> None:
+    scheduler = server.app.models["tiny"].scheduler
+    gone = server.app.metrics.cancelled.labels("tiny")
+    before, step = gone._value.get(), scheduler.step
+
+    def slow(jobs: Any) -> None:
+        time.sleep(0.02)
+        step(jobs)
+
+    scheduler.step = slow  # type: ignore[method-assign]
+    asked = {"text": TEXT, "max_new_tokens": 20, "min_new_tokens": 20}
+    try:
+        for path in ("/generate/stream", "/generate"):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(server.url + path, json=asked, timeout=httpx.Timeout(5, read=0.015))
+        deadline = time.monotonic() + 5
+        while gone._value.get() < before + 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        del scheduler.step
+    assert gone._value.get() == before + 2
+    assert not scheduler.running
+
+
+MISTAKES: list[tuple[dict[str, Any], int, str, str]] = [
+    ({}, 422, "text", '"text" or "texts" was expected, and neither came'),
+    ({"text": TEXT, "texts": TEXTS}, 422, "text", "both came"),
+    ({"text": 3}, 422, "invalid_value", "text: "),
+    ({"texts": []}, 422, "invalid_value", "texts: "),
+    (
+        {"text": TEXT, "num_beam": 2},
+        422,
+        "unknown_field",
+        'there is no field "num_beam"; the nearest known is "num_beams"',
+    ),
+    ({"text": TEXT, "num_beams": "2"}, 422, "invalid_value", "num_beams: "),
+    ({"text": TEXT, "num_beams": -1}, 422, "invalid_value", "num_beams is -1; a whole number from 1 on was expected"),
+    ({"text": TEXT, "num_beams": 9}, 422, "beams", "num_beams: 9 came and this server takes at most 8"),
+    ({"text": TEXT, "max_new_tokens": 21}, 422, "new_tokens", "21 came and this server takes at most 20"),
+    ({"texts": [TEXT] * 9}, 422, "texts", "9 came"),
+    ({"text": TEXT * 9}, 422, "source_tokens", "positions for 24"),
+    ({"text": TEXT, "model": "tini"}, 404, "model", 'there is no model "tini"; the nearest known is "tiny"'),
+    ({"text": "x" * 30_000}, 413, "body_bytes", "this server takes at most 20000"),
+    ({"text": TEXT, "stop_strings": ["x" * 65]}, 422, "invalid_value", "stop_strings"),
+    ({"text": TEXT, "seed": -1}, 422, "invalid_value", "seed"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "name", "said"), MISTAKES, ids=lambda x: str(x)[:20])
+def test_mistakes_are_refused_by_name(server: Running, body: Any, status: int, name: str, said: str) -> None:
+    answer = server.client.post("/generate", json=body)
+    assert error(answer) == (status, name)
+    assert said in answer.json()["error"]["message"]
+
+
+def test_what_is_no_json_no_path_and_no_number(server: Running) -> None:
+    def sent(body: bytes) -> tuple[int, str]:
+        return error(server.client.post("/generate", content=body, headers={"content-type": "application/json"}))
+
+    assert sent(b"{")[0] == 422
+    assert sent(b'{"text": "\xff"}') == (400, "body")
+    assert sent(b"[" * 10_000) in ((400, "body"), (422, "invalid_value"))
+    assert sent(b'{"text": "a", "temperature": NaN, "do_sample": true}') == (422, "invalid_value")
+    assert error(server.client.get("/nothing")) == (404, "path")
+    assert error(server.client.get("/generate")) == (405, "method")
+    assert error(
+        server.client.post("/generate/stream", json={"text": TEXT, "num_return_sequences": 2, "num_beams": 2})
+    ) == (
+        422,
+        "invalid_value",
+    )
+
+
+def test_a_body_without_a_length_is_counted_as_it_comes(server: Running) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(30):
+            yield b" " * 1000
+
+    assert error(server.client.post("/generate", content=pieces())) == (413, "body_bytes")
+
+
+def test_health_readiness_information_metrics_and_the_document(server: Running) -> None:
+    assert server.client.get("/health").json() == {"status": "alive"}
+    assert server.client.get("/ready").json() == {"ready": True, "models": ["tiny"]}
+    told = server.client.get("/info").json()
+    assert told["models"]["tiny"]["source_tokens"] == 24
+    assert told["limits"]["new_tokens"] == 20
+    server.client.post("/generate", json={"text": TEXT, "max_new_tokens": 4})
+    text = server.client.get("/metrics").text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {"conjoin_requests", "conjoin_refusals", "conjoin_batch_rows", "conjoin_waiting_texts"} <= families.keys()
+    written = [s.value for s in families["conjoin_tokens"].samples if s.labels.get("kind") == "new"]
+    assert sum(written) >= 4
+    assert TEXT not in text
+    paths = server.client.get("/openapi.json").json()["paths"]
+    assert {
+        "/generate",
+        "/generate/stream",
+        "/v1/completions",
+        "/health",
+        "/ready",
+        "/metrics",
+        "/info",
+    } <= paths.keys()
+
+
+# OpenAI's client, which knows nothing of ours.
+
+
+def test_openais_client_works(server: Running, write: Writer) -> None:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        assert [model.id for model in client.models.list()] == ["tiny"]
+        made = client.completions.create(model="tiny", prompt=TEXT, max_tokens=9)
+        assert made.choices[0].text == write(TEXT, max_new_tokens=9)
+        assert made.usage is not None
+        assert made.usage.completion_tokens <= 9
+        several = client.completions.create(model="tiny", prompt=TEXTS, max_tokens=9, temperature=0)
+        assert [choice.text for choice in several.choices] == write(TEXTS, max_new_tokens=9)
+        beams = client.completions.create(model="tiny", prompt=TEXT, max_tokens=9, n=2, extra_body={"num_beams": 3})
+        assert [c.text for c in beams.choices] == write.candidates(
+            [TEXT], max_new_tokens=9, num_beams=3, num_return_sequences=2
+        )[0]
+        drawn = client.completions.create(model="tiny", prompt=TEXT, max_tokens=9, temperature=1.5, seed=4, top_p=0.9)
+        assert drawn.choices[0].text == write(
+            TEXT, max_new_tokens=9, do_sample=True, temperature=1.5, seed=4, top_p=0.9
+        )
+        with pytest.raises(openai.NotFoundError, match='no model "gpt"'):
+            client.completions.create(model="gpt", prompt=TEXT)
+        with pytest.raises(openai.UnprocessableEntityError, match='"echo" has no meaning'):
+            client.completions.create(model="tiny", prompt=TEXT, echo=True)
+
+
+def test_openais_client_streams(server: Running, write: Writer) -> None:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        coming = client.completions.create(
+            model="tiny", prompt=TEXT, max_tokens=12, stream=True, stream_options={"include_usage": True}
+        )
+        chunks = list(coming)
+        assert "".join(c.choices[0].text for c in chunks if c.choices) == write(TEXT, max_new_tokens=12)
+        assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] in ("stop", "length")
+        assert chunks[-1].usage is not None
+
+
+# Who may come in.
+
+
+def test_a_key_covers_every_endpoint_but_health(write: Writer) -> None:
+    running = Running({"a": write, "b": write}, keys=["right", "second"])
+    try:
+        for path in ("/ready", "/info", "/metrics", "/openapi.json", "/docs", "/v1/models", "/nothing"):
+            assert error(running.client.get(path)) == (401, "api_key")
+            assert error(running.client.get(path, headers={"authorization": "Bearer wrong"})) == (401, "api_key")
+        for path in ("/generate", "/generate/stream", "/v1/completions"):
+            assert error(running.client.post(path, content=b"{")) == (401, "api_key")
+        assert running.client.get("/health").status_code == 200
+        for key in ("right", "second"):
+            assert running.client.get("/info", headers={"authorization": f"Bearer {key}"}).status_code == 200
+        asked = {"headers": {"authorization": "Bearer right"}, "json": {"text": TEXT, "max_new_tokens": 2}}
+        assert error(running.client.post("/generate", **asked)) == (422, "model")
+        asked["json"]["model"] = "b"  # type: ignore[index]
+        assert running.client.post("/generate", **asked).json()["model"] == "b"  # type: ignore[arg-type]
+    finally:
+        running.stop()
+
+
+def test_no_page_of_elsewhere_may_call_unless_told(server: Running, write: Writer) -> None:
+    headers = {"origin": "https://page.example", "access-control-request-method": "POST"}
+    answer = server.client.options("/generate", headers=headers)
+    assert "access-control-allow-origin" not in answer.headers
+    running = Running({"tiny": write}, origins=["https://page.example"])
+    try:
+        answer = running.client.options("/generate", headers=headers)
+        assert answer.headers["access-control-allow-origin"] == "https://page.example"
+    finally:
+        running.stop()
+
+
+def test_texts_are_in_the_log_only_where_that_was_asked_for(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        server.client.post("/generate", json={"text": TEXT, "max_new_tokens": 3})
+        assert "/generate: 1 texts" in caplog.text
+        assert "cat" not in caplog.text
+        server.app.log_texts = True
+        server.client.post("/generate", json={"text": TEXT, "max_new_tokens": 3})
+        server.app.log_texts = False
+    assert TEXT in caplog.text
+
+
+def test_more_connections_than_there_may_be_are_refused_by_name_and_health_is_not(server: Running) -> None:
+    many = [socket.create_connection(server.listening.getsockname()) for _ in range(41)]
+    try:
+        time.sleep(0.2)
+        answer = httpx.get(server.url + "/info")
+        assert error(answer) == (503, "connections")
+        assert answer.headers["retry-after"] == "1"
+        assert httpx.get(server.url + "/health").status_code == 200
+    finally:
+        for one in many:
+            one.close()
+
+
+def test_a_signal_drains(write: Writer) -> None:
+    """Who is being answered gets all of it; who comes meanwhile is refused by name; then the server ends."""
+    running = Running({"tiny": write})
+    scheduler = running.app.models["tiny"].scheduler
+    step, held = scheduler.step, threading.Event()
+
+    def waits(jobs: Any) -> None:
+        held.wait(10)
+        step(jobs)
+
+    scheduler.step = waits  # type: ignore[method-assign]
+    answers: list[httpx.Response] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(httpx.post(running.url + "/generate", json={"text": TEXT}, timeout=60))
+    )
+    asking.start()
+    while not scheduler.running:
+        time.sleep(0.01)
+    running.server.handle_exit(signal.SIGTERM, None)
+    assert error(running.client.post("/generate", json={"text": TEXT})) == (503, "draining")
+    assert running.client.get("/health").status_code == 200
+    held.set()
+    asking.join()
+    running.thread.join(10)
+    assert not running.thread.is_alive()
+    assert answers[0].json()["results"][0]["text"] == write(TEXT, max_new_tokens=20)
+    running.stop()
+
+
+def test_limits_that_memory_cannot_hold_are_refused_before_serving(
+    write: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write.model.ops, "free_memory", lambda model: 100_000)
+    with pytest.raises(InputError, match=r"one text within the limits may need .*; lower --max-new-tokens"):
+        Served("tiny", write, Limits(), Metrics().of("tiny"))
+    with pytest.raises(InputError, match="the limit queue is 0"):
+        Limits(queue=0)
+    with pytest.raises(InputError, match="raise rows"):
+        Limits(rows=4)
+
+
+def test_a_taken_port_is_one_sentence(server: Running) -> None:
+    with pytest.raises(InputError, match="cannot be listened on"):
+        bound("127.0.0.1", server.listening.getsockname()[1], 5)
+
+
+# The page of the documentation.
+
+
+def test_the_commands_of_the_page_work(server: Running) -> None:
+    """Every curl of docs/serving.md, sent to the server of these tests."""
+    page = (Path(__file__).parents[1] / "docs" / "serving.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^curl [^\n]*(?:\n  [^\n]*)*", page, re.MULTILINE)
+    assert len(commands) >= 5
+    import subprocess
+
+    for command in commands:
+        command = command.replace("localhost:8000", server.url.removeprefix("http://")).replace("my-model", "tiny")
+        done = subprocess.run(["bash", "-c", f"curl --fail -s{command[4:]}"], capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        assert done.stdout
