@@ -33,9 +33,10 @@ from conjoin.torch import Decoder, Encoder
 from conjoin.training import Pairs, Recipe, loop, read_pairs, train
 from conjoin.training.batches import Batches, collate, share_of
 from conjoin.training.evaluate import improves
-from conjoin.training.optimiser import factor, parameter_groups, progress
+from conjoin.training.optimiser import parameter_groups
 from conjoin.training.precision import cpu_has_bfloat16
 from conjoin.training.randomness import kept_random, seed_all
+from conjoin.training.schedule import Moment, factor, progress
 from conjoin.training.stepping import Stepper
 from conjoin.training.tokenise import Limits, end_token, limits_of, tokenise, warn_of_cuts
 
@@ -311,6 +312,7 @@ def test_collate(tmp_path: Path) -> None:
 
 def gradients(model: EncoderDecoderModel, share: list[Any], recipe: Recipe, examples: Any) -> tuple[float, Any]:
     stepper = Stepper(model, recipe, examples, ACCELERATOR)
+    stepper.wait(False)
     loss = stepper.gradients(share, stepper.tokens(share))
     return float(loss), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -372,11 +374,12 @@ def test_new_gates_learn_faster_than_other_new_parameters(tmp_path: Path) -> Non
 
 def test_schedule_rises_and_falls() -> None:
     recipe = Recipe(max_steps=10, warmup_ratio=0.2)
-    rates = [factor(recipe, n, progress(recipe, 0, n, 0), progress(recipe, 0, n + 1, 0)) for n in range(10)]
+    moments = [Moment(n, progress(recipe, 0, n, 0), progress(recipe, 0, n + 1, 0)) for n in range(10)]
+    rates = [factor(recipe, "encoder", False, moment) for moment in moments]
     np.testing.assert_allclose(rates, [0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
     constant = recipe.changed(schedule="constant", warmup_steps=4)
-    assert [factor(constant, n, n / 10, 1) for n in (0, 3, 9)] == [0.25, 1.0, 1.0]
-    assert factor(recipe.changed(schedule="cosine"), 6, 0.6, 0.7) == pytest.approx(0.5)
+    assert [factor(constant, "new", False, moments[n]) for n in (0, 3, 9)] == [0.25, 1.0, 1.0]
+    assert factor(recipe.changed(schedule="cosine"), "new", False, moments[6]) == pytest.approx(0.5)
     timed = Recipe(minutes=1, epochs=10, max_steps=100)
     assert progress(timed, 1, 5, 30) == 0.5  # half the time is over, whatever else
 
@@ -388,8 +391,8 @@ def test_loss_that_is_no_number_stops_with_weights_as_they_were(tmp_path: Path) 
     with torch.no_grad():
         model.decoder.head.bias[5] = math.inf
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(ConjoinError, match="training stopped at step 9: the loss is nan"):
-        stepper.step([np.arange(8)], 20, 1.0, 9)
+    with pytest.raises(ConjoinError, match=r"training stopped at step 9: the loss is (nan|inf)"):
+        stepper.step([np.arange(8)], 20, Moment(8, 0.8, 0.9))
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
@@ -483,11 +486,12 @@ def test_run_by_the_clock_ends_by_the_clock(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
     rates: list[float] = []
 
-    def noted(*given: Any) -> float:
-        rates.append(factor(*given))
-        return rates[-1]
+    def noted(steps: int, before: float, after: float) -> Moment:
+        moment = Moment(steps, before, after)
+        rates.append(factor(Recipe(minutes=0.5), "new", False, moment))
+        return moment
 
-    monkeypatch.setattr(loop, "factor", noted)
+    monkeypatch.setattr(loop, "Moment", noted)
     result = tiny_run(tmp_path / "model", tmp_path / "out", minutes=0.5)
     assert 5 < result.steps < 30
     assert 30 <= result.seconds < 45

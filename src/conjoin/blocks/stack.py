@@ -131,12 +131,19 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
 
         def logits(self, x: Array) -> Array:
             """Hidden states (..., W) -> logits (..., V)."""
+            logits = nn.unembed(*self.read_out(x))
+            return nn.capped(logits, self.spec.logit_cap) if self.spec.logit_cap else logits
+
+        def read_out(self, x: Array) -> tuple[Any, Array, Array | None]:
+            """What logits are made of: the vocabulary's table, what it multiplies (..., W), and what is added."""
             bias = None
             if self.head is not None:
                 x, bias = self.head(x), self.head.bias
-            x = nn.scaled(x, self.spec.logit_scale)
-            logits = nn.unembed(self.embed.token if self.output is None else self.output, x, bias)
-            return nn.capped(logits, self.spec.logit_cap) if self.spec.logit_cap else logits
+            return self.embed.token if self.output is None else self.output, nn.scaled(x, self.spec.logit_scale), bias
+
+        def loss(self, x: Array, labels: Array, ignored: int, count: Any, smoothing: float) -> Array:
+            """Hidden states (..., W) and labels (...) -> the loss of their logits, as `cross_entropy` says."""
+            return nn.vocabulary_loss(*self.read_out(x), self.spec.logit_cap, labels, ignored, count, smoothing)
 
     def relative_tables(spec: StackSpec) -> list[Any]:
         if spec.relative is None:

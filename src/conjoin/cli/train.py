@@ -1,6 +1,7 @@
 """`conjoin train`: joins an encoder and a decoder, or takes a joined model, and fine-tunes it on pairs of texts."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,10 +36,17 @@ def train(
     target_column: Annotated[str, typer.Option(help="The column of targets.")] = "summary",
     train_split: Annotated[str, typer.Option(help="The split to learn from, of a data set.")] = "train",
     validation_split: Annotated[str, typer.Option(help="The split of --validation, of a data set.")] = "validation",
-    share: Annotated[str, typer.Option(help="What both sides share: none, embeddings or all.")] = "none",
+    recipe: Annotated[
+        str, typer.Option(help="default, rothe, bertsum, cross_attention_first, cross_attention_only, or a FILE.toml.")
+    ] = "default",
+    setting: Annotated[
+        list[str] | None,
+        option("Any setting in place of the recipe's, KEY=VALUE, such as encoder.learning_rate=1e-4.", "--set"),
+    ] = None,
+    share: Annotated[str | None, option("What both sides share: none, embeddings or all (none).")] = None,
     cross_attention_init: Annotated[
-        str, typer.Option(help="How new cross-attention starts: random, self_attention or zero_gate.")
-    ] = "self_attention",
+        str | None, option("How new cross-attention starts: random, self_attention or zero_gate (self_attention).")
+    ] = None,
     cross_attention_layers: Annotated[
         str, typer.Option(help="Which layers of the decoder have it: all, every_2, or numbers such as 0,3,5.")
     ] = "all",
@@ -54,7 +62,7 @@ def train(
     learning_rate: Annotated[float | None, option("Of pretrained weights (5e-4).")] = None,
     new_learning_rate: Annotated[float | None, option("Of what the join makes new (1e-3).")] = None,
     warmup_ratio: Annotated[float | None, option("The share of the run in which rates rise (0.1).")] = None,
-    schedule: Annotated[str | None, option("linear, cosine or constant (linear).")] = None,
+    schedule: Annotated[str | None, option("linear, cosine, noam or constant (linear).")] = None,
     weight_decay: Annotated[float | None, option("Of weights that are not biases or norms (0.01).")] = None,
     label_smoothing: Annotated[float | None, option("From 0 to below 1 (0).")] = None,
     dropout: Annotated[float | None, option("In place of the models' own.")] = None,
@@ -86,6 +94,8 @@ def train(
     interrupted goes on when the same command is given again.
     """
     given = {
+        "join.share": share,
+        "join.cross_attention_init": cross_attention_init,
         "epochs": epochs,
         "max_steps": max_steps,
         "minutes": minutes,
@@ -112,8 +122,10 @@ def train(
         "seed": seed,
     }
     from conjoin.training import Recipe, read_pairs
+    from conjoin.training.recipes import parsed
 
-    recipe = Recipe.from_dict({name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    resolved = Recipe.load(recipe, {**changes, **dict(parsed(one) for one in setting or [])})
     check_parts(encoder, decoder, model, output)
     columns = {"source_column": source_column, "target_column": target_column}
     pairs = read_pairs(train_file, **columns, split=train_split)
@@ -123,12 +135,11 @@ def train(
     from conjoin.training.evaluate import text_scores
 
     crossing = {
-        "cross_attention_init": cross_attention_init,
         "cross_attention_layers": layer_numbers(cross_attention_layers),
         "cross_attention_place": cross_attention_place,
     }
-    joined = opened(encoder, decoder, model, share, crossing, recipe)
-    result = run(joined, pairs, held_out, recipe, output, resume=resume, evaluate_generation=text_scores, quiet=quiet)
+    joined = opened(encoder, decoder, model, crossing, resolved)
+    result = run(joined, pairs, held_out, resolved, output, resume=resume, evaluate_generation=text_scores, quiet=quiet)
     report(result, output, validation)
 
 
@@ -148,7 +159,6 @@ def opened(
     encoder: str | None,
     decoder: str | None,
     model: str | None,
-    share: Any,
     crossing: Mapping[str, Any],
     recipe: "Recipe",
 ) -> "EncoderDecoderModel":
@@ -159,7 +169,7 @@ def opened(
     if model is not None:
         return EncoderDecoderModel.from_pretrained(model)
     seed_all(recipe.seed)
-    return EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, share=share, **crossing)
+    return EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, **asdict(recipe.join), **crossing)
 
 
 def layer_numbers(given: str) -> str | list[int]:

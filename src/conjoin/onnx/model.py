@@ -132,6 +132,10 @@ class Decoder(decoder.define(backend, GraphStack)):  # type: ignore[misc]
         """What `hidden` gave."""
         return x
 
+    def loss(self, x: Array, labels: Array, ignored: int, count: Any, smoothing: float) -> Array:
+        """Of what `hidden` gave."""
+        return backend.cross_entropy(x, labels, ignored, count, smoothing)
+
 
 class OnnxEncoderDecoderModel(GeneratingModel, joined.define(backend)):  # type: ignore[misc]
     """A model that `conjoin export --to onnx` wrote, run on the CPU; arrays in and out are NumPy's.

@@ -222,6 +222,7 @@ def define(nn: Any) -> Any:
             input_values: Array | None = None,
             input_features: Array | None = None,
             inputs: Array | None = None,
+            label_smoothing: float = 0.0,
         ) -> ModelOutput | tuple[Array, ...]:
             """Source ids (B, S), and target ids or labels (B, T) -> Seq2SeqLMOutput.
 
@@ -231,6 +232,7 @@ def define(nn: Any) -> Any:
             Labels make the decoder's inputs; -100 counts for no loss. The loss is a mean over the labels that count, or
             with `num_items_in_batch` their sum over that number, so that gradient accumulation stays a token mean. With
             `return_logits=False` only the loss is computed, over the labels that count: what training needs, for less.
+            `label_smoothing` is how much of each label is spread evenly over the vocabulary.
             `use_cache` is true unless there are labels. Raises InputError for what does not fit.
             """
             input_ids, attention_mask, decoder_input_ids, labels = nn.given(
@@ -283,10 +285,11 @@ def define(nn: Any) -> Any:
             loss, logits = None, out["logits"]
             if labels is not None:
                 check_mask(labels, tuple(logits.shape[:2]), "labels")
-                if not return_logits:
-                    logits, labels = nn.selected(logits, labels, labels != IGNORED)
-                    logits = self.decoder.logits(logits)
-                loss = nn.cross_entropy(logits, labels, IGNORED, num_items_in_batch)
+                if return_logits:
+                    loss = nn.cross_entropy(logits, labels, IGNORED, num_items_in_batch, label_smoothing)
+                else:
+                    hidden, labels = nn.selected(logits, labels, labels != IGNORED)
+                    loss = self.decoder.loss(hidden, labels, IGNORED, num_items_in_batch, label_smoothing)
             joined = Seq2SeqLMOutput.of(
                 loss=loss,
                 logits=logits if return_logits else None,

@@ -4,9 +4,11 @@ data.py         pairs of texts from files and data sets
 tokenise.py     texts to ids and labels, once
 batches.py      which examples make which batch
 arrays.py       batches of NumPy arrays, for JAX and TensorFlow
-recipe.py       every setting of a run
+recipe.py       every setting of a run; tables.py: of groups of parameters, and of the join; checks.py
+recipes/        recipes as files: those that come with the package
+schedule.py     learning rates over a run, and what waits at first
 precision.py    bfloat16 or float32
-optimiser.py    AdamW, its groups, the schedule
+optimiser.py    AdamW and its groups
 stepping.py     one update of the weights
 adapting.py     what training changes about a model while it lasts
 randomness.py   random states

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 import torch
 
 from conjoin.chunks import asked_chunks
+from conjoin.parameters import members
 from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.optimiser import group_of
 from conjoin.training.recipe import Recipe
 from conjoin.training.tokenise import Examples
 
-__all__ = ["adapted", "expect_lengths", "read_as_asked"]
+__all__ = ["adapted", "expect_lengths", "read_as_asked", "write_as_asked"]
 
 
 @contextmanager
@@ -19,7 +21,9 @@ def adapted(model: EncoderDecoderModel, recipe: Recipe) -> Iterator[None]:
     model.float()  # small updates are lost in bfloat16 weights
     trained = {name: p.requires_grad for name, p in model.named_parameters()}
     dropouts = [(m, m.p) for m in model.modules() if isinstance(m, torch.nn.Dropout)]
-    model.freeze(*recipe.freeze)
+    frozen = never_trained(model, recipe)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained[name] and name not in frozen)
     if recipe.dropout is not None:
         for module, _ in dropouts:
             module.p = recipe.dropout
@@ -35,6 +39,16 @@ def adapted(model: EncoderDecoderModel, recipe: Recipe) -> Iterator[None]:
             parameter.grad = None
 
 
+def never_trained(model: EncoderDecoderModel, recipe: Recipe) -> set[str]:
+    """The parameters that a recipe leaves as they are from the first step to the last."""
+    names, new = [name for name, _ in model.named_parameters()], model.new_parameters
+    frozen = set(members(recipe.freeze, names, new))
+    frozen |= {name for name in names if recipe.group(group_of(name, set(new))).freeze}
+    if recipe.train_first_ratio == 1.0:
+        frozen |= set(names) - set(members(recipe.train_first, names, new))
+    return frozen
+
+
 def read_as_asked(model: EncoderDecoderModel, recipe: Recipe) -> None:
     """Makes the model read long sources in windows where the recipe says so: a setting that is saved with it.
 
@@ -43,6 +57,12 @@ def read_as_asked(model: EncoderDecoderModel, recipe: Recipe) -> None:
     if recipe.encode_in_chunks:
         model.config.generation.encode_in_chunks = True
     asked_chunks(model.encoder, model.config.generation)
+
+
+def write_as_asked(model: EncoderDecoderModel, recipe: Recipe) -> None:
+    """Makes the model generate by the recipe's settings, which are saved with it."""
+    for name, value in recipe.generation.items():
+        setattr(model.config.generation, name, value)
 
 
 def expect_lengths(model: EncoderDecoderModel, examples: Examples) -> None:

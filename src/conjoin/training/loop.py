@@ -15,18 +15,19 @@ from accelerate.utils import DistributedType
 import conjoin
 from conjoin.errors import ConfigError
 from conjoin.torch.model import EncoderDecoderModel
-from conjoin.training.adapting import adapted, expect_lengths, read_as_asked
+from conjoin.training.adapting import adapted, expect_lengths, read_as_asked, write_as_asked
 from conjoin.training.batches import Batches, Rows, Share, share_of
 from conjoin.training.checkpoints import Checkpoints, Standing, bytes_needed, load_weights
 from conjoin.training.data import Pairs
 from conjoin.training.evaluate import GenerationScores, chosen_by, generation_scores, improves, validation_loss
 from conjoin.training.interrupts import Interrupts
-from conjoin.training.optimiser import factor, progress
 from conjoin.training.precision import chosen_precision
 from conjoin.training.randomness import seed_all
-from conjoin.training.recipe import RECIPE_FILE, Recipe
+from conjoin.training.recipe import RESULT_FILE, Recipe
+from conjoin.training.recipes import RECIPE_FILE, written
 from conjoin.training.reporter import Reporter
 from conjoin.training.resuming import facts_of, restore, save, take_up
+from conjoin.training.schedule import Moment, progress
 from conjoin.training.start import copy_ready
 from conjoin.training.stepping import Stepper
 from conjoin.training.tokenise import Examples, limits_of, tokenise, warn_of_cuts
@@ -77,6 +78,7 @@ def train(
     """
     accelerator = one_accelerator(recipe)
     read_as_asked(model, recipe)
+    write_as_asked(model, recipe)
     limits = limits_of(model, recipe.max_source_length, recipe.max_target_length)
     precision = chosen_precision(recipe.precision, accelerator.device)
     recipe = recipe.changed(precision=precision, max_source_length=limits.source, max_target_length=limits.target)
@@ -227,8 +229,8 @@ class Run:
     def step(self, step: list[Rows], share: Share, tokens: int) -> None:
         """One update, and what there is to note of it."""
         began, standing = time.monotonic(), self.standing
-        rate = factor(self.recipe, standing.step, self.done(), self.done(1, self.pace))
-        loss = self.stepper.step(share, tokens, rate, standing.step + 1)
+        moment = Moment(standing.step, self.done(), self.done(1, self.pace))
+        loss = self.stepper.step(share, tokens, moment)
         standing.losses.append(loss)
         standing.step += 1
         standing.step_in_epoch += 1
@@ -282,7 +284,8 @@ class Run:
         if best is not None and best["step"] != standing.step:
             load_weights(self.model, self.checkpoints.path(best["step"]))
         if self.accelerator.is_main_process:
-            self.checkpoints.publish(self.model, {RECIPE_FILE: self.document()})
+            documents = {RESULT_FILE: self.document(), RECIPE_FILE: written(self.recipe)}
+            self.checkpoints.publish(self.model, documents)
         self.accelerator.wait_for_everyone()
         return self.result(self.checkpoints.output)
 

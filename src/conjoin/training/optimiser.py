@@ -1,49 +1,63 @@
-"""AdamW over groups of parameters (pretrained or new, decayed or not, gates), and the learning rate's schedule."""
+"""AdamW over groups of parameters: encoder, decoder and new, decayed or not, those that wait at first, gates."""
 
-import math
+from typing import Any
 
 import torch
 from torch.nn import Parameter
 from torch.optim import AdamW
 
 from conjoin.errors import ConfigError
+from conjoin.parameters import members
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.recipe import Recipe
+from conjoin.training.schedule import Moment, factor
+from conjoin.training.tables import GroupName
 
-__all__ = ["adamw", "factor", "parameter_groups", "progress", "set_learning_rate"]
+__all__ = ["OURS", "adamw", "group_of", "parameter_groups", "set_learning_rates"]
 
 FUSED = ("cpu", "cuda")
 GATES = 50.0  # times the rate of other new parameters: a gate is one number on the way from 0 to 1 (docs/decisions.md)
+OURS = ("name", "waits", "base_rate", "weight_decay")  # what a group of parameters says of itself
 
 
-def parameter_groups(model: EncoderDecoderModel, recipe: Recipe) -> list[dict[str, object]]:
-    """What is trained, by learning rate and weight decay; groups without a parameter are left out.
+def group_of(name: str, new: set[str]) -> GroupName:
+    """The group of a parameter of this name."""
+    if name in new:
+        return "new"
+    return "encoder" if name.startswith("encoder.") else "decoder"
+
+
+def parameter_groups(model: EncoderDecoderModel, recipe: Recipe) -> list[dict[str, Any]]:
+    """What is trained, at once or later, by group and weight decay; groups without a parameter are left out.
 
     Vectors (biases, norms, gates) are not decayed, and new gates learn faster than other new parameters. Raises
-    ConfigError where nothing is left to train.
+    ConfigError where nothing is left to train, at first or ever.
     """
-    new = set(model.new_parameters)
-    found: dict[tuple[float, bool], list[Parameter]] = {}
+    new, names = set(model.new_parameters), [name for name, _ in model.named_parameters()]
+    first = set(members(recipe.train_first, names, model.new_parameters)) if recipe.train_first else set(names)
+    found: dict[tuple[GroupName, bool, bool, float], list[Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            rate = recipe.new_learning_rate if name in new else recipe.learning_rate
-            if name in new and name.endswith("cross_gate"):
-                rate *= GATES
-            found.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
-    if not found:
-        raise ConfigError(f"freeze={recipe.freeze} leaves nothing to train; freeze fewer parts.")
+            times = GATES if name in new and name.endswith("cross_gate") else 1.0
+            key = group_of(name, new), name not in first, parameter.ndim >= 2, times
+            found.setdefault(key, []).append(parameter)
+    if all(waits for _, waits, _, _ in found):
+        what = f"train_first={list(recipe.train_first)}" if found else f"freeze={list(recipe.freeze)}"
+        raise ConfigError(f"{what} leaves nothing to train; name parts that the model has, and freeze fewer.")
     return [
         {
             "params": parameters,
-            "base_rate": rate,
-            "weight_decay": recipe.weight_decay if decayed else 0.0,
+            "name": name,
+            "waits": waits,
+            "base_rate": (recipe.group(name).learning_rate or 0.0) * times,
+            "weight_decay": recipe.group(name).weight_decay if decayed else 0.0,
         }
-        for (rate, decayed), parameters in sorted(found.items(), key=lambda group: group[0])
+        for (name, waits, decayed, times), parameters in sorted(found.items(), key=lambda group: group[0])
     ]
 
 
 def adamw(model: EncoderDecoderModel, recipe: Recipe) -> AdamW:
-    """AdamW, fused where torch has it so."""
+    """AdamW, fused where torch has it so. Without weight decay it is Adam."""
     return AdamW(
         parameter_groups(model, recipe),
         lr=recipe.learning_rate,
@@ -53,29 +67,7 @@ def adamw(model: EncoderDecoderModel, recipe: Recipe) -> AdamW:
     )
 
 
-def progress(recipe: Recipe, epochs: float, steps: float, seconds: float) -> float:
-    """How much of the run is over, 0 to 1: by whichever limit comes first."""
-    limits = ((epochs, recipe.epochs), (steps, recipe.max_steps), (seconds / 60, recipe.minutes))
-    return min(1.0, max(done / limit for done, limit in limits if limit is not None))
-
-
-def factor(recipe: Recipe, steps: int, before: float, after: float) -> float:
-    """What the learning rates are multiplied by in the step that begins after `steps` others.
-
-    `before` and `after` are the progress that the step begins and ends with.
-    """
-    if recipe.warmup_steps is not None:
-        warm, begin = min(1.0, (steps + 1) / max(1, recipe.warmup_steps)), 0.0
-    else:
-        begin = recipe.warmup_ratio
-        warm = min(1.0, after / begin) if begin > 0 else 1.0
-    left = 1.0 if begin >= 1 else min(1.0, (1.0 - before) / (1.0 - begin))
-    if recipe.schedule == "constant":
-        return warm
-    return warm * (left if recipe.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2)
-
-
-def set_learning_rate(optimiser: torch.optim.Optimizer, times: float) -> None:
+def set_learning_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, moment: Moment) -> None:
     """Gives each group its rate, times the schedule's factor."""
     for group in optimiser.param_groups:
-        group["lr"] = group["base_rate"] * times
+        group["lr"] = group["base_rate"] * factor(recipe, group["name"], group["waits"], moment)

@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 from conjoin.errors import CheckpointError, ConfigError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.checkpoints import Checkpoints, Standing, load_weights
+from conjoin.training.optimiser import OURS
 from conjoin.training.randomness import random_states, restore_random
 from conjoin.training.recipe import Recipe
 from conjoin.training.tokenise import Examples
@@ -17,7 +18,7 @@ from conjoin.training.tokenise import Examples
 __all__ = ["facts_of", "restore", "save", "take_up"]
 
 # What decides which examples a step sees and what is trained: a checkpoint of other values cannot be gone on from.
-SAME = ("seed", "batch_size", "batch_tokens", "max_source_length", "max_target_length", "freeze")
+SAME = ("seed", "batch_size", "batch_tokens", "max_source_length", "max_target_length", "freeze", "train_first")
 Facts = dict[str, Any]
 
 
@@ -60,15 +61,15 @@ def take_up(
 
 def restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Any], process: int) -> None:
     """Puts back the optimiser's state and the process's random states; learning rates stay as they are now."""
-    rates = [group["base_rate"] for group in optimiser.param_groups]
+    own = [{name: group[name] for name in OURS} for group in optimiser.param_groups]
     try:
         optimiser.load_state_dict(tensors["optimiser"])
     except ValueError as error:
         raise CheckpointError(
             f"the optimiser's state in the newest checkpoint does not fit the model: {error}."
         ) from None
-    for group, rate in zip(optimiser.param_groups, rates, strict=True):
-        group["base_rate"] = rate
+    for group, ours in zip(optimiser.param_groups, own, strict=True):
+        group.update(ours)
     if process < len(tensors["random"]):
         restore_random(tensors["random"][process])
 

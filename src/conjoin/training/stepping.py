@@ -5,17 +5,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
 from conjoin.errors import ConjoinError
-from conjoin.seq2seq import IGNORED
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.batches import Share, collate
-from conjoin.training.optimiser import adamw, set_learning_rate
+from conjoin.training.optimiser import adamw, set_learning_rates
 from conjoin.training.precision import arithmetic
 from conjoin.training.recipe import Recipe
+from conjoin.training.schedule import Moment, waits
 from conjoin.training.tokenise import Examples
 
 __all__ = ["Stepper", "source_pad"]
@@ -30,29 +29,40 @@ class Stepper:
         self.recipe, self.examples, self.accelerator = recipe, examples, accelerator
         self.pad = source_pad(model)
         model.to(accelerator.device)
-        self.optimiser = adamw(model, recipe)
-        self.copies: Any = accelerator.prepare_model(model)  # DistributedDataParallel where there are processes
+        self.model, self.optimiser = model, adamw(model, recipe)
         self.trained = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.waiting: bool | None = None  # whether only some parts are trained as yet
+        self.copies: Any = model
 
     def tokens(self, share: Share) -> int:
         """How many target tokens this process has in a step."""
         return sum(len(self.examples.labels[i]) for rows in share if rows is not None for i in rows.tolist())
 
-    def step(self, share: Share, tokens: int, rate: float, number: int) -> float:
+    def wait(self, waiting: bool) -> None:
+        """Lets parameters that wait at first learn nothing, or learn; where that changes, copies are made anew."""
+        if waiting == self.waiting:
+            return
+        self.waiting = waiting
+        for group in self.optimiser.param_groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(not (waiting and group["waits"]))
+        self.copies = self.accelerator.prepare_model(self.model)  # DistributedDataParallel where there are processes
+
+    def step(self, share: Share, tokens: int, moment: Moment) -> float:
         """Updates the weights; the loss is the mean over `tokens`, the target tokens of all processes in this step.
 
-        `rate` is what the learning rates are multiplied by. Raises ConjoinError, before any weight has changed, where
-        the loss or the gradient is no finite number.
+        Raises ConjoinError, before any weight has changed, where the loss or the gradient is no finite number.
         """
+        self.wait(waits(self.recipe, moment))
         loss = self.gradients(share, tokens)
         norm = torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.max_grad_norm or math.inf)
         value, size = torch.stack((loss, norm.to(loss))).tolist()
         if not (math.isfinite(value) and math.isfinite(size)):
             raise ConjoinError(
-                f"training stopped at step {number}: the loss is {value:g} and the gradient's norm {size:g}, where "
+                f"training stopped at step {moment.steps + 1}: the loss is {value:g} and the gradient's norm {size:g}, where "
                 f"finite numbers were expected; lower learning_rate and new_learning_rate, or train in float32."
             )
-        set_learning_rate(self.optimiser, rate)
+        set_learning_rates(self.optimiser, self.recipe, moment)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return float(value)
@@ -78,14 +88,9 @@ class Stepper:
 
     def loss(self, batch: dict[str, Tensor], tokens: int) -> Tensor:
         """The sum of a batch's losses over `tokens`."""
-        if self.recipe.label_smoothing == 0:
-            loss: Tensor = self.copies(**batch, num_items_in_batch=tokens, return_logits=False).loss
-            return loss
-        logits = self.copies(**batch).logits.flatten(0, 1).float()
-        labels, smoothing = batch["labels"].flatten(), self.recipe.label_smoothing
-        return (
-            F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing) / tokens
-        )
+        more = {"num_items_in_batch": tokens, "label_smoothing": self.recipe.label_smoothing}
+        loss: Tensor = self.copies(**batch, **more, return_logits=False).loss
+        return loss
 
 
 def source_pad(model: EncoderDecoderModel) -> int:

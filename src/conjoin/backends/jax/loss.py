@@ -6,10 +6,21 @@ import numpy as np
 
 import jax
 import jax.numpy as jnp
+from conjoin.backends.jax.maths import capped, unembed
 from conjoin.errors import InputError
 from conjoin.inputs import foreign
 
-__all__ = ["check_range", "cross_entropy", "first_seen", "given", "is_traced", "selected", "shift_right", "size"]
+__all__ = [
+    "check_range",
+    "cross_entropy",
+    "first_seen",
+    "given",
+    "is_traced",
+    "selected",
+    "shift_right",
+    "size",
+    "vocabulary_loss",
+]
 
 Array = Any  # a jax.Array
 
@@ -68,10 +79,23 @@ def selected(x: Array, labels: Array, keep: Array) -> tuple[Array, Array]:
     return x, labels
 
 
-def cross_entropy(logits: Array, labels: Array, ignored: int, count: Any) -> Array:
-    """Mean over the labels that are not ignored, or their sum over `count`. In float32 or wider."""
+def cross_entropy(logits: Array, labels: Array, ignored: int, count: Any, smoothing: float = 0.0) -> Array:
+    """Mean over the labels that are not ignored, or their sum over `count`. In float32 or wider.
+
+    With `smoothing`, so much of each label is spread evenly over the vocabulary (https://arxiv.org/abs/1512.00567).
+    """
     wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     counts = labels != ignored
     each = jax.nn.logsumexp(wide, -1) - jnp.take_along_axis(wide, jnp.where(counts, labels, 0)[..., None], -1)[..., 0]
+    if smoothing:
+        each = (1 - smoothing) * each + smoothing * (jax.nn.logsumexp(wide, -1) - wide.mean(-1))
     total = jnp.where(counts, each, 0.0).sum()
     return total / (jnp.maximum(counts.sum(), 1) if count is None else count)
+
+
+def vocabulary_loss(
+    table: Any, x: Array, bias: Any, cap: float, labels: Array, ignored: int, count: Any, smoothing: float
+) -> Array:
+    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
+    logits = unembed(table, x, bias)
+    return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)

@@ -75,13 +75,14 @@ def selected(x: Array, labels: Array, keep: Array) -> tuple[Array, Array]:
     return x[keep], labels[keep]
 
 
-def cross_entropy(logits: Array, labels: Array, ignored: int, count: Any) -> Array:
+def cross_entropy(logits: Array, labels: Array, ignored: int, count: Any, smoothing: float = 0.0) -> Array:
     """Mean over the labels that are not ignored, or their sum over `count`, in float32: a number, and no gradient."""
     flat, aim = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     counted = aim != ignored
     flat, aim = flat[counted].astype(np.float32), aim[counted]
     highest = flat.max(-1, keepdims=True)
-    lost = np.log(np.exp(flat - highest).sum(-1)) + highest[:, 0] - np.take_along_axis(flat, aim[:, None], 1)[:, 0]
+    own = (1 - smoothing) * np.take_along_axis(flat, aim[:, None], 1)[:, 0] + smoothing * flat.mean(-1)
+    lost = np.log(np.exp(flat - highest).sum(-1)) + highest[:, 0] - own
     return np.asarray(lost.sum() / (max(counted.sum(), 1) if count is None else count), np.float32)
 
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import tensorflow as tf
+from conjoin.backends.tensorflow.maths import capped, unembed
 from conjoin.errors import InputError
 from conjoin.inputs import foreign
 
@@ -19,6 +20,7 @@ __all__ = [
     "selected",
     "shift_right",
     "size",
+    "vocabulary_loss",
 ]
 
 TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
@@ -83,11 +85,24 @@ def selected(x: tf.Tensor, labels: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tenso
     return x, labels
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, ignored: int, count: Any) -> tf.Tensor:
-    """Mean over the labels that are not ignored, or their sum over `count`. In float32 or wider."""
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, ignored: int, count: Any, smoothing: float = 0.0) -> tf.Tensor:
+    """Mean over the labels that are not ignored, or their sum over `count`. In float32 or wider.
+
+    With `smoothing`, so much of each label is spread evenly over the vocabulary (https://arxiv.org/abs/1512.00567).
+    """
     wide = logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
     counts = labels != ignored
     each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.where(counts, labels, 0), logits=wide)
+    if smoothing:
+        each = (1 - smoothing) * each + smoothing * (tf.reduce_logsumexp(wide, -1) - tf.reduce_mean(wide, -1))
     total = tf.reduce_sum(tf.where(counts, each, 0.0))
     number = tf.maximum(tf.reduce_sum(tf.cast(counts, wide.dtype)), 1.0) if count is None else count
     return total / tf.cast(number, wide.dtype)
+
+
+def vocabulary_loss(
+    table: Any, x: tf.Tensor, bias: Any, cap: float, labels: tf.Tensor, ignored: int, count: Any, smoothing: float
+) -> tf.Tensor:
+    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
+    logits = unembed(table, x, bias)
+    return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)

@@ -3,7 +3,7 @@
 layers.py     leaf layers
 devices.py    where a pipeline runs
 maths.py      attention, heads, vocabulary projection, the cache
-loss.py       labels, and the loss
+loss.py       labels, and the loss; chunked.py: without all logits at once
 arrays.py     array operations
 ids.py        what decoding does with ids, recorded steps and slots
 generating.py random numbers for sampling; the state of a model that generates

@@ -4,11 +4,25 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from conjoin.backends.torch.chunked import ChunkedCrossEntropy
+from conjoin.backends.torch.layers import VocabularyProjection
+from conjoin.backends.torch.maths import capped
 from conjoin.errors import InputError
 from conjoin.inputs import foreign
 from torch import Tensor
+from torch.nn import Module
 
-__all__ = ["check_range", "cross_entropy", "first_seen", "given", "is_traced", "selected", "shift_right", "size"]
+__all__ = [
+    "check_range",
+    "cross_entropy",
+    "first_seen",
+    "given",
+    "is_traced",
+    "selected",
+    "shift_right",
+    "size",
+    "vocabulary_loss",
+]
 
 
 def is_traced(x: Any) -> bool:
@@ -57,12 +71,41 @@ def selected(x: Tensor, labels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     return x[keep], labels[keep]
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, ignored: int, count: Any) -> Tensor:
-    """Mean over the labels that are not ignored, or their sum over `count`. In float32 or wider."""
+def cross_entropy(logits: Tensor, labels: Tensor, ignored: int, count: Any, smoothing: float = 0.0) -> Tensor:
+    """Mean over the labels that are not ignored, or their sum over `count`. In float32 or wider.
+
+    With `smoothing`, so much of each label is spread evenly over the vocabulary (https://arxiv.org/abs/1512.00567).
+    """
     flat = logits.reshape(-1, logits.shape[-1])
     flat = flat if flat.dtype == torch.float64 else flat.float()
     aim = labels.reshape(-1).to(flat.device)
     if count is None:
         count = (aim != ignored).sum().clamp(min=1)
-    loss: Tensor = F.cross_entropy(flat, aim, ignore_index=ignored, reduction="sum") / count
+    total = F.cross_entropy(flat, aim, ignore_index=ignored, reduction="sum", label_smoothing=smoothing)
+    loss: Tensor = total / count
     return loss
+
+
+def vocabulary_loss(
+    table: Module,
+    x: Tensor,
+    bias: Tensor | None,
+    cap: float,
+    labels: Tensor,
+    ignored: int,
+    count: Any,
+    smoothing: float,
+) -> Tensor:
+    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`.
+
+    Only some rows of logits are there at a time.
+    """
+    if isinstance(table, VocabularyProjection):
+        logits = table.unembed(x, bias)
+        return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)
+    flat, aim = x.reshape(-1, x.shape[-1]), labels.reshape(-1).to(x.device)
+    keep = aim != ignored
+    flat, aim = (flat, aim) if bool(keep.all()) else (flat[keep], aim[keep])
+    given = flat, table.weight, bias, aim, cap, smoothing
+    total: Tensor = ChunkedCrossEntropy.apply(*given)  # type: ignore[no-untyped-call]
+    return total / (max(1, len(aim)) if count is None else count)
