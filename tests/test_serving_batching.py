@@ -130,6 +130,45 @@ def test_every_search_side_by_side_is_what_it_is_alone(write: Writer, serve: Cal
         assert same(answer, one), job.settings
 
 
+# Of one kind, so that they choose together: at different lengths, since they come one by one.
+ALIKE: list[dict[str, Any]] = [
+    {"num_beams": 3, "length_penalty": 0.3, "no_repeat_ngram_size": 2, "repetition_penalty": 1.2},
+    {"num_beams": 4, "early_stopping": "never", "length_penalty": -1.0},
+    {"num_beams": 2, "renormalize_logits": True, "bad_words_ids": [[7], [8, 9]], "sequence_bias": [[[5, 6], 3.0]]},
+    {"exponential_decay_length_penalty": (3, 1.5), "forced_eos_token_id": 3, "suppress_tokens": [7]},
+]
+
+
+@pytest.mark.parametrize("asked", ALIKE, ids=["beams", "never", "biases", "rules"])
+@pytest.mark.parametrize("write", [pytest.param("native", marks=kernels)], indirect=True)
+def test_searches_of_a_kind_choose_together_at_lengths_of_their_own(
+    write: Writer, serve: Callable[..., Served], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conjoin.engine.rows.WIDE", 32)  # so that the kernels choose in so small a vocabulary too
+    served, told = serve(), Told()
+    assert served.scheduler.exact
+    jobs, expected, together = [], [], []
+    for number, text in enumerate(TEXTS):
+        own = {**asked, "max_new_tokens": 16 - 2 * number, "min_new_tokens": (0, 3, 6)[number % 3]}
+        expected.append(alone(write, text, own))
+        jobs += served.jobs([text], own, False, False, told)
+    scheduler = served.scheduler
+    chosen = scheduler.chosen
+
+    def one_more(some: list[Job]) -> None:
+        together.append({job.state.length for job in some})
+        chosen(some)
+        if len(together) < len(jobs):
+            scheduler.submit([jobs[len(together)]])
+
+    scheduler.chosen = one_more  # type: ignore[method-assign]
+    scheduler.submit(jobs[:1])
+    for job, answer, one in zip(jobs, told.wait(jobs), expected, strict=True):
+        assert isinstance(answer, Answer), answer
+        assert same(answer, one), job.settings
+    assert max(len(lengths) for lengths in together) > 2
+
+
 @pytest.mark.parametrize("write", [pytest.param("native", marks=kernels)], indirect=True)
 def test_sources_that_are_encoded_together_are_what_they_are_alone(write: Writer, serve: Callable[..., Served]) -> None:
     """All five come before the first step, so that they are one batch of the encoder, padded."""

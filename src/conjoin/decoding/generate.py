@@ -215,6 +215,7 @@ def rules_of(
 ) -> tuple[Rules, Rules]:
     """The rules of a step, and those before a token is drawn; where steps are recorded, with a look at what comes of them."""
     source = None if rule_ids is None else ops.take_rows(rule_ids, now.row)
+    settings = settings.with_lengths_for_rules() if now.apart else settings
     last = finishers(ops, settings)
     finish = [*last, seen_by(scores)] if now.record is not None else last
     first = [seen_by(logits)] if now.record is not None else []

@@ -98,6 +98,10 @@ class Settings:
         """The same settings for other lengths."""
         return replace(self, **lengths)
 
+    def with_lengths_for_rules(self) -> "Settings":
+        """The same where lengths are (B, 1), one a source, as rules read them beside scores (B, K, V)."""
+        return self.with_lengths({name: x[..., None] for name, x in self.lengths().items()})
+
     @property
     def hypotheses(self) -> int:
         """How many sequences grow side by side for each source."""

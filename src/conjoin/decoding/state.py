@@ -38,6 +38,12 @@ class State:
     record: dict[str, Any] | None = None  # what each step left behind, for who asked
     scores: list[Array] | None = None  # within a step, what the rules made of its logits
     whole: bool = False  # whether sources that are done stay in the batch
+    apart: bool = False  # whether each source has a length of its own, (B, 1), and so have the settings (PyTorch)
+
+    @property
+    def length_for_rules(self) -> Any:
+        """The length beside scores (B, K, V)."""
+        return self.length[..., None] if self.apart else self.length
 
 
 def advance(ops: Any, model: Any, state: State) -> State:

@@ -46,6 +46,7 @@ class Job:
     began: float = 0.0
     cancelled: bool = False
     state: Any = None  # a State once it runs
+    kind: str | None = None  # what it has in common with those that it chooses together with
     choose: Any = None  # from a state with logits to the one a token longer
     certain: Any = None  # which ids a stream has been told
 

@@ -27,6 +27,7 @@ from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import ModelMetrics
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.results import answer_of
+from conjoin.serving.together import choose_all, exact, kind_of, kinds
 
 __all__ = ["Scheduler"]
 
@@ -45,6 +46,7 @@ class Scheduler:
         """`memory` is how many bytes all texts that run may need together; without `batching` one runs at a time."""
         self.limits, self.memory, self.metrics = limits, memory, metrics
         self.model = ReadyModel(model, twin_of(model.encoder), twin_of(model.decoder))
+        self.exact = exact(model)
         self.own = ReadyModel(model, model.encoder, model.decoder)  # what guidance runs on
         self.batching = batching
         self.waiting: deque[Job] = deque()
@@ -183,34 +185,43 @@ class Scheduler:
         begin(self.own if jobs[0].guided else self.model, jobs)
         for job in jobs:
             job.choose = chooser(ops, job.settings, job.noise, job.call.rule_ids)
+            job.kind = kind_of(job.settings) if self.exact else None
             job.certain = Certain(ops, 1) if job.streams else None
             job.state = search_of(job.settings).first(ops, job.settings, job.state)
-            if job.state.logits is not None:
-                self.chosen(job)
+        self.choose([job for job in jobs if job.state.logits is not None])
 
     def step(self, jobs: list[Job]) -> None:
         """One token more for everybody."""
         began = time.perf_counter()
-        rows, together = sum(job.rows for job in jobs), [job for job in jobs if not job.guided]
-        states = advance_all(self.model, [job.state for job in together])
-        for job, state in zip(together, states, strict=True):
+        rows, everybody = sum(job.rows for job in jobs), list(jobs)
+        alike = [job for job in jobs if not job.guided]
+        states = advance_all(self.model, [job.state for job in alike])
+        for job, state in zip(alike, states, strict=True):
             job.state = state
-        for job in list(jobs):
+        for job in jobs:
             if job.guided:
                 job.state = advance(ops, self.own, job.state)
-            self.chosen(job)
+        self.choose(everybody)
         self.metrics.stepped(time.perf_counter() - began, rows)
 
-    def chosen(self, job: Job) -> None:
-        """Lets a job's search choose, and tells what came of it."""
-        if job.state.length == job.settings.prompt:
-            self.metrics.first.observe(time.monotonic() - job.arrived)
-        job.state = state = job.choose(job.state)
-        if job.certain is not None:
-            for _, ids in job.certain.after(state):
-                job.tell(job, ids)
-        if bool(state.done):
-            self.end(job, answer_of(job, state))
+    def choose(self, jobs: Sequence[Job]) -> None:
+        """Lets searches choose, those of a kind together, and tells what came of it."""
+        first = [job for job in jobs if job.state.length == job.settings.prompt]
+        for some in kinds(jobs):
+            self.attempt(self.chosen, some)
+        now = time.monotonic()
+        for job in first:
+            self.metrics.first.observe(now - job.arrived)
+
+    def chosen(self, jobs: list[Job]) -> None:
+        """Lets the searches of one kind choose."""
+        choose_all(jobs)
+        for job in jobs:
+            if job.certain is not None:
+                for _, ids in job.certain.after(job.state):
+                    job.tell(job, ids)
+            if bool(job.state.done):
+                self.end(job, answer_of(job, job.state))
 
     def end(self, job: Job, told: Answer | Refusal) -> None:
         """Answers a job, which leaves."""

@@ -237,8 +237,10 @@ def divided(x: Tensor, by: int) -> tuple[Tensor, Tensor]:
     return x // by, x % by
 
 
-def power(base: int, exponent: float, most: int) -> float:
-    """A number, at most `most`, to a power."""
+def power(base: int | Tensor, exponent: float, most: int) -> float | Tensor:
+    """A number, at most `most`, to a power; so each of several, with the same digits."""
+    if isinstance(base, Tensor):
+        return torch.tensor([float(x**exponent) for x in base.flatten().tolist()]).view(base.shape)
     return float(base**exponent)
 
 

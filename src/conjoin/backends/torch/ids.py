@@ -34,8 +34,10 @@ __all__ = [
 ]
 
 
-def entry(table: np.ndarray[Any, Any], at: int) -> float:
-    """A table's value, that of its ends beyond them."""
+def entry(table: np.ndarray[Any, Any], at: int | Tensor) -> float | Tensor:
+    """A table's value, that of its ends beyond them; at places of any shape, float32 values of that shape."""
+    if isinstance(at, Tensor):
+        return torch.from_numpy(np.asarray(table, np.float32))[at.clamp(0, len(table) - 1)]
     return float(table[min(max(at, 0), len(table) - 1)])
 
 
@@ -91,8 +93,10 @@ def marked(ids: Tensor, flags: Tensor, vocab: int) -> Tensor:
     return seen.scatter_reduce_(-1, ids.clamp(0, vocab - 1), flags.to(torch.uint8), "amax") > 0
 
 
-def column(ids: Tensor, at: int) -> Tensor:
-    """ids[..., at] as (..., 1)."""
+def column(ids: Tensor, at: int | Tensor) -> Tensor:
+    """ids[..., at] as (..., 1); each row of (B, K, L) at its own place, where there are B of them."""
+    if isinstance(at, Tensor):
+        return ids.gather(-1, at.clamp(min=0).reshape(-1, 1, 1).expand(*ids.shape[:2], 1))
     at = max(at, 0)
     return ids[..., at : at + 1]
 
@@ -106,8 +110,10 @@ def filled(length: int, slots: int, like: Tensor) -> None:
     """No mask: a hypothesis without lineage sees all that is visible."""
 
 
-def set_column(ids: Tensor, at: int, tokens: Tensor) -> Tensor:
-    """ids with tokens in column `at`: in place, since every search hands over its own."""
+def set_column(ids: Tensor, at: int | Tensor, tokens: Tensor) -> Tensor:
+    """ids with tokens in column `at`, or each row's in its own: in place, since every search hands over its own."""
+    if isinstance(at, Tensor):
+        return ids.scatter_(-1, at.reshape(-1, 1, 1).expand(*tokens.shape, 1), tokens[..., None])
     ids[..., at] = tokens
     return ids
 

@@ -72,7 +72,7 @@ def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, s
     worst = ops.where(search.ended, ops.least(search.ended_scores), LOW)
     hope = was.hope & ops.any_of(running[:, :1] / ops.power(reach, settings.length_penalty, settings.room) > worst)
     hope = hope & ~ops.all_of(ending)[:, None]
-    done = ~hope[:, 0] | (state.length + 1 >= settings.max_length)
+    done = ops.all_of(~hope | (state.length + 1 >= settings.max_length))
     if settings.early_stopping is True:
         done = done | every_full(ops, state, ops.all_of(search.ended))
     return replace(

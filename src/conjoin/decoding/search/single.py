@@ -37,7 +37,7 @@ def grow(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, s
     token = ops.where(state.search.ended, settings.pad, token)
     ids = ops.set_column(state.ids, state.length, token)
     ended = state.search.ended | ends(ops, settings, state, ids, token)
-    finished = ops.all_of(ended) | (state.length + 1 >= settings.max_length)
+    finished = ops.all_of(ended | (state.length + 1 >= settings.max_length))
     return replace(state, ids=ids, length=state.length + 1, search=Grown(ended), done=finished)
 
 

@@ -20,7 +20,7 @@ Result = tuple[dict[str, Array], Any]  # arrays (B, R, ...) by name, and the lon
 def apply(rules: Rules, state: State, scores: Array) -> Array:
     """The scores after all rules."""
     for rule in rules(state):
-        scores = rule(state.ids, state.length, scores)
+        scores = rule(state.ids, state.length_for_rules, scores)
     return scores
 
 
