@@ -133,7 +133,8 @@ def measured(args: argparse.Namespace, kind: str, turn: int, process: Any) -> di
             steps = sums[f'conjoin_step_seconds_count{{model="{name}"}}']
             found["step, ms"] = round(1000 * sums[f'conjoin_step_seconds_sum{{model="{name}"}}'] / steps, 1)
             found["rows a step"] = round(sums[f'conjoin_batch_rows_sum{{model="{name}"}}'] / steps, 1)
-    for name, row in rows().items():
+        several_rows = rows()
+    for name, row in several_rows.items():
         told = {"requests/s": "Requests/s", "p50": "50%", "p95": "95%", "p99": "99%", "failures": "Failure Count"}
         found[name] = {ours: round(float(row[theirs]), 2) for ours, theirs in told.items()}
     found["MB"] = round(process.memory_info().rss / 2**20)
