@@ -15,6 +15,7 @@ import httpx
 import openai
 import pytest
 import tiny
+import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from conjoin.errors import InputError
@@ -180,7 +181,7 @@ def test_what_is_no_json_no_path_and_no_number(server: Running) -> None:
     assert error(server.client.get("/nothing")) == (404, "path")
     assert error(server.client.get("/generate")) == (405, "method")
     assert error(
-        server.client.post("/generate/stream", json={"text": TEXT, "num_return_sequences": 2, "num_beams": 2})
+        server.client.post("/generate/stream", json={"text": TEXT, "num_return_sequences": 2, "do_sample": True})
     ) == (
         422,
         "invalid_value",
@@ -255,6 +256,20 @@ def test_openais_client_streams(server: Running, write: Writer) -> None:
         assert "".join(c.choices[0].text for c in chunks if c.choices) == write(TEXT, max_new_tokens=12)
         assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] in ("stop", "length")
         assert chunks[-1].usage is not None
+
+
+def test_what_a_text_was_read_from_is_the_models_own_attention(server: Running, write: Writer) -> None:
+    told = server.client.post("/attention", json={"source": TEXT, "text": "a red dog"}).json()
+    assert [TEXT[a:b] for a, b in told["source"]] == ["", "the", "cat", "sat", "on", "the", "mat", ".", ""]
+    assert ["a red dog"[a:b] for a, b in told["text"]] == ["a", "red", "dog"]
+    source, target = write.tokenizers.source, write.tokenizers.target
+    ids = [write.model.start_token(), *target("a red dog", add_special_tokens=False)["input_ids"][:-1]]
+    given = source(TEXT, return_tensors="pt")
+    out = write.model(**given, decoder_input_ids=torch.tensor([ids]), output_attentions=True)
+    expected = torch.stack(out.cross_attentions).mean((0, 2))[0]
+    assert torch.allclose(torch.tensor(told["weights"]), expected, atol=1e-4)
+    assert error(server.client.post("/attention", json={"source": TEXT, "text": ""})) == (422, "text")
+    assert error(server.client.post("/attention", json={"source": TEXT, "text": "a " * 30})) == (422, "new_tokens")
 
 
 # Who may come in.

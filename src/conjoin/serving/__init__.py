@@ -13,6 +13,8 @@ scheduler.py    continuous batching
 beginning.py    sources encoded together
 abreast.py      one step of the decoder for many searches
 results.py      what a finished search says
+looking.py      what a text was read from
+page.html       the page to play with
 metrics.py      for Prometheus
 running.py      the process: the server, signals, draining
 """

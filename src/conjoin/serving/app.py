@@ -5,21 +5,23 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from conjoin import __version__
 from conjoin.errors import nearest
 from conjoin.serving import completions
-from conjoin.serving.bodies import Completion, Generate
+from conjoin.serving.bodies import Completion, Generate, Looking
 from conjoin.serving.gate import FREE, Gate, answer_to
 from conjoin.serving.jobs import Answer
 from conjoin.serving.limits import Limits
+from conjoin.serving.looking import looked_at
 from conjoin.serving.metrics import Metrics
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.requests import Exchange
@@ -29,7 +31,14 @@ __all__ = ["App", "event", "until_gone"]
 
 logger = logging.getLogger("conjoin.serving")
 T = TypeVar("T")
-BODIES: dict[str, Any] = {"/generate": Generate, "/generate/stream": Generate, "/v1/completions": Completion}
+PAGE = Path(__file__).with_name("page.html")
+POLICY = "default-src 'none'; connect-src 'self'; img-src data:; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+BODIES: dict[str, Any] = {
+    "/generate": Generate,
+    "/generate/stream": Generate,
+    "/v1/completions": Completion,
+    "/attention": Looking,
+}
 NAMES = {
     400: "body",
     404: "path",
@@ -53,10 +62,11 @@ class App:
         self.models = {served.name: served for served in models}
         self.limits, self.metrics, self.log_texts = limits, metrics, log_texts
         self.warm: set[str] = set()
+        self.looking = asyncio.Lock()  # one pass at a time beside those who write
         self.api = FastAPI(title="conjoin", version=__version__, lifespan=self.lifespan)
         self.routes()
         self.gate = Gate(self.api, limits, metrics, keys)
-        self.gate.paths = frozenset(self.api.openapi()["paths"])
+        self.gate.paths = frozenset({"/", *self.api.openapi()["paths"]})
         self.asgi: Any = self.gate
         if origins:
             self.asgi = CORSMiddleware(self.gate, list(origins), allow_methods=["*"], allow_headers=["*"])
@@ -105,6 +115,8 @@ class App:
         api.get("/metrics", response_class=Response)(self.prometheus)
         api.post("/generate")(self.generate)
         api.post("/generate/stream", response_class=StreamingResponse)(self.stream)
+        api.post("/attention")(self.attention)
+        api.get("/", response_class=HTMLResponse, include_in_schema=False)(page)
         completions.routes(self)
 
     async def refused(self, request: Request, error: Exception) -> Response:
@@ -178,6 +190,12 @@ class App:
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
+    async def attention(self, body: Looking) -> dict[str, Any]:
+        """What each token of a text was read from: cross-attention weights over the source, and where tokens stand."""
+        served = self.chosen(body.model)
+        async with self.looking:
+            return await asyncio.to_thread(looked_at, served, body.source, body.text)
+
     def log(self, endpoint: str, texts: Sequence[str], answers: Sequence[Answer]) -> None:
         """A line in the log for a request; its texts only where that was asked for."""
         made = sum(one.tokens for answer in answers for one in answer.sequences)
@@ -187,6 +205,11 @@ class App:
         logger.info(
             "%s: %d texts, %d tokens read, %d written, %.3f s%s", endpoint, len(texts), read, made, seconds, told
         )
+
+
+async def page() -> HTMLResponse:
+    """The page to play with, which asks nobody but this server."""
+    return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"content-security-policy": POLICY})
 
 
 async def health() -> dict[str, str]:

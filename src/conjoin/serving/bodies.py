@@ -9,7 +9,7 @@ from conjoin.constraints import Constraint
 from conjoin.generation import GenerationConfig
 from conjoin.pipelines import OUTPUTS
 
-__all__ = ["NAMES", "Completion", "Generate", "Parameters"]
+__all__ = ["NAMES", "Completion", "Generate", "Looking", "Parameters"]
 
 # What has no meaning here: how ids are returned, and objects of Python.
 LEFT_OUT = {*OUTPUTS, "constraints"}
@@ -60,6 +60,14 @@ class Generate(Parameters):  # type: ignore[misc]
         """The settings that were given."""
         given: dict[str, Any] = self.model_dump(include={*NAMES, "seed"}, exclude_none=True)
         return given if given else {}
+
+
+class Looking(Strict):
+    """A source, and a text that was written of it."""
+
+    source: str
+    text: str
+    model: str | None = None
 
 
 class Completion(Parameters):  # type: ignore[misc]

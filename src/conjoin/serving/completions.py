@@ -24,6 +24,8 @@ def routes(app: Any) -> None:
         """OpenAI's completions, streaming too; any generation parameter may stand beside its fields."""
         if (name := body.meaningless()) is not None:
             raise Refusal(422, "unsupported", f'"{name}" has no meaning for this server; leave it out.', field=name)
+        if body.stream and (body.n or 1) > 1:
+            raise Refusal(422, "unsupported", '"stream" is of one text for each prompt; leave "n" out.', field="n")
         served = app.chosen(body.model)
         texts = [body.prompt] if isinstance(body.prompt, str) else list(body.prompt)
         exchange = Exchange(served)

@@ -1,6 +1,7 @@
 """What stands before every endpoint: who may come in, how many at once, and how much they may bring."""
 
 import asyncio
+import base64
 import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -75,8 +76,13 @@ class Gate:
     def known(self, header: bytes) -> bool:
         """Whether a header has one of the keys, in a time that says nothing about them."""
         scheme, _, came = header.partition(b" ")
+        if scheme.lower() == b"basic":  # what browsers ask people for: any name, and the key as password
+            try:
+                came = base64.b64decode(came, validate=True).partition(b":")[2]
+            except ValueError:
+                return False
         right = [hmac.compare_digest(came.strip(), key) for key in self.keys]
-        return scheme.lower() == b"bearer" and any(right)
+        return scheme.lower() in (b"bearer", b"basic") and any(right)
 
     async def read(self, scope: Any, receive: Receive) -> Receive:
         """A `receive` that has the whole body. Raises a Refusal for one that is too large or too slow."""
@@ -113,7 +119,7 @@ def answer_to(refusal: Refusal) -> JSONResponse:
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, round(refusal.retry_after)))
     if refusal.status == 401:
-        headers["www-authenticate"] = "Bearer"
+        headers["www-authenticate"] = 'Basic realm="conjoin", charset="UTF-8"'
     if refusal.status in CLOSING:
         headers["connection"] = "close"
     return JSONResponse(refusal.body(), refusal.status, headers)

@@ -3,6 +3,7 @@
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -131,8 +132,8 @@ class Served:
         config = self.model.config.generation.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
         settings, call = resolved(self.model, torch.tensor([row]), config, given)
         self.limits.check_settings(settings)
-        if streams:
-            check(settings)
+        if streams:  # of beams the best is told as it comes, the others at the end
+            check(replace(settings, num_return_sequences=1) if settings.num_beams > 1 else settings)
         size = self.size(settings, len(row))
         noise = ops.noise(given.get("seed"), 1, settings.hypotheses)
         return Job(settings, call, noise, size, tell, streams)

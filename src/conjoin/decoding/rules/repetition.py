@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from conjoin.decoding.rules.kinds import LOW, Rule
+from conjoin.decoding.rules.kinds import LOW, Rule, never
 
 __all__ = ["encoder_no_repeat_ngram", "encoder_repetition_penalty", "no_repeat_ngram", "repetition_penalty"]
 
@@ -41,6 +41,8 @@ def no_repeat_ngram(ops: Any, size: int) -> Rule:
         for back in range(1, size):
             last = ops.column(ids, length - back)
             follows = follows & (ids[..., size - 1 - back : size - 1 - back + width] == last)
+        if never(ops, follows):
+            return scores
         banned = ops.marked(ids[..., size - 1 :], follows, scores.shape[-1])
         return ops.where(banned & (length >= size), LOW, scores)
 
@@ -59,6 +61,8 @@ def encoder_no_repeat_ngram(ops: Any, size: int, source: Array) -> Rule:
         for back in range(1, size):
             last = ops.column(ids, length - back)
             follows = follows & (spread[..., size - 1 - back : size - 1 - back + width] == last)
+        if never(ops, follows):
+            return scores
         banned = ops.marked(ops.broadcast(spread[..., size - 1 :], follows.shape), follows, scores.shape[-1])
         return ops.where(banned & (length >= size - 1), LOW, scores)
 

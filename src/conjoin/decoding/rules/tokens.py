@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from conjoin.decoding.rules.kinds import LOW, Rule
+from conjoin.decoding.rules.kinds import LOW, Rule, never
 
 __all__ = ["forbidden", "forced", "sequence_bias"]
 
@@ -14,7 +14,8 @@ def forbidden(ops: Any, tokens: Sequence[int], when: Callable[[Any], Any]) -> Ru
     """Some tokens cannot come while `when(length)` holds."""
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
-        return ops.where(ops.one_of(tokens, scores) & when(length), LOW, scores)
+        now = when(length)
+        return scores if never(ops, now) else ops.where(ops.one_of(tokens, scores) & now, LOW, scores)
 
     return rule
 
@@ -23,8 +24,11 @@ def forced(ops: Any, tokens: Sequence[int], when: Callable[[Any], Any]) -> Rule:
     """Only some tokens can come while `when(length)` holds, at a score of 0."""
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
+        now = when(length)
+        if never(ops, now):
+            return scores
         only = ops.where(ops.one_of(tokens, scores), 0.0, LOW) + ops.zeros(scores.shape, scores)
-        return ops.where(ops.true(scores) & when(length), only, scores)
+        return ops.where(ops.true(scores) & now, only, scores)
 
     return rule
 
