@@ -1,7 +1,7 @@
 """`conjoin serve` under load, beside itself without batching and a FastAPI app around transformers' `generate`.
 
     python benchmarks/serving.py DIR --seconds 40            # requests/s, p50, p95, p99; time to the first token
-    python benchmarks/serving.py DIR --soak 600 --clients 64 # memory, health and refusals over ten minutes
+    python benchmarks/serving.py DIR --soak 600 --clients 300 --rate 20 --option=--max-queue=64 # memory, health and refusals over ten minutes
 
 The load is Locust's (`pip install locust`, any environment: --locust PATH), 32 clients, server and clients on one machine.
 """
@@ -145,7 +145,7 @@ def soak(args: argparse.Namespace) -> None:
     """More load than there is capacity, for long: memory by the minute, how soon health is answered, what is refused."""
     with (
         server(args.folder, "batching", args.option) as process,
-        load(args.locust, args.clients, args.soak, SHAPES=args.shapes) as rows,
+        load(args.locust, args.clients, args.soak, SHAPES=args.shapes, PACE=str(args.clients / args.rate)) as rows,
     ):
         began, health, over = time.monotonic(), [], threading.Event()
 
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--shapes", default="fixed", choices=("fixed", "natural"))
     parser.add_argument("--kinds", nargs="+", default=["batching", "no batching", "transformers"])
     parser.add_argument("--soak", type=float, default=0)
+    parser.add_argument("--rate", type=float, default=20, help="requests/s that a soak offers")
     parser.add_argument("--option", action="append", default=[], help="a further option of conjoin serve")
     args = parser.parse_args()
     if args.soak:

@@ -10,11 +10,11 @@ import os
 import random
 from pathlib import Path
 
-from locust import FastHttpUser, constant, task
+from locust import FastHttpUser, constant_pacing, task
 
 DATA = Path(__file__).parents[1] / "src" / "conjoin" / "data" / "test.jsonl.gz"
 NATURAL = os.environ.get("SHAPES") == "natural"
-PATIENT = float(os.environ.get("WAIT", "0"))  # seconds between an answer and the next request
+PACE = float(os.environ.get("PACE", "0"))  # seconds from one request of a client to its next, at least
 DRAW = random.Random(int(os.environ.get("SEED", "1")))
 
 with gzip.open(DATA, "rt", encoding="utf-8") as lines:
@@ -24,7 +24,7 @@ with gzip.open(DATA, "rt", encoding="utf-8") as lines:
 class Client(FastHttpUser):
     """One of them."""
 
-    wait_time = constant(PATIENT)
+    wait_time = constant_pacing(PACE)
     network_timeout = connection_timeout = 300.0
 
     @task
