@@ -1,7 +1,7 @@
 """`conjoin serve` under load, beside itself without batching and a FastAPI app around transformers' `generate`.
 
-    python benchmarks/serving.py DIR --seconds 40            # requests/s, p50, p95, p99; time to the first token
-    python benchmarks/serving.py DIR --soak 600 --clients 300 --rate 20 --option=--max-queue=64 # memory, health and refusals over ten minutes
+    python benchmarks/serving.py DIR --seconds 40  # requests/s, p50, p95, p99; time to the first token
+    python benchmarks/serving.py DIR --soak 600 --clients 300 --rate 24 --option=--max-queue=64  # memory, health, refusals
 
 The load is Locust's (`pip install locust`, any environment: --locust PATH), 32 clients, server and clients on one machine.
 """

@@ -278,7 +278,7 @@ def test_what_a_text_was_read_from_is_the_models_own_attention(server: Running, 
 def test_a_key_covers_every_endpoint_but_health(write: Writer) -> None:
     running = Running({"a": write, "b": write}, keys=["right", "second"])
     try:
-        for path in ("/ready", "/info", "/metrics", "/openapi.json", "/docs", "/v1/models", "/nothing"):
+        for path in ("/ready", "/info", "/metrics", "/openapi.json", "/", "/v1/models", "/nothing"):
             assert error(running.client.get(path)) == (401, "api_key")
             assert error(running.client.get(path, headers={"authorization": "Bearer wrong"})) == (401, "api_key")
         for path in ("/generate", "/generate/stream", "/v1/completions"):
@@ -328,6 +328,38 @@ def test_more_connections_than_there_may_be_are_refused_by_name_and_health_is_no
     finally:
         for one in many:
             one.close()
+
+
+def test_who_asks_nothing_or_reads_nothing_is_hung_up_on(write: Writer) -> None:
+    """A connection that sends half a request, and one whose client never reads its stream."""
+    running = Running({"tiny": write}, limits={"queue_seconds": 0.5, "seconds": 1.0})
+    try:
+        half, deaf = (socket.create_connection(running.listening.getsockname()) for _ in range(2))
+        half.sendall(b"GET /info HTTP/1.1\r\nHost: x\r\n")
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        body = json.dumps({"texts": [TEXT] * 8, "max_new_tokens": 20}).encode()
+        head = "POST /generate/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        connections = running.server.server_state.connections
+        seen: list[Any] = []
+        own = running.app.gate.hang_up
+        running.app.gate.hang_up = lambda client: (seen.append(client), own(client))  # type: ignore[func-returns-value]
+        deaf.sendall(head.encode() + body)
+        while not any(c.client == deaf.getsockname() for c in connections):
+            time.sleep(0.01)
+        for one in connections:
+            if one.client == deaf.getsockname():
+                one.flow.pause_writing()  # as when the system's buffers are full
+        half.settimeout(10)
+        assert half.recv(100) == b""
+        deadline = time.monotonic() + 10
+        while not seen and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert seen == [deaf.getsockname()]
+        half.close()
+        deaf.close()
+    finally:
+        running.stop()
 
 
 def test_a_signal_drains(write: Writer) -> None:

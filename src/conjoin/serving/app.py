@@ -63,7 +63,7 @@ class App:
         self.limits, self.metrics, self.log_texts = limits, metrics, log_texts
         self.warm: set[str] = set()
         self.looking = asyncio.Lock()  # one pass at a time beside those who write
-        self.api = FastAPI(title="conjoin", version=__version__, lifespan=self.lifespan)
+        self.api = FastAPI(title="conjoin", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None)
         self.routes()
         self.gate = Gate(self.api, limits, metrics, keys)
         self.gate.paths = frozenset({"/", *self.api.openapi()["paths"]})

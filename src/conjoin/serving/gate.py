@@ -32,6 +32,7 @@ class Gate:
         self.inside = 0  # requests that are being answered
         self.paths: frozenset[str] = frozenset()  # that the application answers
         self.connections: Callable[[], int] = lambda: 0  # that the server has open
+        self.hang_up: Callable[[Any], None] = lambda client: None  # on a client, by its address
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Lets a request in, or refuses it."""
@@ -44,7 +45,11 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    await send(message)
+            except TimeoutError:  # a client that reads nothing
+                self.hang_up(scope["client"])
 
         try:
             if scope["path"] != FREE:

@@ -4,6 +4,8 @@ import signal
 import socket
 import time
 from types import FrameType
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import uvicorn
 
@@ -11,6 +13,8 @@ from conjoin.errors import InputError
 from conjoin.serving.app import App
 
 __all__ = ["Server", "bound", "configured", "run"]
+
+EVERY = 10  # of uvicorn's ticks, of which there are ten a second: how often idle connections are looked for
 
 
 class Server(uvicorn.Server):
@@ -20,6 +24,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.app, self.deadline = app, 0.0
         app.gate.connections = lambda: len(self.server_state.connections)
+        app.gate.hang_up = self.hang_up
+        self.idle: WeakKeyDictionary[Any, float] = WeakKeyDictionary()  # connections, and since when they ask nothing
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """What a signal does."""
@@ -32,7 +38,27 @@ class Server(uvicorn.Server):
         """Whether to end: uvicorn asks ten times a second."""
         if self.app.gate.draining and (not self.app.gate.inside or time.monotonic() > self.deadline):
             self.should_exit = True
+        if counter % EVERY == 0:
+            self.close_idle(time.monotonic())
         return await super().on_tick(counter)
+
+    def open(self) -> list[Any]:
+        """The connections."""
+        return list(self.server_state.connections)
+
+    def close_idle(self, now: float) -> None:
+        """Closes connections on which no whole request has come for too long."""
+        for one in self.open():
+            if one.cycle is not None and not one.cycle.response_complete:
+                self.idle.pop(one, None)
+            elif now - self.idle.setdefault(one, now) > self.app.limits.queue_seconds:
+                one.transport.abort()
+
+    def hang_up(self, client: Any) -> None:
+        """Ends the connection of a client at once."""
+        for one in self.open():
+            if one.client == client:
+                one.transport.abort()
 
 
 def bound(host: str, port: int, waiting: int) -> socket.socket:
@@ -47,7 +73,13 @@ def bound(host: str, port: int, waiting: int) -> socket.socket:
 def configured(app: App) -> uvicorn.Config:
     """What uvicorn is told."""
     return uvicorn.Config(
-        app.asgi, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
+        app.asgi,
+        http="h11",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
     )
 
 

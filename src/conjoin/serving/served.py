@@ -161,7 +161,7 @@ class Served:
             told.append(what)
             done.set()
 
-        jobs = self.jobs(["ready"], {"max_new_tokens": 2}, True, False, tell)
+        jobs = self.jobs(["ready"], {"max_new_tokens": min(2, self.new_tokens)}, True, False, tell)
         self.scheduler.submit(jobs)
         done.wait()
         if isinstance(told[0], Refusal):
