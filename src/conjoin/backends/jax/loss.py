@@ -6,7 +6,6 @@ import numpy as np
 
 import jax
 import jax.numpy as jnp
-from conjoin.backends.jax.maths import capped, unembed
 from conjoin.errors import InputError
 from conjoin.inputs import foreign
 
@@ -97,5 +96,7 @@ def vocabulary_loss(
     table: Any, x: Array, bias: Any, cap: float, labels: Array, ignored: int, count: Any, smoothing: float
 ) -> Array:
     """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
+    from conjoin.backends.jax.maths import capped, unembed  # here, since it imports this module
+
     logits = unembed(table, x, bias)
     return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 import tensorflow as tf
-from conjoin.backends.tensorflow.maths import capped, unembed
 from conjoin.errors import InputError
 from conjoin.inputs import foreign
 
@@ -104,5 +103,7 @@ def vocabulary_loss(
     table: Any, x: tf.Tensor, bias: Any, cap: float, labels: tf.Tensor, ignored: int, count: Any, smoothing: float
 ) -> tf.Tensor:
     """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
+    from conjoin.backends.tensorflow.maths import capped, unembed  # here, since it imports this module
+
     logits = unembed(table, x, bias)
     return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)
