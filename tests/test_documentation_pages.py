@@ -23,6 +23,7 @@ def test_the_page_on_encoders(
     monkeypatch.chdir(tmp_path)
     tiny.join(tmp_path / "my-model", "gpt2")
     tiny.gpt2(tmp_path / "gpt2")
+    tiny.bert(tmp_path / "bert-base-uncased")
     long_text = " ".join(["the cat sat on the mat and the big red dog ran under the tree ."] * 4)
     names = {"long_text": long_text, "labels": torch.tensor([[5, 6, 7], [8, 9, -100]])}
     for block in blocks():

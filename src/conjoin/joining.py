@@ -9,6 +9,7 @@ from conjoin.checkpoint import BIN_FILES, SAFE_FILES, Framework, Tensors, open_t
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
 from conjoin.config import CONFIG_FILE, ModelConfig, read_config
 from conjoin.errors import ConfigError, refuse_unknown
+from conjoin.extending import POSITIONS, PositionInit, check_position_init
 from conjoin.families import family_of, role_of, spec_of
 from conjoin.families.custom import CustomConfig
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS
@@ -36,7 +37,16 @@ __all__ = [
 CrossAttentionInit = Literal["random", "self_attention", "zero_gate"]
 MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, *SAFE_FILES, *TOKENIZER_FILES, *PROCESSOR_FILES)
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")
-PART_OPTIONS = (*HUB_OPTIONS, "model", "config", "keep_layers", "add_pooling_layer", "from_pt", "attn_implementation")
+PART_OPTIONS = (
+    *HUB_OPTIONS,
+    "model",
+    "config",
+    "keep_layers",
+    "new_positions",
+    "add_pooling_layer",
+    "from_pt",
+    "attn_implementation",
+)
 
 
 @dataclass(frozen=True)
@@ -48,10 +58,18 @@ class OpenPart:
     config: ModelConfig
     saved: ModelConfig
     layers: tuple[int, ...]  # the file's number of each layer that is kept
+    new_positions: PositionInit = "tile"  # how positions start that the file does not have
 
     def tensors(self, framework: Framework) -> Tensors:
         """The folder's tensors."""
         return open_tensors(self.folder, framework)
+
+    def as_saved(self, wanted: Mapping[str, Shape]) -> dict[str, Shape]:
+        """The shape in the file of a position table of other rows, where the part reads texts."""
+        saved = spec_of(self.saved, self.role)
+        if POSITIONS not in wanted or saved.front is not None:
+            return {}
+        return {POSITIONS: (saved.positions, *wanted[POSITIONS][1:])}
 
     def plan(self, wanted: Mapping[str, Shape], available: Mapping[str, Shape]) -> Plan:
         """How to read the part out of the tensors of its folder; layers that were left out on purpose are no surprise."""
@@ -100,7 +118,8 @@ JOIN_ARGUMENTS = (
     "cross_attention_init cross_attention_layers cross_attention_place share "
     "tie_encoder_decoder dtype device attn_implementation encoder_model decoder_model "
     "encoder_config decoder_config encoder_revision decoder_revision encoder_num_hidden_layers "
-    "decoder_num_hidden_layers encoder_keep_layers decoder_keep_layers".split()
+    "decoder_num_hidden_layers encoder_keep_layers decoder_keep_layers encoder_max_position_embeddings "
+    "encoder_new_positions decoder_new_positions".split()
 )
 
 
@@ -135,7 +154,10 @@ def open_part(name: str | Path, role: RoleName, options: Mapping[str, Any]) -> O
         "from_encoder_decoder_pretrained()", [f"{role}_{k}" for k in changes], [f"{role}_{k}" for k in known]
     )
     config = part_config(config.copy(**changes), role)
-    return OpenPart(folder, role, config, part_config(saved, role), kept or tuple(range(spec_of(config, role).layers)))
+    layers = kept or tuple(range(spec_of(config, role).layers))
+    new_positions = options.get("new_positions", "tile")
+    check_position_init(new_positions)
+    return OpenPart(folder, role, config, part_config(saved, role), layers, new_positions)
 
 
 def model_folder(name: str | Path, **hub: Any) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from conjoin.checkpoint import INT8, TensorFolder, Tensors
 from conjoin.errors import ConfigError
+from conjoin.extending import POSITIONS, PositionInit, resized_table
 from conjoin.families import spec_of
 from conjoin.initial import copy_self_attention, initialise
 from conjoin.joining import CrossAttentionInit, OpenPart, open_part, shared_names
@@ -42,12 +43,12 @@ def load_part(ops: Any, part: Any, opened: OpenPart, where: Any, skip: Iterable[
     gone = set(skip)
     with opened.tensors(ops.FILES) as folder:
         wanted = {name: shape for name, shape in ops.shapes(part).items() if name not in gone}
-        planned = opened.plan(wanted, folder.shapes)
+        planned = opened.plan({**wanted, **opened.as_saved(wanted)}, folder.shapes)
         new = tuple(n for n in planned.report.missing if is_new_in_a_join(n, planned))
         for name in new:
             del planned.report.missing[name]
         planned.report.refuse(f'"{opened.folder}" (as {opened.role})')
-        read_into(ops, part, planned, folder, where)
+        read_into(ops, part, planned, folder, where, new_positions=opened.new_positions)
     ops.materialise(part, wanted, where)
     return new
 
@@ -60,11 +61,21 @@ def is_new_in_a_join(name: str, planned: Plan) -> bool:
     return not any(mark in ours for read in planned.reads for ours in read.ours)
 
 
-def read_into(ops: Any, part: Any, planned: Plan, folder: Tensors, where: Any, prefix: str = "") -> None:
+def read_into(
+    ops: Any,
+    part: Any,
+    planned: Plan,
+    folder: Tensors,
+    where: Any,
+    prefix: str = "",
+    new_positions: PositionInit = "tile",
+) -> None:
     """Reads each tensor into a part, one at a time, each into memory of its own."""
     for read in planned.reads:
         for name, array in from_file(read, folder.read(prefix + read.theirs)):
-            ops.place(part, name, array, where)
+            fits = name != POSITIONS or len(array) == part.spec.positions
+            found = array if fits else resized_table(ops, array, part.spec, new_positions)
+            ops.place(part, name, found, where)
 
 
 def load_sides(

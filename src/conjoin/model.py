@@ -9,6 +9,7 @@ from conjoin.checkpoint import INT8, atomic_folder, require_space
 from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.errors import ConfigError, InputError, refuse_unknown
+from conjoin.extending import PositionInit
 from conjoin.families.custom import is_custom, require_module
 from conjoin.generating import GeneratingModel
 from conjoin.generation import GENERATION_FIELDS
@@ -111,12 +112,14 @@ class JoinedModel(GeneratingModel):
 
         `encoder_*` and `decoder_*` options are overrides of the parts' configs (`decoder_num_hidden_layers=6`), the
         layers to keep (`decoder_keep_layers=[0, 2, 4]`), hub options (`encoder_revision`), or ready parts
-        (`encoder_model`). Generation settings are taken too. What the join makes new is initialised by
-        `cross_attention_init`: "random" (the decoder's own initialiser), "self_attention" (a copy of its layer's
-        self-attention) or "zero_gate" (such a copy behind a learned gate that starts at zero, so that the decoder starts
-        as the language model it was); its names are in `new_parameters`. `cross_attention_layers` says which layers of the
-        decoder have it ("all", "every_2" for each second one, or their numbers), `cross_attention_place` where in the
-        layer ("after_self_attention", the habit of all families, "after_feed_forward" or "before_self_attention"). The
+        (`encoder_model`). With `encoder_max_position_embeddings=1024` learned positions that the file does not have start
+        as `encoder_new_positions` says: "tile" (the first ones again) or "random". Generation settings are taken too. What
+        the join makes new is initialised by `cross_attention_init`: "random" (the decoder's own initialiser),
+        "self_attention" (a copy of its layer's self-attention) or "zero_gate" (such a copy behind a learned gate that
+        starts at zero, so that the decoder starts as the language model it was); its names are in `new_parameters`.
+        `cross_attention_layers` says which layers of the decoder have it ("all", "every_2" for each second one, or their
+        numbers), `cross_attention_place` where in the layer ("after_self_attention", the habit of all families,
+        "after_feed_forward" or "before_self_attention"). The
         special tokens are the target tokenizer's. The model is returned in evaluation mode, every part in one dtype.
 
         Raises CheckpointError, ConfigError, or TypeError for an unknown option.
@@ -285,6 +288,16 @@ class JoinedModel(GeneratingModel):
         found = self.decoder.resized(new_num_tokens)
         self.tie()
         return found
+
+    def resize_position_embeddings(
+        self, new_num_position_embeddings: int, side: RoleName = "encoder", init: PositionInit = "tile"
+    ) -> None:
+        """Gives one side so many learned positions, both where they are one set of weights; as a part's method says."""
+        if side not in ROLES:
+            raise InputError(f'side is {side!r}; "encoder" or "decoder" was expected.')
+        for role in ROLES if self.config.share == "all" else (side,):
+            self.part(role).repositioned(new_num_position_embeddings, init)
+        self.tie()
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """How many numbers it has, each shared one counted once."""

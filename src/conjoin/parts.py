@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Self
 from conjoin.checkpoint import TensorFolder, atomic_folder, require_space, write_tensors
 from conjoin.config import CONFIG_FILE, ModelConfig
 from conjoin.errors import InputError, refuse_unknown
-from conjoin.families import family_of, role_of
+from conjoin.extending import POSITIONS, PositionInit, check_position_init, resized_table
+from conjoin.families import family_of, role_of, spec_of
 from conjoin.initial import blank, initialise, is_blank
 from conjoin.joining import open_part
 from conjoin.loading import load_part, read_into
@@ -99,6 +100,32 @@ class Part:
         self.config.vocab_size = tokens
         self.spec = replace(self.spec, vocab=tokens)
         return self.get_input_embeddings()
+
+    def resize_position_embeddings(self, new_num_position_embeddings: int, init: PositionInit = "tile") -> None:
+        """Makes the config's `max_position_embeddings` this many, and with it the learned table of positions.
+
+        New positions start as those of the first ones again ("tile") or at random ("random"), and are to be trained. What
+        was made for the parameters as they were, an optimiser, must be made again. Raises InputError where no positions
+        are learned and where a partner shares them, ConfigError for a number that cannot be.
+        """
+        if self.shared_with_partner:
+            raise InputError("positions may be shared; resize them with model.resize_position_embeddings(...).")
+        self.repositioned(new_num_position_embeddings, init)
+
+    def repositioned(self, positions: int, init: PositionInit) -> None:
+        """The same, whoever shares them."""
+        check_position_init(init)
+        if self.spec.front is not None or POSITIONS not in self.ops.shapes(self):
+            raise InputError(f"the {self.role} ({self.config.model_type}) has no learned positions to resize.")
+        field = self.config.by_role(self.role, "max_position_embeddings")
+        rows = spec_of(self.config.copy(**{field: positions}), self.role).positions
+        spec = replace(self.spec, positions=rows)
+        if spec.max_length < 1:
+            raise InputError(f"new_num_position_embeddings is {positions}; it leaves no position for a token.")
+        table = self.ops.detached(self.ops.read(self, POSITIONS))
+        self.ops.resize(self, POSITIONS, resized_table(self.ops, table, spec, init))
+        setattr(self.config, field, positions)
+        self.spec = spec
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Trades time for memory in training: each block is computed again in the backward pass."""

@@ -209,6 +209,12 @@ class CustomEncoder(Module):
             f"the encoder, {self.config.class_name}, is a module of your own; resize it before it is joined."
         )
 
+    def repositioned(self, positions: int, init: str) -> None:
+        """Refused: so are its positions."""
+        raise InputError(
+            f"the encoder, {self.config.class_name}, is a module of your own; lengthen it before it is joined."
+        )
+
     # Saving and loading.
 
     def own_tensors(self) -> dict[str, Tensor]:
