@@ -15,6 +15,8 @@ randomness.py   random states
 evaluate.py     validation loss, scores of generated texts
 checkpoints.py  checkpoints that appear whole or not at all
 resuming.py     going on from one
+shrinking.py    a model with fewer of its decoder's layers
+distilling.py   what such a one learns from: the texts of its teacher
 interrupts.py   SIGTERM and Ctrl-C
 reporter.py     the progress bar
 loop.py         train
