@@ -66,8 +66,15 @@ def evaluate(
 
     Beside it stands the lead baseline: each source's first sentence, which a model must beat to be worth running.
     """
+    from conjoin.extraction import is_extractor
     from conjoin.training.data import read_pairs
 
+    if is_extractor(model):
+        from conjoin.cli.extractive import evaluate_extractive
+
+        columns = {"source_column": source_column, "target_column": target_column}
+        evaluate_extractive(model, data, columns, split, limit, seed, as_json)
+        return
     settings = {
         "num_beams": num_beams,
         "max_new_tokens": max_new_tokens,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -39,6 +39,7 @@ __all__ = ["generate"]
 BATCHES_AT_ONCE = 8  # lines of so many batches are read, sorted by length and written together
 SAMPLING = ("temperature", "top_k", "top_p")
 Format = Literal["auto", "text", "jsonl"]
+T = TypeVar("T")
 JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$")
 LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")
 
@@ -195,7 +196,7 @@ def written(write: "Writer", chunk: list[Item], file: str) -> list[str]:
     return ["" if item.source is None else next(texts) for item in chunk]
 
 
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items, `size` at a time."""
     items = iter(items)
     while chunk := list(islice(items, size)):

@@ -53,6 +53,10 @@ def train(
     cross_attention_place: Annotated[
         str | None, option("after_self_attention, after_feed_forward or before_self_attention (the family's habit).")
     ] = None,
+    extractive: Annotated[
+        bool, typer.Option("--extractive", help="Train --encoder alone, to choose sentences: for `conjoin extract`.")
+    ] = False,
+    language: Annotated[str, typer.Option(help="Of --extractive: by whose rules texts are split.")] = "en",
     epochs: Annotated[int | None, option("Train so many times over the pairs (3 without any limit).")] = None,
     max_steps: Annotated[int | None, option("Train for so many steps.")] = None,
     minutes: Annotated[float | None, option("Train for so long, the schedule following the clock.")] = None,
@@ -126,8 +130,15 @@ def train(
 
     changes = {name: value for name, value in given.items() if value is not None}
     resolved = Recipe.load(recipe, {**changes, **dict(parsed(one) for one in setting or [])})
-    check_parts(encoder, decoder, model, output)
     columns = {"source_column": source_column, "target_column": target_column}
+    if extractive:
+        from conjoin.cli.extractive import train_extractive
+
+        alone = only_encoder(encoder, decoder, model)
+        files, splits = (train_file, validation), (train_split, validation_split)
+        train_extractive(alone, files, splits, columns, resolved, output, language=language, quiet=quiet)
+        return
+    check_parts(encoder, decoder, model, output)
     pairs = read_pairs(train_file, **columns, split=train_split)
     held_out = None if validation is None else read_pairs(validation, **columns, split=validation_split)
 
@@ -141,6 +152,15 @@ def train(
     joined = opened(encoder, decoder, model, crossing, resolved)
     result = run(joined, pairs, held_out, resolved, output, resume=resume, evaluate_generation=text_scores, quiet=quiet)
     report(result, output, validation)
+
+
+def only_encoder(encoder: str | None, decoder: str | None, model: str | None) -> str:
+    """The encoder of an extractor. Raises ConfigError where it is not named, or more is."""
+    if encoder is None or decoder is not None or model is not None:
+        raise ConfigError(
+            "--extractive trains an encoder alone; --encoder, and neither --decoder nor --model, was expected."
+        )
+    return encoder
 
 
 def check_parts(encoder: str | None, decoder: str | None, model: str | None, output: Path) -> None:

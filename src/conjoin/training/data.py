@@ -59,15 +59,19 @@ def read_pairs(
     .parquet. `split` is of a data set; a file is read whole. Raises DataError, with the line, for a missing file or
     column, a text that is empty or no text, and a malformed line.
     """
+    name, rows = located_rows(source, split)
+    return gathered(rows, (source_column, target_column), name)
+
+
+def located_rows(source: str | Path, split: str) -> tuple[str, Iterator[tuple[str, Row]]]:
+    """What to call a file or a data set in a message, and its rows, each with the words that say where it stands."""
     path = Path(source)
     kind = KINDS.get(Path(path.stem).suffix if path.suffix == ".gz" else path.suffix)
-    columns = (source_column, target_column)
     if kind is None:
-        return gathered(hub_rows(str(source), split), columns, f'"{source}" ({split})')
+        return f'"{source}" ({split})', hub_rows(str(source), split)
     if not path.is_file():
         raise DataError(f'"{path}" is not there; a file of pairs was expected.')
-    rows = {"json": json_rows, "csv": csv_rows, "parquet": parquet_rows}[kind](path)
-    return gathered(rows, columns, f'"{path}"')
+    return f'"{path}"', {"json": json_rows, "csv": csv_rows, "parquet": parquet_rows}[kind](path)
 
 
 def gathered(rows: Iterable[tuple[str, Row]], columns: tuple[str, str], name: str) -> Pairs:
