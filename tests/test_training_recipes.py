@@ -12,7 +12,7 @@ from test_training_runs import tiny_model, tiny_pairs
 
 import conjoin.cli
 from conjoin import EncoderDecoderModel
-from conjoin.errors import ConfigError
+from conjoin.errors import ConfigError, ConjoinError
 from conjoin.training import Recipe, train
 from conjoin.training.optimiser import parameter_groups
 from conjoin.training.recipes import names, parsed, written
@@ -228,3 +228,86 @@ def test_the_command_takes_recipes_and_settings(tmp_path: Path, capsys: pytest.C
     ):
         assert conjoin.cli.main([*command, *more]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_lora_trains_adapters_saves_them_and_merges_them(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model = with_new(tmp_path)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    recipe = Recipe.load(
+        "lora", {**QUICK, "max_steps": 4, "save_every": 1, "learning_rate": 0.05, "keep_checkpoints": 9}
+    )
+
+    def score(model: EncoderDecoderModel, pairs: Any) -> dict[str, float]:
+        assert changed(model, before) >= {"encoder.layers.0.attention.q.weight"}  # merged, and by its own name
+        return {}
+
+    def run(stop: int) -> Any:
+        asked = recipe.changed(max_steps=4, schedule="constant", evaluate_every=stop)
+        return train(
+            with_new(tmp_path),
+            tiny_pairs(50),
+            tiny_pairs(9),
+            asked,
+            tmp_path / "out",
+            evaluate_generation=score,
+            quiet=True,
+        )
+
+    result = run(4)
+    saved = EncoderDecoderModel.from_pretrained(tmp_path / "out")
+    q = {f"{part}.layers.0.attention.{one}.weight" for part in ("encoder", "decoder") for one in "qkvo"}
+    assert changed(saved, before) == q | set(model.new_parameters)
+    # The adapters, beside the weights from before, are the saved model.
+    with torch.no_grad():
+        for name in model.new_parameters:
+            model.get_parameter(name).copy_(saved.get_parameter(name))
+    by_peft = peft.PeftModel.from_pretrained(model, str(tmp_path / "out" / "adapter")).merge_and_unload()
+    torch.testing.assert_close(by_peft.state_dict(), saved.state_dict(), rtol=0, atol=1e-6)
+    # A run that is interrupted goes on as it would have; beside other weights it does not.
+    for step in (3, 4):
+        (tmp_path / f"out/checkpoints/step-{step}/state.json").unlink()
+    torch.testing.assert_close(run(4).losses, result.losses, rtol=0, atol=1e-6)
+    again = EncoderDecoderModel.from_pretrained(tmp_path / "out")
+    torch.testing.assert_close(again.state_dict(), saved.state_dict(), rtol=0, atol=1e-6)
+    other = with_new(tmp_path)
+    torch.nn.init.zeros_(other.encoder.layers[0].attention.q.weight)  # type: ignore[union-attr,arg-type]
+    with pytest.raises(ConfigError, match="other pretrained weights beside its adapters"):
+        train(other, tiny_pairs(50), tiny_pairs(9), recipe, tmp_path / "out", quiet=True)
+
+
+def test_lora_of_layers_that_are_not_there_is_refused(tmp_path: Path) -> None:
+    recipe = Recipe.load("lora", {**QUICK, "max_steps": 1, "lora.targets": ["query"]})
+    with pytest.raises(ConfigError, match=r"lora.targets is \['query'\]; .* its layers are named .*, q, "):
+        train(with_new(tmp_path), tiny_pairs(9), None, recipe, tmp_path / "out", quiet=True)
+
+
+# What a step costs.
+
+
+@pytest.mark.parametrize("setting", ["gradient_checkpointing", pytest.param("compile", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch.compile's own
+def test_what_a_step_costs_changes_nothing_else(tmp_path: Path, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = torch.compile  # without a compiler of C++: what torch makes of the model, run as it is
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: compiled(model, dynamic=dynamic, backend="eager"))
+    results = []
+    for on in (False, True):
+        recipe = Recipe(**QUICK, max_steps=1 if setting == "compile" else 2, **{setting: on})
+        model = with_new(tmp_path)
+        result = train(model, tiny_pairs(20), tiny_pairs(3), recipe, tmp_path / str(on), quiet=True)
+        assert not model.encoder.recompute
+        results.append((result.losses, result.evaluations[-1]["loss"]))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-6)
+
+
+def test_what_cannot_be_compiled_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **options: Any) -> Any:
+        raise torch._dynamo.exc.BackendCompilerFailed(print, RuntimeError("no compiler\nis here"), None)
+
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: broken)
+    recipe = Recipe(**QUICK, max_steps=1, compile=True)
+    with pytest.raises(
+        ConjoinError, match=r"cannot be compiled here \(.*no compiler.*\); train with compile=False"
+    ) as caught:
+        train(with_new(tmp_path), tiny_pairs(9), None, recipe, tmp_path / "out", quiet=True)
+    assert "\n" not in str(caught.value)

@@ -142,7 +142,8 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
             return self.embed.token if self.output is None else self.output, nn.scaled(x, self.spec.logit_scale), bias
 
         def loss(self, x: Array, labels: Array, ignored: int, count: Any, smoothing: float) -> Array:
-            """Hidden states (..., W) and labels (...) -> the loss of their logits, as `cross_entropy` says."""
+            """Hidden states (B, T, W) and labels (B, T) -> the loss of their logits, as `cross_entropy` says."""
+            x, labels = nn.selected(x, labels, labels != ignored)
             return nn.vocabulary_loss(*self.read_out(x), self.spec.logit_cap, labels, ignored, count, smoothing)
 
     def relative_tables(spec: StackSpec) -> list[Any]:

@@ -37,7 +37,10 @@ def train(
     train_split: Annotated[str, typer.Option(help="The split to learn from, of a data set.")] = "train",
     validation_split: Annotated[str, typer.Option(help="The split of --validation, of a data set.")] = "validation",
     recipe: Annotated[
-        str, typer.Option(help="default, rothe, bertsum, cross_attention_first, cross_attention_only, or a FILE.toml.")
+        str,
+        typer.Option(
+            help="default, rothe, bertsum, cross_attention_first, cross_attention_only, lora, or a FILE.toml."
+        ),
     ] = "default",
     setting: Annotated[
         list[str] | None,

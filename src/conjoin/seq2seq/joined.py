@@ -288,8 +288,7 @@ def define(nn: Any) -> Any:
                 if return_logits:
                     loss = nn.cross_entropy(logits, labels, IGNORED, num_items_in_batch, label_smoothing)
                 else:
-                    hidden, labels = nn.selected(logits, labels, labels != IGNORED)
-                    loss = self.decoder.loss(hidden, labels, IGNORED, num_items_in_batch, label_smoothing)
+                    loss = self.decoder.loss(logits, labels, IGNORED, num_items_in_batch, label_smoothing)
             joined = Seq2SeqLMOutput.of(
                 loss=loss,
                 logits=logits if return_logits else None,

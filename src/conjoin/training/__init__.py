@@ -10,6 +10,7 @@ schedule.py     learning rates over a run, and what waits at first
 precision.py    bfloat16 or float32
 optimiser.py    AdamW and its groups
 stepping.py     one update of the weights
+adapters.py     LoRA, by PEFT
 adapting.py     what training changes about a model while it lasts
 randomness.py   random states
 evaluate.py     validation loss, scores of generated texts

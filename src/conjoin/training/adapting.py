@@ -27,11 +27,15 @@ def adapted(model: EncoderDecoderModel, recipe: Recipe) -> Iterator[None]:
     if recipe.dropout is not None:
         for module, _ in dropouts:
             module.p = recipe.dropout
+    if recipe.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
     model.train()
     try:
         yield
     finally:
         model.eval()
+        if recipe.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
         for module, rate in dropouts:
             module.p = rate
         for name, parameter in model.named_parameters():

@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,15 @@ class Checkpoints:
         for _, path in sorted(numbered):
             self.delete(path)
 
-    def save(self, model: EncoderDecoderModel, state: dict[str, Any], tensors: dict[str, Any]) -> Path:
-        """Writes the checkpoint of state["standing"]["step"]. Raises CheckpointError where it cannot be written."""
+    def save(self, write: Callable[[Path], None], state: dict[str, Any], tensors: dict[str, Any]) -> Path:
+        """Writes the checkpoint of state["standing"]["step"], its model by `write`.
+
+        Raises CheckpointError where it cannot be written.
+        """
         step: int = state["standing"]["step"]
         made, target = self.folder / f".step-{step}.part", self.path(step)
         remove(made)
-        model.save_pretrained(made)
+        write(made)
         try:
             torch.save(tensors, made / OPTIMISER_FILE)
             (made / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
@@ -144,8 +148,8 @@ class Checkpoints:
             raise CheckpointError(f'"{path}" is broken ({first}); delete "{path.parent}" and start again.') from None
         return read_json(self.path(step) / STATE_FILE), tensors
 
-    def publish(self, model: EncoderDecoderModel, documents: dict[str, str]) -> None:
-        """Puts the model, and text files by their names, into the output folder itself.
+    def publish(self, model: EncoderDecoderModel, documents: dict[str, str], folder: Path) -> None:
+        """Puts the model, text files by their names, and a folder where it is there, into the output folder itself.
 
         At every moment the folder has no config.json, and so is no model, or all of one.
         """
@@ -154,6 +158,8 @@ class Checkpoints:
         model.save_pretrained(made)
         for name, text in documents.items():
             (made / name).write_text(text, encoding="utf-8")
+        if folder.is_dir():
+            shutil.copytree(folder, made / folder.name)
         sync(made)
         merge(made, self.output)
         sync_folder(self.output)

@@ -15,6 +15,7 @@ from accelerate.utils import DistributedType
 import conjoin
 from conjoin.errors import ConfigError
 from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.adapters import ADAPTERS, Adapters
 from conjoin.training.adapting import adapted, expect_lengths, read_as_asked, write_as_asked
 from conjoin.training.batches import Batches, Rows, Share, share_of
 from conjoin.training.checkpoints import Checkpoints, Standing, bytes_needed, load_weights
@@ -84,7 +85,8 @@ def train(
     recipe = recipe.changed(precision=precision, max_source_length=limits.source, max_target_length=limits.target)
     checkpoints = Checkpoints(Path(output_dir), recipe.keep_checkpoints)
     main = accelerator.is_main_process
-    with adapted(model, recipe), Interrupts() as interrupts, Reporter(quiet or not main) as reporter:
+    interrupts, reporter, adapters = Interrupts(), Reporter(quiet or not main), Adapters(model, recipe.lora)
+    with adapted(model, recipe), interrupts, reporter, adapters:
         if main:
             checkpoints.prepare(bytes_needed(model, recipe.keep_checkpoints), fresh=not resume)
         accelerator.wait_for_everyone()
@@ -93,7 +95,7 @@ def train(
         for pairs, found in ((train_pairs, examples), (validation_pairs, held_out)):
             if main and pairs is not None and found is not None:
                 warn_of_cuts(pairs, found, limits)
-        run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter)
+        run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter, adapters)
         run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
         run.begin(held_out)
         return run.finish() if run.go() else run.result(None)
@@ -130,7 +132,9 @@ def evaluation_of(
         loss = validation_loss(run.model, held_out, batches, pad=pad, precision=precision, accelerator=run.accelerator)
         if score is None or count == 0:
             return {"loss": loss}
-        return {**generation_scores(run.model, pairs.first(count), score, run.accelerator), "loss": loss}
+        with run.adapters.merged():
+            scores = generation_scores(run.model, pairs.first(count), score, run.accelerator)
+        return {**scores, "loss": loss}
 
     return evaluate
 
@@ -147,10 +151,11 @@ class Run:
         accelerator: Accelerator,
         interrupts: Interrupts,
         reporter: Reporter,
+        adapters: Adapters,
     ) -> None:
         self.model, self.recipe, self.examples = model, recipe, examples
         self.checkpoints, self.accelerator = checkpoints, accelerator
-        self.interrupts, self.reporter = interrupts, reporter
+        self.interrupts, self.reporter, self.adapters = interrupts, reporter, adapters
         self.batches = self.batches_of(examples)
         self.standing = Standing()
         self.evaluate: Callable[[], dict[str, float]] | None = None
@@ -169,12 +174,17 @@ class Run:
     def begin(self, held_out: Examples | None) -> None:
         """Takes up the newest checkpoint, or starts afresh; then everything is where it trains."""
         self.facts = facts_of(self.recipe, self.batches.batches_a_step, self.examples, held_out)
+        self.facts["base"] = self.adapters.fingerprint()
         seed_all(self.recipe.seed)
-        resumed = take_up(self.model, self.checkpoints, self.facts)
+        with self.adapters.keeping_base():
+            resumed = take_up(self.model, self.checkpoints, self.facts)
         if resumed is None and self.recipe.start == "copy":
             copy_ready(self.model, self.examples, self.recipe.seed)
             self.model.train()
         expect_lengths(self.model, self.examples)
+        self.adapters.attach()
+        if resumed is not None:
+            self.adapters.load(self.checkpoints.path(resumed[0].step))
         self.stepper = Stepper(self.model, self.recipe, self.examples, self.accelerator)
         seed_all(self.recipe.seed + self.accelerator.process_index)  # each process drops out other units
         if resumed is not None:
@@ -268,7 +278,8 @@ class Run:
         """Writes a checkpoint of the present step, unless it has one."""
         standing = self.standing
         if self.saved_at[0] != standing.step:
-            save(self.model, self.stepper.optimiser, standing, self.facts, self.checkpoints, self.accelerator)
+            adapters, optimiser = self.adapters, self.stepper.optimiser
+            save(self.model, adapters, optimiser, standing, self.facts, self.checkpoints, self.accelerator)
         self.saved_at = standing.step, standing.seconds
 
     # Ending.
@@ -280,12 +291,13 @@ class Run:
         if not evaluated:
             self.compare()
         self.save()
-        best = standing.best
-        if best is not None and best["step"] != standing.step:
-            load_weights(self.model, self.checkpoints.path(best["step"]))
+        chosen = self.checkpoints.path(standing.step if standing.best is None else standing.best["step"])
+        if chosen != self.checkpoints.path(standing.step) or self.adapters.layers:
+            self.adapters.detach()
+            load_weights(self.model, chosen)
         if self.accelerator.is_main_process:
             documents = {RESULT_FILE: self.document(), RECIPE_FILE: written(self.recipe)}
-            self.checkpoints.publish(self.model, documents)
+            self.checkpoints.publish(self.model, documents, chosen / ADAPTERS)
         self.accelerator.wait_for_everyone()
         return self.result(self.checkpoints.output)
 

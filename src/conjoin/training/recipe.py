@@ -11,7 +11,7 @@ from conjoin.errors import ConfigError, nearest
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.parameters import PartName
 from conjoin.training.checks import check_choice, check_flag, check_number, check_parts
-from conjoin.training.tables import Group, GroupName, Join
+from conjoin.training.tables import Group, GroupName, Join, Lora
 
 __all__ = ["RESULT_FILE", "Precision", "Recipe", "Schedule"]
 
@@ -53,9 +53,9 @@ NUMBERS: dict[str, tuple[type, float, float, bool]] = {
     "seed": (int, 0, 2**32 - 1, False),
 }
 CHOICES = {"schedule": Schedule, "precision": Precision, "device": Device, "start": Start}
-FLAGS = ("encode_in_chunks",)
+FLAGS = ("encode_in_chunks", "gradient_checkpointing", "compile")
 PARTS = ("freeze", "train_first")
-TABLES: dict[str, type] = {"encoder": Group, "decoder": Group, "new": Group, "join": Join}
+TABLES: dict[str, type] = {"encoder": Group, "decoder": Group, "new": Group, "lora": Lora, "join": Join}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,8 @@ class Recipe:
     minutes: float | None = None
     precision: Precision = "auto"  # of the arithmetic; weights and optimiser stay in float32
     device: Device = "auto"
+    gradient_checkpointing: bool = False  # layers are computed again in the backward pass: less memory, a third slower
+    compile: bool = False  # by torch.compile: minutes at first, then faster on a GPU
     freeze: tuple[PartName, ...] = ()
     train_first: tuple[PartName, ...] = ()  # the only parts that are trained at first...
     train_first_ratio: float = 0.0  # ...for so much of the run (1: to its end)...
@@ -111,6 +113,7 @@ class Recipe:
     encoder: Group = field(default_factory=Group)
     decoder: Group = field(default_factory=Group)
     new: Group = field(default_factory=Group)
+    lora: Lora = field(default_factory=Lora)
     join: Join = field(default_factory=Join)
     generation: Mapping[str, Any] = field(default_factory=dict)  # what the model is to generate by, saved with it
 
@@ -179,7 +182,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON can hold it."""
-        return {**asdict(self), **{name: list(getattr(self, name)) for name in PARTS}}
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return found
 
     def to_json_string(self) -> str:
         """Every setting as JSON."""

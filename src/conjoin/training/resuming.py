@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 
 from conjoin.errors import CheckpointError, ConfigError
 from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.adapters import Adapters
 from conjoin.training.checkpoints import Checkpoints, Standing, load_weights
 from conjoin.training.optimiser import OURS
 from conjoin.training.randomness import random_states, restore_random
@@ -18,7 +19,7 @@ from conjoin.training.tokenise import Examples
 __all__ = ["facts_of", "restore", "save", "take_up"]
 
 # What decides which examples a step sees and what is trained: a checkpoint of other values cannot be gone on from.
-SAME = ("seed", "batch_size", "batch_tokens", "max_source_length", "max_target_length", "freeze", "train_first")
+SAME = ("seed", "batch_size", "batch_tokens", "max_source_length", "max_target_length", "freeze", "train_first", "lora")
 Facts = dict[str, Any]
 
 
@@ -30,11 +31,14 @@ def facts_of(recipe: Recipe, batches_a_step: int, *examples: Examples | None) ->
 
 def check_same(before: Facts, now: Facts, where: str) -> None:
     """Raises ConfigError where a checkpoint is of a run that saw other batches."""
-    pairs = [(name, before["recipe"].get(name), now["recipe"][name]) for name in SAME]
+    was = {**Recipe().to_dict(), **before["recipe"]}  # a setting of later days had its default
+    pairs = [(name, was[name], now["recipe"][name]) for name in SAME]
     pairs.append(("batches_a_step (accumulation times processes)", before["batches_a_step"], now["batches_a_step"]))
     differ = [f"{name} {old!r} (and now it is {new!r})" for name, old, new in pairs if old != new]
     if before["data"] != now["data"]:
         differ.append("other data or tokenizers")
+    if before.get("base", "") != now["base"]:
+        differ.append("other pretrained weights beside its adapters")
     if differ:
         raise ConfigError(
             f'"{where}" was trained with {", ".join(differ)}; go on as it began, choose another output folder, or '
@@ -76,6 +80,7 @@ def restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Any], process: 
 
 def save(
     model: EncoderDecoderModel,
+    adapters: Adapters,
     optimiser: torch.optim.Optimizer,
     standing: Standing,
     facts: Facts,
@@ -87,6 +92,7 @@ def save(
     if accelerator.is_main_process:
         state = {**facts, "new_parameters": list(model.new_parameters), "standing": {**asdict(standing), "losses": []}}
         losses = torch.tensor(standing.losses, dtype=torch.float64)
-        checkpoints.save(model, state, {"optimiser": optimiser.state_dict(), "random": random, "losses": losses})
+        tensors = {"optimiser": optimiser.state_dict(), "random": random, "losses": losses}
+        checkpoints.save(adapters.write, state, tensors)
         checkpoints.prune(None if standing.best is None else standing.best["step"])
     accelerator.wait_for_everyone()

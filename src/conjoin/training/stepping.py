@@ -1,7 +1,8 @@
 """One update of the weights: a token-mean loss over the batches of all processes, clipped, and refused if no number."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -47,6 +48,8 @@ class Stepper:
             for parameter in group["params"]:
                 parameter.requires_grad_(not (waiting and group["waits"]))
         self.copies = self.accelerator.prepare_model(self.model)  # DistributedDataParallel where there are processes
+        if self.recipe.compile:
+            self.copies = torch.compile(self.copies, dynamic=True)
 
     def step(self, share: Share, tokens: int, moment: Moment) -> float:
         """Updates the weights; the loss is the mean over `tokens`, the target tokens of all processes in this step.
@@ -89,8 +92,21 @@ class Stepper:
     def loss(self, batch: dict[str, Tensor], tokens: int) -> Tensor:
         """The sum of a batch's losses over `tokens`."""
         more = {"num_items_in_batch": tokens, "label_smoothing": self.recipe.label_smoothing}
-        loss: Tensor = self.copies(**batch, **more, return_logits=False).loss
+        with compiling() if self.recipe.compile else nullcontext():
+            loss: Tensor = self.copies(**batch, **more, return_logits=False).loss
         return loss
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Says in one sentence why torch.compile failed. Raises ConjoinError then."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConjoinError(f"the model cannot be compiled here ({said}); train with compile=False.") from None
 
 
 def source_pad(model: EncoderDecoderModel) -> int:

@@ -18,7 +18,6 @@ __all__ = [
     "selected",
     "shift_right",
     "size",
-    "vocabulary_loss",
 ]
 
 Array = Any  # a jax.Array
@@ -90,13 +89,3 @@ def cross_entropy(logits: Array, labels: Array, ignored: int, count: Any, smooth
         each = (1 - smoothing) * each + smoothing * (jax.nn.logsumexp(wide, -1) - wide.mean(-1))
     total = jnp.where(counts, each, 0.0).sum()
     return total / (jnp.maximum(counts.sum(), 1) if count is None else count)
-
-
-def vocabulary_loss(
-    table: Any, x: Array, bias: Any, cap: float, labels: Array, ignored: int, count: Any, smoothing: float
-) -> Array:
-    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
-    from conjoin.backends.jax.maths import capped, unembed  # here, since it imports this module
-
-    logits = unembed(table, x, bias)
-    return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)

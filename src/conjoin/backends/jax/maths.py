@@ -9,7 +9,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from conjoin.backends.jax.layers import Constant
-from conjoin.backends.jax.loss import is_traced
+from conjoin.backends.jax.loss import cross_entropy, is_traced
 
 __all__ = [
     "attention",
@@ -43,6 +43,7 @@ __all__ = [
     "unembed",
     "values",
     "visible",
+    "vocabulary_loss",
     "window",
     "windows",
     "write",
@@ -107,6 +108,14 @@ def unembed(table: Any, x: Array, bias: Any) -> Array:
 def capped(x: Array, cap: float) -> Array:
     """Squeezed by tanh to lie within -cap and cap."""
     return cap * jnp.tanh(x / cap)
+
+
+def vocabulary_loss(
+    table: Any, x: Array, bias: Any, cap: float, labels: Array, ignored: int, count: Any, smoothing: float
+) -> Array:
+    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
+    logits = unembed(table, x, bias)
+    return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)
 
 
 def turns(positions: Array, frequencies: Sequence[float], scale: float, like: Array) -> tuple[Array, Array]:

@@ -19,7 +19,6 @@ __all__ = [
     "selected",
     "shift_right",
     "size",
-    "vocabulary_loss",
 ]
 
 TENSORS = (tf.Tensor, tf.Variable, keras.Variable)
@@ -97,13 +96,3 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, ignored: int, count: Any
     total = tf.reduce_sum(tf.where(counts, each, 0.0))
     number = tf.maximum(tf.reduce_sum(tf.cast(counts, wide.dtype)), 1.0) if count is None else count
     return total / tf.cast(number, wide.dtype)
-
-
-def vocabulary_loss(
-    table: Any, x: tf.Tensor, bias: Any, cap: float, labels: tf.Tensor, ignored: int, count: Any, smoothing: float
-) -> tf.Tensor:
-    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
-    from conjoin.backends.tensorflow.maths import capped, unembed  # here, since it imports this module
-
-    logits = unembed(table, x, bias)
-    return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)

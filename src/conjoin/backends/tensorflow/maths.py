@@ -9,7 +9,7 @@ import numpy as np
 
 import tensorflow as tf
 from conjoin.backends.tensorflow.layers import Constant
-from conjoin.backends.tensorflow.loss import is_traced, size
+from conjoin.backends.tensorflow.loss import cross_entropy, is_traced, size
 
 __all__ = [
     "attention",
@@ -44,6 +44,7 @@ __all__ = [
     "unembed",
     "values",
     "visible",
+    "vocabulary_loss",
     "window",
     "windows",
     "write",
@@ -117,6 +118,14 @@ def unembed(table: Any, x: tf.Tensor, bias: Any) -> tf.Tensor:
 def capped(x: tf.Tensor, cap: float) -> tf.Tensor:
     """Squeezed by tanh to lie within -cap and cap."""
     return cap * tf.tanh(x / cap)
+
+
+def vocabulary_loss(
+    table: Any, x: tf.Tensor, bias: Any, cap: float, labels: tf.Tensor, ignored: int, count: Any, smoothing: float
+) -> tf.Tensor:
+    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`."""
+    logits = unembed(table, x, bias)
+    return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)
 
 
 def turns(positions: tf.Tensor, frequencies: Sequence[float], scale: float, like: tf.Tensor) -> tuple[Any, Any]:

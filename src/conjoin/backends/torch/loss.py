@@ -96,16 +96,13 @@ def vocabulary_loss(
     count: Any,
     smoothing: float,
 ) -> Tensor:
-    """`cross_entropy` of the logits of x (..., W) by a vocabulary's table and bias, squeezed by `cap`.
+    """`cross_entropy` of the logits of x (N, W) by a vocabulary's table and bias, squeezed by `cap`, for labels (N,).
 
-    Only some rows of logits are there at a time.
+    All of the labels count. Only some rows of logits are there at a time.
     """
     if isinstance(table, VocabularyProjection):
         logits = table.unembed(x, bias)
         return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)
-    flat, aim = x.reshape(-1, x.shape[-1]), labels.reshape(-1).to(x.device)
-    keep = aim != ignored
-    flat, aim = (flat, aim) if bool(keep.all()) else (flat[keep], aim[keep])
-    given = flat, table.weight, bias, aim, cap, smoothing
+    given = x, table.weight, bias, labels.to(x.device), cap, smoothing
     total: Tensor = ChunkedCrossEntropy.apply(*given)  # type: ignore[no-untyped-call]
-    return total / (max(1, len(aim)) if count is None else count)
+    return total / (max(1, len(labels)) if count is None else count)
