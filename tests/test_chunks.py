@@ -109,7 +109,7 @@ def test_the_commands(tmp_path: Path, capfd) -> None:
     data.write_text(json.dumps({"document": LONG, "summary": "the cat"}) + "\n")
     assert main(["evaluate", str(folder), "--data", str(data), *SHORT]) == 2
     assert "--encode-in-chunks" in capfd.readouterr().err
-    assert main(["evaluate", str(folder), "--data", str(data), *SHORT, "--encode-in-chunks", "--json"]) == 0
+    assert main(["evaluate", str(folder), "--data", str(data), *SHORT, "--encode-in-chunks", "--json", "-"]) == 0
     assert json.loads(capfd.readouterr().out)["settings"] == {"max_new_tokens": 6, "encode_in_chunks": True}
     trained = tmp_path / "trained"
     command = [

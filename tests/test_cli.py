@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -285,6 +286,8 @@ def test_folders_that_are_no_joined_model(tmp_path, capfd):
 
 # evaluate.
 
+TWO_PAIRS = [{"document": "cat", "summary": "x"}, {"document": "dog", "summary": "y"}]
+
 
 def test_evaluate_prints_a_table_or_json(model, tmp_path, capfd):
     rows = [{"document": text, "summary": "the cat"} for text in TEXTS]
@@ -292,21 +295,56 @@ def test_evaluate_prints_a_table_or_json(model, tmp_path, capfd):
     assert main(["evaluate", str(model), "--data", str(data), *SHORT]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    assert [line.split()[0] for line in out.splitlines()[1:6]] == ["ROUGE-1", "ROUGE-2", "ROUGE-L", "BLEU", "chrF"]
+    assert [line.split()[0] for line in out.splitlines()[1:7]] == [
+        "ROUGE-1",
+        "ROUGE-2",
+        "ROUGE-L",
+        "BLEU",
+        "chrF",
+        "words",
+    ]
     assert "4 pairs, max_new_tokens=6" in out
     assert max(map(len, out.splitlines())) <= 80
-    wrote = tmp_path / "wrote.txt"
-    options = ["--json", "--limit", "3", "--seed", "5", "--num-beams", "2", "--predictions", str(wrote)]
+    wrote = tmp_path / "wrote.jsonl"
+    options = ["--json", "-", "--limit", "3", "--seed", "5", "--num-beams", "2", "--outputs", str(wrote)]
     assert main(["evaluate", str(model), "--data", str(data), *options, *SHORT]) == 0
     found = json.loads(capfd.readouterr().out)
     from conjoin.evaluation import evaluate, lead_baseline
 
     pairs = [(text, "the cat") for text in TEXTS[:3]]
     scores = evaluate(pipeline(model), pairs, max_new_tokens=6, num_beams=2, seed=5)
-    assert found["scores"] == scores.to_dict()
+    assert found["models"] == [{"model": str(model), "scores": scores.to_dict()}]
     assert found["lead"] == lead_baseline(pairs, seed=5).to_dict()
     assert found["settings"] == {"num_beams": 2, "max_new_tokens": 6}
-    assert tuple(wrote.read_text().splitlines()) == scores.predictions
+    assert (found["references"]["length"], found["references"]["repeated1"]) == (2, 0)
+    rows = [json.loads(line) for line in wrote.read_text().splitlines()]
+    assert tuple(row["output"] for row in rows) == scores.predictions
+    assert rows[2] == {
+        "system": str(model),
+        "source": TEXTS[2],
+        "reference": "the cat",
+        "output": scores.predictions[2],
+    }
+
+
+def test_evaluate_compares_models_and_outputs_of_others(model, tmp_path, capfd):
+    data = lines_file(tmp_path / "test.jsonl", [{"document": text, "summary": text} for text in TEXTS])
+    right = lines_file(tmp_path / "right.jsonl", [{"output": text} for text in TEXTS])
+    two = [{"output": "cat", "system": name, "source": text} for name in ("one", "two") for text in TEXTS]
+    others = lines_file(tmp_path / "others.jsonl", two)
+    report = tmp_path / "report.json"
+    command = ["evaluate", str(right), str(model), str(others), "--data", str(data), "--json", str(report), *SHORT]
+    assert main(command) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert f"A is {right}, B {model}." in out.replace("\n", "")
+    assert max(map(len, (line for line in out.splitlines() if not line.startswith("A is")))) <= 120
+    found = json.loads(report.read_text())
+    assert [one["model"] for one in found["models"]] == [str(right), str(model), "one", "two"]
+    assert [one["model"] for one in found["compared_to_first"]] == [str(model), "one", "two"]
+    for one, scores in zip(found["compared_to_first"], found["models"][1:], strict=True):
+        assert one["differences"]["rougeL"]["value"] == pytest.approx(scores["scores"]["rougeL"]["value"] - 100)
+        assert 0 < one["differences"]["rougeL"]["p"] < 0.2  # four pairs: at best 2 of 16 exchanges
 
 
 def test_evaluate_says_what_is_wrong(model, tmp_path, capfd):
@@ -318,6 +356,19 @@ def test_evaluate_says_what_is_wrong(model, tmp_path, capfd):
     assert main(["evaluate", str(model), "--data", str(data), "--target-column", "title", *SHORT]) == 0
     capfd.readouterr()
     assert "'--limit'" in refused(capfd, "evaluate", model, "--data", data, "--limit", "0")
+    assert "there is no folder" in refused(capfd, "evaluate", model, "--data", long, "--json", tmp_path / "no" / "x")
+    named = [*("--data", data, "--target-column", "title")]
+    assert "comes 2 times" in refused(capfd, "evaluate", model, model, *named)
+    for rows, message in (
+        ([], "has no outputs"),
+        ([{"text": "x"}], 'has no field "output"'),
+        ([{"output": "x", "source": "dog"}], "line 1 of .* is of another source than pair 1"),
+        ([{"output": "x", "system": "a"}, {"output": "x", "system": 3}], '"system" is a int'),
+    ):
+        message_said = refused(capfd, "evaluate", lines_file(tmp_path / "outputs.jsonl", rows), *named)
+        assert re.search(message, message_said)
+    short = lines_file(tmp_path / "short.jsonl", [{"output": "x"}])
+    assert "has 1 outputs" in refused(capfd, "evaluate", short, "--data", lines_file(tmp_path / "t.jsonl", TWO_PAIRS))
 
 
 # inspect.

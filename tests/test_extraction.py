@@ -316,7 +316,7 @@ def test_extract_on_the_command_line(
 
 def test_evaluate_on_the_command_line(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", str(trained / "out"), "--data", str(trained / "validation.jsonl"), "--limit", "20"]
-    assert conjoin.cli.main([*command, "--json"]) == 0
+    assert conjoin.cli.main([*command, "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["oracle"]["rouge1"]["value"] >= found["model"]["rouge1"]["value"] > found["lead"]["rouge1"]["value"]
     assert conjoin.cli.main(command) == 0

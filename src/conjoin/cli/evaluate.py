@@ -1,15 +1,12 @@
-"""`conjoin evaluate`: ROUGE, BLEU and chrF of a model on test pairs, with 95% intervals, beside a lead baseline."""
+"""`conjoin evaluate`: what models write of test pairs, scored and described, and whether two models differ."""
 
 import json
-import sys
 import time
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conjoin.cli.bars import bar
-from conjoin.cli.lines import opened_output
+from conjoin.cli.lines import expect_folder, opened_output
 from conjoin.cli.options import (
     BackendName,
     BatchSize,
@@ -19,7 +16,6 @@ from conjoin.cli.options import (
     LengthPenalty,
     MaxNewTokens,
     MinNewTokens,
-    Model,
     NoRepeat,
     NumBeams,
     Repetition,
@@ -29,14 +25,23 @@ from conjoin.cli.options import (
 from conjoin.errors import InputError
 
 if TYPE_CHECKING:
-    from conjoin.evaluation import Scores
+    from conjoin.cli.systems import System
+    from conjoin.evaluation import Difference, Scores
     from conjoin.training.data import Pairs
+
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: Model,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="A folder of a joined model, a hub id, or a file that --outputs wrote; others are compared to the first.",
+            show_default=False,
+        ),
+    ],
     data: Annotated[
         str, typer.Option(help="Test pairs: .jsonl, .csv, .tsv (or .gz of them), .parquet, or a data set of the hub.")
     ],
@@ -50,10 +55,13 @@ def evaluate(
     length_penalty: LengthPenalty = None,
     no_repeat_ngram_size: NoRepeat = None,
     repetition_penalty: Repetition = None,
-    seed: Annotated[int, typer.Option(help="Of the intervals' resamples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
-    predictions: Annotated[
-        str | None, typer.Option(help="Also write what the model wrote, one text a line.", show_default=False)
+    seed: Annotated[int, typer.Option(help="Of all that is drawn for intervals and p-values.")] = 0,
+    as_json: Annotated[
+        str | None,
+        typer.Option("--json", help="Also write all that was found as JSON; - is standard output, without a table."),
+    ] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="Also write what the models wrote, as JSON lines.", show_default=False)
     ] = None,
     batch_size: BatchSize = 32,
     truncate: Truncate = False,
@@ -62,18 +70,26 @@ def evaluate(
     dtype: DType = None,
     backend: BackendName = "torch",
 ) -> None:
-    """Score what a model writes of test pairs: ROUGE, BLEU and chrF, with 95% bootstrap intervals.
+    """Score what models write of test pairs: ROUGE, BLEU and chrF, with 95% bootstrap intervals, and what it is like.
 
-    Beside it stands the lead baseline: each source's first sentence, which a model must beat to be worth running.
+    Beside one model stands the lead baseline: each source's first sentence, which a model must beat to be worth running.
+    Several are compared to the first: differences, their intervals, and p-values of approximate randomisation.
     """
+    from conjoin.cli.evaluate_view import show
+    from conjoin.cli.systems import save_outputs, systems_of
+    from conjoin.evaluation import lead_baseline
     from conjoin.extraction import is_extractor
     from conjoin.training.data import read_pairs
 
-    if is_extractor(model):
+    for file in (as_json, outputs):
+        expect_folder(file)
+    columns = {"source_column": source_column, "target_column": target_column}
+    for one in filter(is_extractor, models):
         from conjoin.cli.extractive import evaluate_extractive
 
-        columns = {"source_column": source_column, "target_column": target_column}
-        evaluate_extractive(model, data, columns, split, limit, seed, as_json)
+        if len(models) > 1:
+            raise InputError(f'"{one}" is an extractor, which is scored alone; {len(models)} systems came.')
+        evaluate_extractive(one, data, columns, split, limit, seed, as_json)
         return
     settings = {
         "num_beams": num_beams,
@@ -85,7 +101,7 @@ def evaluate(
         "encode_in_chunks": encode_in_chunks,
     }
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    pairs = read_pairs(data, source_column=source_column, target_column=target_column, split=split)
+    pairs = read_pairs(data, **columns, split=split)
     pairs = pairs if limit is None else pairs.first(limit)
     options = {
         "batch_size": batch_size,
@@ -94,61 +110,63 @@ def evaluate(
         "dtype": dtype,
         "backend": backend,
     }
+    baseline = lead_baseline(pairs, seed=seed)  # first: where an extra is missing, it is said at once
     began = time.monotonic()
-    scores, baseline = scored(model, pairs, given, options, seed)
+    systems = systems_of(models, pairs, given, options)
     seconds = time.monotonic() - began
-    if predictions is not None:
-        with opened_output(predictions) as out:
-            out.writelines(" ".join(text.splitlines()).encode() + b"\n" for text in scores.predictions)
-    if as_json:
-        found = {"model": model, "data": data, "settings": given, "seed": seed, "seconds": round(seconds, 1)}
-        print(json.dumps({**found, "scores": scores.to_dict(), "lead": baseline.to_dict()}, indent=2))
-    else:
-        print_table(scores, baseline, said(given), seconds)
+    if outputs is not None:
+        save_outputs(outputs, systems, pairs)
+    scores, compared = scored(systems, pairs, seed)
+    if as_json is not None:
+        about = {"data": data, "pairs": len(pairs), "settings": given, "seed": seed, "seconds": round(seconds, 1)}
+        with opened_output(as_json) as out:
+            out.write(document(about, scores, baseline, compared, reference_facts(pairs)).encode())
+    if as_json != "-":
+        show(scores, baseline, compared, reference_facts(pairs))
+        print(f"\nn-grams and first sentences are in percent.\n{len(pairs)} pairs, {said(given)}; {seconds:.0f} s.")
 
 
 def scored(
-    model: str, pairs: "Pairs", settings: dict[str, Any], options: dict[str, Any], seed: int
-) -> "tuple[Scores, Scores]":
-    """The model's scores and the baseline's. Raises InputError for a source that is too long."""
-    from conjoin import evaluation, pipeline
-    from conjoin.pipelines import SourceTooLongError
+    systems: "list[System]", pairs: "Pairs", seed: int
+) -> "tuple[dict[str, Scores], dict[str, dict[str, Difference]]]":
+    """The scores of each system by its name, and how each but the first differs from the first."""
+    from conjoin.evaluation import compare, score
 
-    baseline = evaluation.lead_baseline(pairs, seed=seed)  # first: where an extra is missing, it is said at once
-    write = pipeline(model=model, **options)
-    shown = bar("Evaluating", len(pairs), "pairs") if sys.stderr.isatty() else nullcontext(None)
-    try:
-        with shown as progress:
-            return evaluation.evaluate(write, pairs, seed=seed, progress=progress, **settings), baseline
-    except SourceTooLongError as error:
-        raise InputError(
-            f"source {error.index + 1} of {pairs.name} has {error.tokens} tokens and the encoder has positions for "
-            f"{error.limit}; drop the end of such sources with --truncate, or read all of them in windows with "
-            f"--encode-in-chunks."
-        ) from None
+    scores = {system.name: score(system.texts, pairs.targets, pairs.sources, seed=seed) for system in systems}
+    first, *others = scores
+    return scores, {name: compare(scores[first], scores[name], seed=seed) for name in others}
+
+
+def reference_facts(pairs: "Pairs") -> dict[str, float]:
+    """What the references themselves are like, by the names of FACTS."""
+    from conjoin.evaluation.texts import text_measures
+
+    return {name: one.value for name, one in text_measures(pairs.targets, pairs.targets, pairs.sources).items()}
+
+
+def document(
+    about: dict[str, Any],
+    scores: "dict[str, Scores]",
+    baseline: "Scores",
+    compared: "dict[str, dict[str, Difference]]",
+    references: dict[str, float],
+) -> str:
+    """All that was found, as JSON."""
+    from dataclasses import asdict
+
+    found = {
+        **about,
+        "models": [{"model": name, "scores": one.to_dict()} for name, one in scores.items()],
+        "lead": baseline.to_dict(),
+        "references": references,
+        "compared_to_first": [
+            {"model": name, "differences": {metric: asdict(one) for metric, one in differences.items()}}
+            for name, differences in compared.items()
+        ],
+    }
+    return json.dumps(found, indent=2) + "\n"
 
 
 def said(settings: dict[str, Any]) -> str:
     """Settings as one reads them."""
     return ", ".join(f"{name}={value}" for name, value in settings.items()) or "the model's own settings"
-
-
-def print_table(scores: "Scores", baseline: "Scores", settings: str, seconds: float) -> None:
-    """One row a metric: the model's score and interval, and the baseline's."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from conjoin.evaluation import METRICS
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("")
-    for name in ("model", "95% interval", "first sentence", "95% interval"):
-        table.add_column(name, justify="right")
-    for metric, name in METRICS.items():
-        cells = [
-            (f"{e.value:.1f}", f"{e.low:.1f} to {e.high:.1f}") for e in (s.estimate(metric) for s in (scores, baseline))
-        ]
-        table.add_row(name, f"[bold]{cells[0][0]}[/]", cells[0][1], *cells[1])
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"\n{scores.pairs} pairs, {settings}; {seconds:.0f} s.", soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from conjoin.cli.lines import opened_output
 from conjoin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ def train_extractive(
 
 
 def evaluate_extractive(
-    model: str, data: str, columns: dict[str, str], split: str, limit: int | None, seed: int, as_json: bool
+    model: str, data: str, columns: dict[str, str], split: str, limit: int | None, seed: int, as_json: str | None
 ) -> None:
-    """Scores an extractor beside the first sentences and the oracle's."""
+    """Scores an extractor beside the first sentences and the oracle's; `as_json` is a file for all that was found."""
     from conjoin.evaluation import METRICS, Scores
     from conjoin.extraction import Extractor, evaluate_extractor, read_documents
 
@@ -66,9 +67,12 @@ def evaluate_extractive(
     documents = documents if limit is None else documents.first(limit)
     began = time.monotonic()
     found: dict[str, Scores] = evaluate_extractor(extractor, documents, seed=seed)
-    if as_json:
+    if as_json is not None:
         facts: dict[str, Any] = {"model": model, "data": data, "sentences": extractor.settings.sentences, "seed": seed}
-        print(json.dumps({**facts, **{name: scores.to_dict() for name, scores in found.items()}}, indent=2))
+        document = json.dumps({**facts, **{name: scores.to_dict() for name, scores in found.items()}}, indent=2)
+        with opened_output(as_json) as out:
+            out.write(document.encode() + b"\n")
+    if as_json == "-":
         return
     from rich.console import Console
     from rich.table import Table

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from conjoin.errors import DataError, nearest
 
-__all__ = ["count_lines", "json_object", "named", "numbered_lines", "opened_output", "text_field"]
+__all__ = ["count_lines", "expect_folder", "json_object", "named", "numbered_lines", "opened_output", "text_field"]
 
 STANDARD = "-"
 BYTE_ORDER_MARK = "\ufeff"
@@ -78,15 +78,22 @@ def json_object(line: str, where: str) -> dict[str, Any]:
     return row
 
 
-def text_field(row: dict[str, Any], name: str, where: str, option: str) -> str:
-    """A text of an object. Raises DataError, naming `where`, the nearest field and the option that chooses it."""
+def text_field(row: dict[str, Any], name: str, where: str, option: str | None = None) -> str:
+    """A text of an object. Raises DataError, naming `where`, the nearest field and the option that chooses one."""
     if name not in row:
         have = ", ".join(f'"{key}"' for key in row) or "none"
-        raise DataError(f'{where} has no field "{name}"; it has {have}{nearest(name, row)}. Choose one with {option}.')
+        remedy = "" if option is None else f" Choose one with {option}."
+        raise DataError(f'{where} has no field "{name}"; it has {have}{nearest(name, row)}.{remedy}')
     value = row[name]
     if not isinstance(value, str):
         raise DataError(f'{where}: the field "{name}" is a {type(value).__name__}; a text was expected.')
     return value
+
+
+def expect_folder(file: str | None) -> None:
+    """Raises DataError where a file that is to be written later has no folder to be in."""
+    if file not in (None, STANDARD) and not Path(str(file)).resolve().parent.is_dir():
+        raise DataError(f'"{file}" cannot be written: there is no folder "{Path(str(file)).parent}".')
 
 
 @contextlib.contextmanager

@@ -1,17 +1,15 @@
-"""Bootstrap confidence intervals (Efron 1979; https://aclanthology.org/W04-3250) of means and corpus scores."""
+"""Bootstrap confidence intervals (Efron 1979; https://aclanthology.org/W04-3250) of measures."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from conjoin.errors import DataError
+from conjoin.evaluation.measures import Floats, Measure
 
-__all__ = ["Estimate", "corpus_estimate", "mean_estimates", "resampled_sums"]
+__all__ = ["CELLS", "RESAMPLES", "TAILS", "Estimate", "estimates", "resampled", "resampled_sums"]
 
-Floats = NDArray[np.float64]
 RESAMPLES = 1000
 TAILS = (2.5, 97.5)  # percent
 CELLS = 4_000_000  # how many counts are held at once: 32 MB
@@ -19,7 +17,7 @@ CELLS = 4_000_000  # how many counts are held at once: 32 MB
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score from 0 to 100 and its 95% confidence interval."""
+    """A value and its 95% confidence interval."""
 
     value: float
     low: float
@@ -49,17 +47,18 @@ def resampled_sums(values: Floats, *, seed: int = 0, resamples: int = RESAMPLES)
     return np.concatenate(sums)
 
 
-def mean_estimates(values: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> list[Estimate]:
-    """The mean of each column of `values` (n, k), with its interval. Raises DataError for no rows."""
-    sums = resampled_sums(values, seed=seed, resamples=resamples)
-    low, high = np.percentile(sums / len(values), TAILS, axis=0)
-    return [Estimate(*map(float, one)) for one in zip(values.mean(axis=0), low, high, strict=True)]
+def resampled(measures: Mapping[str, Measure], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Floats]:
+    """The values (resamples,) of each measure of the same texts, all of them on the same resamples."""
+    widths = np.cumsum([measure.counts.shape[1] for measure in measures.values()])
+    everything = np.concatenate([measure.counts for measure in measures.values()], axis=1)
+    parts = np.split(resampled_sums(everything, seed=seed, resamples=resamples), widths[:-1], axis=1)
+    return {name: measures[name].score(sums) for name, sums in zip(measures, parts, strict=True)}
 
 
-def corpus_estimate(
-    statistics: Floats, score: Callable[[list[Any]], float], *, seed: int = 0, resamples: int = RESAMPLES
-) -> Estimate:
-    """A score of summed statistics (n, k), such as BLEU's counts, with its interval. Raises DataError for no rows."""
-    sums = resampled_sums(statistics, seed=seed, resamples=resamples)
-    low, high = np.percentile([score(list(row)) for row in sums], TAILS)
-    return Estimate(score(list(statistics.sum(axis=0))), float(low), float(high))
+def estimates(measures: Mapping[str, Measure], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Estimate]:
+    """The value of each measure of the same texts, with its interval. Raises DataError for no texts."""
+    found = {}
+    for name, values in resampled(measures, seed=seed, resamples=resamples).items():
+        low, high = np.percentile(values, TAILS)
+        found[name] = Estimate(measures[name].value, float(low), float(high))
+    return found
