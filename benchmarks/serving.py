@@ -119,7 +119,7 @@ def measured(args: argparse.Namespace, kind: str, turn: int, process: Any) -> di
     found: dict[str, Any] = {"server": kind, "turn": turn, "clients": args.clients}
     if kind != "transformers":
         found["first token alone, ms"] = round(1000 * statistics.median(first_token(1) for _ in range(10)), 1)
-    with load(args.locust, args.clients, args.seconds, SHAPES=args.shapes, SEED=str(turn)) as rows:
+    with load(args.locust, args.clients, args.seconds, SHAPES=args.shapes, SEED=str(turn), BEAMS=args.beams) as rows:
         if kind == "batching":
             time.sleep(args.seconds / 4)
             several = sorted(first_token(1) for _ in range(10))
@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--shapes", default="fixed", choices=("fixed", "natural"))
+    parser.add_argument("--beams", default="1 4", help="numbers of beams, of which each request has one")
     parser.add_argument("--kinds", nargs="+", default=["batching", "no batching", "transformers"])
     parser.add_argument("--soak", type=float, default=0)
     parser.add_argument("--rate", type=float, default=20, help="requests/s that a soak offers")

@@ -10,11 +10,13 @@ import os
 import random
 from pathlib import Path
 
+import gevent
 from locust import FastHttpUser, constant_pacing, task
 
 DATA = Path(__file__).parents[1] / "src" / "conjoin" / "data" / "test.jsonl.gz"
 NATURAL = os.environ.get("SHAPES") == "natural"
 PACE = float(os.environ.get("PACE", "0"))  # seconds from one request of a client to its next, at least
+BEAMS = tuple(int(x) for x in os.environ.get("BEAMS", "1 4").split())
 DRAW = random.Random(int(os.environ.get("SEED", "1")))
 
 with gzip.open(DATA, "rt", encoding="utf-8") as lines:
@@ -27,10 +29,13 @@ class Client(FastHttpUser):
     wait_time = constant_pacing(PACE)
     network_timeout = connection_timeout = 300.0
 
+    def on_start(self) -> None:
+        gevent.sleep(DRAW.uniform(0, PACE))  # so that they do not all come at once
+
     @task
     def ask(self) -> None:
         words = DRAW.choice(DOCUMENTS).split()
-        beams = DRAW.choice((1, 4))
+        beams = DRAW.choice(BEAMS)
         body = {"text": " ".join(words[: DRAW.randint(20, 200)]), "num_beams": beams, "truncation": True}
         tokens = DRAW.choice((16, 32, 64))
         body |= {"max_new_tokens": 60} if NATURAL else {"max_new_tokens": tokens, "min_new_tokens": tokens}

@@ -253,12 +253,14 @@ def test_who_is_cancelled_leaves_with_the_next_step_and_others_go_on(
     assert not any(jobs[1] in running for running in seen[3:])
     assert jobs[1] not in told.ends
     assert len(told.pieces[jobs[1]]) < len(told.pieces[jobs[0]])
-    waiting = served.jobs(TEXTS[:1], {}, False, False, told)
-    scheduler.cancel(waiting)
-    last = served.jobs(TEXTS[:1], {}, False, False, told)
-    scheduler.submit([*waiting, *last])
+    waiting, last = (served.jobs(TEXTS[:1], {}, False, False, told) for _ in range(2))
+    with scheduler.changed:  # nobody joins meanwhile
+        scheduler.submit([*waiting, *last])
+        scheduler.cancel(waiting)
+        assert list(scheduler.waiting) == last
     told.wait(last)
     assert waiting[0] not in told.ends
+    assert served.metrics.cancelled._value.get() == 2
 
 
 @only_bert
@@ -341,3 +343,47 @@ def test_a_step_that_fails_is_answered_and_the_next_texts_are_served(serve: Call
     fine = served.jobs(TEXTS[:1], {}, False, False, told)
     served.scheduler.submit(fine)
     assert isinstance(told.wait(fine)[0], Answer)
+
+
+@only_bert
+@only_torch
+def test_where_a_whole_step_fails_everybody_in_it_is_answered_once(serve: Callable[..., Served]) -> None:
+    served, told = serve(), Told()
+    step, failed = served.scheduler.step, threading.Event()
+
+    def fails(jobs: list[Job]) -> None:
+        if len(jobs) == 5 and not failed.is_set():
+            failed.set()
+            raise MemoryError
+        step(jobs)
+
+    served.scheduler.step = fails  # type: ignore[method-assign]
+    jobs = served.jobs(TEXTS, {"max_new_tokens": 20, "min_new_tokens": 20}, False, False, told)
+    served.scheduler.submit(jobs)
+    assert [one.name for one in told.wait(jobs)] == ["internal"] * 5
+    assert not served.scheduler.running
+
+
+@only_bert
+@only_torch
+def test_who_is_there_when_the_thread_ends_is_answered_and_nobody_is_taken_in(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, told = serve(), Told()
+
+    class Unforeseen(Exception):  # noqa: N818
+        pass
+
+    def fails(*_: object) -> None:
+        raise Unforeseen
+
+    served.scheduler.step = fails  # type: ignore[method-assign]
+    jobs = served.jobs(TEXTS, {}, False, False, told)
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    served.scheduler.submit(jobs)
+    assert {one.name for one in told.wait(jobs)} == {"stopped"}
+    served.scheduler.thread.join()
+    assert len(died) == 1
+    with pytest.raises(Refusal, match="has ended"):
+        served.scheduler.submit(served.jobs(TEXTS[:1], {}, False, False, told))

@@ -60,9 +60,11 @@ def serve(
     given = locals()
     keys = keys_of(api_key_file)
     require_extra()
+    from conjoin.serving.allocating import keep_memory
     from conjoin.serving.limits import Limits
     from conjoin.serving.running import bound, run
 
+    keep_memory()
     limits = Limits(**{name.removeprefix("max_"): value for name, value in given.items() if name.startswith("max_")})
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     app = opened(models, limits, device, dtype, keys, cors_origin or [], log_texts, batching)

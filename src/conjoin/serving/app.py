@@ -92,7 +92,8 @@ class App:
     @property
     def ready(self) -> bool:
         """Whether requests are answered at full speed, and will be."""
-        return len(self.warm) == len(self.models) and not self.gate.draining
+        alive = all(served.scheduler.thread.is_alive() for served in self.models.values())
+        return alive and len(self.warm) == len(self.models) and not self.gate.draining
 
     def chosen(self, name: str | None) -> Served:
         """The model of a name; the only one where none is given. Raises a Refusal."""

@@ -62,8 +62,10 @@ class Scheduler:
         self.thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Takes texts in, all or none. Raises a Refusal where the queue has no room for them."""
+        """Takes texts in, all or none. Raises a Refusal where the queue has no room for them, or nobody writes any more."""
         with self.changed:
+            if not self.thread.is_alive():
+                raise Refusal(503, "stopped", "the thread that writes has ended; the log says why.")
             room = self.limits.queue - len(self.waiting)
             if len(jobs) > room:
                 raise Refusal(
@@ -77,13 +79,16 @@ class Scheduler:
 
     def cancel(self, jobs: Iterable[Job]) -> None:
         """Gives up texts: their rows are free with the next step."""
-        for job in jobs:
-            job.cancelled = True
         with self.changed:
-            self.changed.notify()
+            for job in jobs:
+                job.cancelled = True
+            gone = sum(job.cancelled for job in self.waiting)
+            if gone:
+                self.waiting = deque(job for job in self.waiting if not job.cancelled)
+                self.metrics.cancelled.inc(gone)
 
     def stop(self) -> None:
-        """Ends the thread once nothing waits or runs."""
+        """Ends the thread with the step that it takes, whoever waits or runs."""
         with self.changed:
             self.stopped = True
             self.changed.notify()
@@ -99,18 +104,22 @@ class Scheduler:
     def run(self) -> None:
         """What the thread does."""
         native = is_native(self.model.encoder, self.model.decoder)
-        with no_gradients(self.model.joined):
-            while self.sleep():
-                with kernels_alone(native):
-                    while self.waiting or self.running:
-                        self.turn()
+        try:
+            with no_gradients(self.model.joined):
+                while self.sleep():
+                    with kernels_alone(native):
+                        while (self.waiting or self.running) and not self.stopped:
+                            self.turn()
+        finally:
+            for job in [*self.running, *self.waiting]:
+                job.tell(job, Refusal(503, "stopped", "the server ended before the text did."))
 
     def sleep(self) -> bool:
         """Waits until there is something to do; False where there never will be."""
         with self.changed:
             self.metrics.batch(0, 0, 0)
             self.changed.wait_for(lambda: self.waiting or self.stopped)
-            return bool(self.waiting)
+            return not self.stopped
 
     def turn(self) -> None:
         """One step of everybody."""
@@ -127,7 +136,7 @@ class Scheduler:
             work(jobs)
         except FAILURES:
             logger.exception("a step failed; %d texts are answered with an error", len(jobs))
-            for job in jobs:
+            for job in [job for job in jobs if job in self.running]:
                 self.end(job, Refusal(500, "internal", "the step that wrote this text failed; the log says why."))
 
     def stays(self, job: Job, now: float) -> bool:
@@ -143,11 +152,11 @@ class Scheduler:
     def join(self, now: float) -> None:
         """Lets in whoever is first in the queue, and the next, while there is room; their sources are encoded together."""
         new: list[Job] = []
-        while (job := self.first(now)) is not None and self.fits(job, new):
-            with self.changed:
+        with self.changed:
+            while (job := self.first(now)) is not None and self.fits(job, new):
                 self.waiting.popleft()
-            job.began = now
-            new.append(job)
+                job.began = now
+                new.append(job)
         for guided in (False, True):
             which = [job for job in new if job.guided == guided]
             for some in groups(self.own if guided else self.model, which):
@@ -155,17 +164,14 @@ class Scheduler:
                 self.attempt(self.begin, some)
 
     def first(self, now: float) -> Job | None:
-        """The first in the queue who still waits; who was cancelled or waited too long is gone."""
+        """The first in the queue who has not waited too long; who has is answered so. Called with the lock."""
         while self.waiting:
             job = self.waiting[0]
-            late = now - job.arrived > self.limits.queue_seconds
-            if not late and not job.cancelled:
+            if now - job.arrived <= self.limits.queue_seconds:
                 return job
-            with self.changed:
-                self.waiting.popleft()
-            if not job.cancelled:
-                sentence = f"the text waited more than {self.limits.queue_seconds:g} seconds; try again later."
-                job.tell(job, Refusal(503, "queue_seconds", sentence, retry_after=self.wait()))
+            self.waiting.popleft()
+            sentence = f"the text waited more than {self.limits.queue_seconds:g} seconds; try again later."
+            job.tell(job, Refusal(503, "queue_seconds", sentence, retry_after=self.wait()))
         return None
 
     def fits(self, job: Job, new: list[Job]) -> bool:
