@@ -2,7 +2,7 @@
 
 layers.py     leaf layers
 devices.py    where a pipeline runs
-maths.py      attention, heads, vocabulary projection, the cache
+maths.py      attention, heads, vocabulary projection, the cache; lean.py: attention that trains on a CPU
 loss.py       labels, and the loss; chunked.py: without all logits at once
 arrays.py     array operations
 ids.py        what decoding does with ids, recorded steps and slots

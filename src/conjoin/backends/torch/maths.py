@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from conjoin.backends.torch.layers import Constant, VocabularyProjection
+from conjoin.backends.torch.lean import LeanAttention
 from torch import Tensor
 from torch.nn import Dropout, Embedding, Module
 
@@ -87,11 +88,21 @@ def attention(
     `bias` is added to the scores, and `cap` squeezes them by tanh.
     """
     rate = dropout.p if dropout.training else 0.0
+    if not (want_weights or cap or bias is not None) and is_lean(q, k, rate):
+        kind = q.dtype
+        return LeanAttention.apply(q, k.to(kind), v.to(kind), mask, scale, rate), None  # type: ignore[no-untyped-call]
     if want_weights or cap or slow_backward(q):
         return explicit_attention(q, k, v, mask, scale, rate, bias, cap)
     if bias is not None:
         mask = bias if mask is None else bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
     return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=rate, scale=scale), None
+
+
+def is_lean(q: Tensor, k: Tensor, rate: float) -> bool:
+    """Whether attention trains on a CPU with dropout, or in half precision, where the fused kernel is slow or keeps much."""
+    if torch.compiler.is_compiling() or not q.requires_grad or q.device.type != "cpu" or q.shape[:2] != k.shape[:2]:
+        return False
+    return rate > 0 or slow_backward(q)
 
 
 def slow_backward(q: Tensor) -> bool:

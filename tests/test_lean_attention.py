@@ -1,0 +1,82 @@
+"""Attention that keeps no weights: its outputs and gradients are those of the products, dropout included."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from conjoin.backends.torch import lean, maths
+from conjoin.backends.torch.lean import LeanAttention, drawn
+
+SCALE = 4**-0.5
+
+
+def arrays(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(5, 2, length, 4, dtype=dtype, requires_grad=True) for length in (3, 7, 7))
+    return q, k, v
+
+
+def masks() -> dict[str, Tensor | None]:
+    padding = torch.ones(5, 1, 1, 7, dtype=torch.bool)
+    padding[2, ..., 4:] = False
+    causal = torch.ones(1, 1, 3, 7, dtype=torch.bool).tril(4)
+    return {"none": None, "padding": padding, "causal": causal, "both": padding & causal}
+
+
+def plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, kept: Tensor | None, rate: float) -> Tensor:
+    scores = q @ k.transpose(-1, -2) * SCALE
+    weights = (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(-1)
+    return (weights if kept is None else weights * kept / (1 - rate)) @ v
+
+
+@pytest.mark.parametrize("name", masks())
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_it_is_the_products(name: str, rate: float, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean, "WEIGHTS", at_once)
+    given, mask = arrays(), masks()[name]
+    torch.manual_seed(1)
+    found = LeanAttention.apply(*given, mask, SCALE, rate)  # type: ignore[no-untyped-call]
+    torch.manual_seed(1)
+    expected = plain(*given, mask, drawn((5, 2, 3, 7), rate) if rate else None, rate)
+    weights = torch.randn_like(expected)
+    both = [torch.autograd.grad((out * weights).sum(), given) for out in (found, expected)]
+    torch.testing.assert_close((found, both[0]), (expected, both[1]), rtol=0, atol=1e-12)
+
+
+def test_as_many_are_dropped_as_asked() -> None:
+    torch.manual_seed(0)
+    for rate in (0.1, 0.5, 0.999):
+        kept = drawn((101, 1001), rate)
+        assert kept.float().mean().item() == pytest.approx(1 - rate, abs=0.01)
+        assert (
+            abs(float((kept[1:].float() - kept.float().mean()).mul(kept[:-1].float() - kept.float().mean()).mean()))
+            < 0.01
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_where_it_is_used(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training on a CPU, with dropout or in half precision; never without a gradient."""
+    used: list[float] = []
+
+    class Noted(LeanAttention):
+        @staticmethod
+        def forward(ctx: Any, *given: Any) -> Tensor:
+            used.append(given[-1])
+            return LeanAttention.forward(ctx, *given)
+
+    monkeypatch.setattr(maths, "LeanAttention", Noted)
+    q, k, v = arrays(dtype)
+    dropout = torch.nn.Dropout(0.25)
+    for training in (True, False):
+        dropout.train(training)
+        out, weights = maths.attention(q, k, v, None, SCALE, dropout, False)
+        assert (out.dtype, weights) == (dtype, None)
+        with torch.no_grad():
+            maths.attention(q.detach(), k, v, None, SCALE, dropout, False)
+        maths.attention(q, k, v, None, SCALE, dropout, True)
+    assert used == ([0.25] if dtype == torch.float32 else [0.25, 0.0])
