@@ -162,6 +162,9 @@ class Scheduler:
             for some in groups(self.own if guided else self.model, which):
                 self.running.extend(some)
                 self.attempt(self.begin, some)
+        # A step of few costs little, so whoever streams need not wait for the first token as long as all together take.
+        if streams := [job for job in new if job.streams and job in self.running]:
+            self.attempt(self.step, streams)
 
     def first(self, now: float) -> Job | None:
         """The first in the queue who has not waited too long; who has is answered so. Called with the lock."""
