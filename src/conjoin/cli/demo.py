@@ -56,7 +56,7 @@ def demo(
     model = join(weights, cold=cold)
     recipe = recipe_for(minutes * TRAINING_SHARE, cold=cold, seed=seed)
     introduce(model, pairs, recipe, cold)
-    result = train(model, pairs, validation, recipe, output, resume=False)
+    result = train(model, pairs, validation, recipe, output, resume=False, report=True)
     if result.path is None:
         typer.echo("Stopped before the end; nothing was evaluated.", err=True)
         raise typer.Exit(130)
@@ -133,6 +133,7 @@ def report(
     from rich.console import Console
 
     from conjoin.evaluation import evaluate, lead_baseline
+    from conjoin.training.report import PAGE
 
     console = Console(highlight=False)
     scores = evaluate(model, test, truncation=True, batch_size=32)
@@ -148,7 +149,8 @@ def report(
     print_headlines(console, test, scores)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # the demo is not resumed
     console.print(
-        f"\n{result.steps} steps; {(time.monotonic() - began) / 60:.1f} minutes in all. The model is in {output}. Try it:\n"
+        f"\n{result.steps} steps; {(time.monotonic() - began) / 60:.1f} minutes in all. The model is in {output},\nand how it "
+        f"was trained in {output / PAGE}. Try it:\n"
         f'  echo "A small library that reads and writes PNG images." | conjoin generate {output} -',
         soft_wrap=True,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from conjoin.cli.bars import bar
-from conjoin.cli.train import option, report
+from conjoin.cli.train import conclude, option
 from conjoin.errors import ConfigError
 
 __all__ = ["distill"]
@@ -96,7 +96,7 @@ def distill(
     result = train(
         student, lessons, held_out, recipe, output, resume=resume, evaluate_generation=text_scores, quiet=quiet
     )
-    report(result, output, validation)
+    conclude(result, output, validation)
 
 
 def numbers(given: str | None) -> list[int]:

@@ -93,6 +93,10 @@ def train(
     generation_examples: Annotated[int | None, option("Validation pairs to generate for; 0 for none (200).")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
     seed: Annotated[int | None, option("Of everything that is drawn (42).")] = None,
+    report: Annotated[bool, typer.Option(help="Write report.html, with plots, into the output folder.")] = True,
+    track: Annotated[
+        str | None, option("Trackers, parted by commas: tensorboard, wandb, or another that Accelerate knows.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Join an encoder and a decoder, or take a joined model, and fine-tune it on pairs of texts.
@@ -153,8 +157,19 @@ def train(
         "cross_attention_place": cross_attention_place,
     }
     joined = opened(encoder, decoder, model, crossing, resolved)
-    result = run(joined, pairs, held_out, resolved, output, resume=resume, evaluate_generation=text_scores, quiet=quiet)
-    report(result, output, validation)
+    result = run(
+        joined,
+        pairs,
+        held_out,
+        resolved,
+        output,
+        resume=resume,
+        evaluate_generation=text_scores,
+        report=report,
+        track=[name.strip() for name in track.split(",")] if track else (),
+        quiet=quiet,
+    )
+    conclude(result, output, validation)
 
 
 def only_encoder(encoder: str | None, decoder: str | None, model: str | None) -> str:
@@ -201,9 +216,11 @@ def layer_numbers(given: str) -> str | list[int]:
     return [int(one) for one in numbers] if all(one.isdecimal() for one in numbers) else given
 
 
-def report(result: "Result", output: Path, validation: str | None) -> None:
+def conclude(result: "Result", output: Path, validation: str | None) -> None:
     """Says where the model is and how to use it; after a signal, how to go on."""
     from accelerate import PartialState
+
+    from conjoin.training.report import PAGE
 
     if result.path is None:
         typer.echo(f"Stopped after step {result.steps}; the same command goes on from {result.newest}.", err=True)
@@ -213,5 +230,7 @@ def report(result: "Result", output: Path, validation: str | None) -> None:
     typer.echo(f"The model is in {output} after {result.steps} steps and {result.seconds / 60:.1f} minutes.")
     if result.best is not None:
         typer.echo(f"Best by {result.best['metric']}: {result.best['value']:.4g}, after step {result.best['step']}.")
+    if (output / PAGE).is_file():
+        typer.echo(f"Look at it: {output / PAGE}")
     typer.echo(f"Use it:   echo 'a text' | conjoin generate {output} -")
     typer.echo(f"Score it: conjoin evaluate {output} --data {validation or 'test.jsonl'}")

@@ -133,7 +133,8 @@ class Run:
                 after = progress(self.recipe, epoch + at / len(steps), facts["steps"] + 1, before - began)
                 self.step(index, Moment(facts["steps"], done, after))
                 done, facts["seconds"] = after, time.monotonic() - began
-                reporter.step(facts["steps"], done, facts["losses"][-1], len(index), time.monotonic() - before)
+                rate = max(group["lr"] for group in self.optimiser.param_groups)
+                reporter.step(facts["steps"], done, facts["losses"][-1], rate, len(index), time.monotonic() - before)
                 if interrupts.received:
                     facts["signal"] = int(interrupts.received)
                     return

@@ -20,6 +20,8 @@ shrinking.py    a model with fewer of its decoder's layers
 distilling.py   what such a one learns from: the texts of its teacher
 interrupts.py   SIGTERM and Ctrl-C
 reporter.py     the progress bar
+report/         report.html: plots, examples
+tracking.py     TensorBoard and other trackers
 loop.py         train
 """
 

@@ -43,6 +43,7 @@ class Standing:
     seconds: float = 0.0
     best: dict[str, Any] | None = None  # step, metric and value
     losses: list[float] = field(default_factory=list)  # of each step, the mean over its target tokens
+    rates: list[dict[str, float]] = field(default_factory=list)  # "step", and rates by group, of some of the steps
     evaluations: list[dict[str, float]] = field(default_factory=list)
 
 

@@ -1,12 +1,13 @@
 """What a model is worth on validation pairs: its loss, and which of two evaluations is the better."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from conjoin.evaluation import METRICS, Scores
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.batches import Batches, collate
 from conjoin.training.data import Pairs
@@ -15,10 +16,12 @@ from conjoin.training.randomness import kept_random
 from conjoin.training.recipe import Precision
 from conjoin.training.tokenise import Examples
 
-__all__ = ["GenerationScores", "chosen_by", "generation_scores", "improves", "text_scores", "validation_loss"]
+__all__ = ["GenerationScores", "Look", "chosen_by", "generation_scores", "improves", "text_scores", "validation_loss"]
 
 # From a model and pairs to scores by name, "rougeL" among them where it is to choose the best checkpoint.
-GenerationScores = Callable[[EncoderDecoderModel, Pairs], Mapping[str, float]]
+GenerationScores = Callable[[EncoderDecoderModel, Pairs], Mapping[str, float] | Scores]
+# Is given the model, in evaluation mode, and what it wrote of the pairs, where that is known.
+Look = Callable[[EncoderDecoderModel, Sequence[str] | None], None]
 LOSS, BY_TEXT = "loss", "rougeL"
 
 
@@ -45,28 +48,35 @@ def validation_loss(
 
 
 def generation_scores(
-    model: EncoderDecoderModel, pairs: Pairs, score: GenerationScores, accelerator: Accelerator
+    model: EncoderDecoderModel,
+    pairs: Pairs,
+    score: GenerationScores | None,
+    accelerator: Accelerator,
+    look: Look | None = None,
 ) -> dict[str, float]:
-    """The scores of texts that the main process generates, known to every process."""
+    """The scores of texts that the main process generates, known to every process; there `look` is called too."""
     found: list[dict[str, float]] = [{}]
     if accelerator.is_main_process:
         model.eval()
         with kept_random():
-            found = [{name: float(value) for name, value in score(model, pairs).items()}]
+            scores = {} if score is None else score(model, pairs)
+            by_name = {name: scores.estimate(name).value for name in METRICS} if isinstance(scores, Scores) else scores
+            found = [{name: float(value) for name, value in by_name.items()}]
+            if look is not None:
+                look(model, scores.predictions if isinstance(scores, Scores) else None)
         model.train()
     broadcast_object_list(found)
     return found[0]
 
 
-def text_scores(model: EncoderDecoderModel, pairs: Pairs) -> dict[str, float]:
-    """ROUGE, BLEU and chrF, from 0 to 100, of what the model writes by its own settings: a GenerationScores.
+def text_scores(model: EncoderDecoderModel, pairs: Pairs) -> Scores:
+    """ROUGE, BLEU and chrF of what the model writes by its own settings: a GenerationScores.
 
     Raises ImportError where the extra "evaluate" is not installed.
     """
-    from conjoin.evaluation import METRICS, evaluate
+    from conjoin.evaluation import evaluate
 
-    found = evaluate(model, pairs, resamples=1, truncation=True, batch_size=32)
-    return {name: found.estimate(name).value for name in METRICS}
+    return evaluate(model, pairs, resamples=1, truncation=True, batch_size=32)
 
 
 def chosen_by(evaluation: Mapping[str, float]) -> str:

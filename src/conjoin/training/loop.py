@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from accelerate.utils import DistributedType
 
 import conjoin
@@ -22,20 +23,24 @@ from conjoin.training.checkpoints import Checkpoints, Standing, bytes_needed, lo
 from conjoin.training.data import Pairs
 from conjoin.training.evaluate import GenerationScores, chosen_by, generation_scores, improves, validation_loss
 from conjoin.training.interrupts import Interrupts
+from conjoin.training.optimiser import learning_rates
 from conjoin.training.precision import chosen_precision
 from conjoin.training.randomness import seed_all
 from conjoin.training.recipe import RESULT_FILE, Recipe
 from conjoin.training.recipes import RECIPE_FILE, written
+from conjoin.training.report import Report, State, require_plots
 from conjoin.training.reporter import Reporter
 from conjoin.training.resuming import facts_of, restore, save, take_up
 from conjoin.training.schedule import Moment, progress
 from conjoin.training.start import copy_ready
 from conjoin.training.stepping import Stepper
 from conjoin.training.tokenise import Examples, limits_of, tokenise, warn_of_cuts
+from conjoin.training.tracking import Tracking, check_trackers
 
 __all__ = ["Result", "train"]
 
 SECONDS_BETWEEN_SAVES = 600.0
+STEPS_NOTED, STEPS_A_NOTE = 100, 10  # learning rates: of all steps at first, then of each tenth
 
 
 @dataclass(frozen=True)
@@ -66,17 +71,25 @@ def train(
     *,
     resume: bool = True,
     evaluate_generation: GenerationScores | None = None,
+    report: bool = False,
+    track: Sequence[str | GeneralTracker] = (),
     quiet: bool = False,
 ) -> Result:
     """Trains a model on pairs, and saves the best one (the last, without validation pairs) in `output_dir`.
 
     With `resume` a run that was interrupted goes on from its newest checkpoint; without, old checkpoints are removed.
     `evaluate_generation` is called at each evaluation with the model and some validation pairs. SIGTERM and Ctrl-C save
-    a checkpoint and return. On return the model is the one that was saved, in float32 and evaluation mode.
+    a checkpoint and return. On return the model is the one that was saved, in float32 and evaluation mode. With `report`
+    report.html and its pictures are in `output_dir` too, from the first evaluation on; `track` names trackers of Accelerate's
+    that numbers go to, such as "tensorboard", which finds them in `output_dir`/logs.
 
     Raises ConfigError, DataError or CheckpointError before any work, for settings, data or a folder that cannot be, and
-    ConjoinError where the loss is no longer a number: the checkpoints are then those before it.
+    ConjoinError where the loss is no longer a number: the checkpoints are then those before it. Raises ImportError where
+    the report or a tracker needs a package that is not installed.
     """
+    check_trackers(track)
+    if report:
+        require_plots()
     accelerator = one_accelerator(recipe)
     read_as_asked(model, recipe)
     write_as_asked(model, recipe)
@@ -97,8 +110,11 @@ def train(
                 warn_of_cuts(pairs, found, limits)
         run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter, adapters)
         run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
-        run.begin(held_out)
-        return run.finish() if run.go() else run.result(None)
+        if report:
+            run.report = Report(Path(output_dir), recipe, examples, validation_pairs or train_pairs)
+        with Tracking(accelerator, track, Path(output_dir), recipe) as run.tracking:
+            run.begin(held_out)
+            return run.finish() if run.go() else run.stop()
 
 
 def one_accelerator(recipe: Recipe) -> Accelerator:
@@ -130,10 +146,12 @@ def evaluation_of(
     def evaluate() -> dict[str, float]:
         pad, precision = run.stepper.pad, run.recipe.precision
         loss = validation_loss(run.model, held_out, batches, pad=pad, precision=precision, accelerator=run.accelerator)
-        if score is None or count == 0:
+        asked = score if count > 0 else None
+        if asked is None and run.report is None:
             return {"loss": loss}
+        look = None if run.report is None else run.report.looker(run.standing.step, run.standing.seconds)
         with run.adapters.merged():
-            scores = generation_scores(run.model, pairs.first(count), score, run.accelerator)
+            scores = generation_scores(run.model, pairs.first(max(1, count)), asked, run.accelerator, look)
         return {**scores, "loss": loss}
 
     return evaluate
@@ -159,6 +177,8 @@ class Run:
         self.batches = self.batches_of(examples)
         self.standing = Standing()
         self.evaluate: Callable[[], dict[str, float]] | None = None
+        self.report: Report | None = None
+        self.tracking: Tracking | None = None
         self.plan: tuple[int, list[list[Rows]]] = (-1, [])
         self.saved_at: tuple[int, float] = (-1, 0.0)  # step and seconds
         self.pace = 0.0  # seconds of the last step
@@ -245,7 +265,12 @@ class Run:
         standing.step += 1
         standing.step_in_epoch += 1
         self.pace = time.monotonic() - began
-        self.reporter.step(standing.step, self.done(), loss, sum(len(rows) for rows in step), self.pace)
+        rates, examples = learning_rates(self.stepper.optimiser), sum(len(rows) for rows in step)
+        if standing.step <= STEPS_NOTED or standing.step % STEPS_A_NOTE == 0:
+            standing.rates.append({"step": standing.step, **rates})
+        self.reporter.step(standing.step, self.done(), loss, max(rates.values()), examples, self.pace)
+        if self.tracking is not None:
+            self.tracking.step(standing.step, standing.losses, rates)
         if standing.step_in_epoch == len(self.steps()):
             standing.epoch, standing.step_in_epoch = standing.epoch + 1, 0
 
@@ -272,7 +297,15 @@ class Run:
             standing.best = {"step": standing.step, "metric": metric, "value": found[metric], "scores": found}
         scores = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
         self.reporter.say(f"After step {standing.step}: {scores}{', the best so far' if better else ''}.")
+        if self.tracking is not None:
+            self.tracking.evaluation(standing.step, found)
+        self.show("running")
         return better
+
+    def show(self, state: State) -> None:
+        """Writes the report, if there is one."""
+        if self.report is not None and self.accelerator.is_main_process:
+            self.report.write(self.standing, state)
 
     def save(self) -> None:
         """Writes a checkpoint of the present step, unless it has one."""
@@ -283,6 +316,11 @@ class Run:
         self.saved_at = standing.step, standing.seconds
 
     # Ending.
+
+    def stop(self) -> Result:
+        """Leaves everything to go on from."""
+        self.show("stopped")
+        return self.result(None)
 
     def finish(self) -> Result:
         """Puts the best model into the output folder."""
@@ -299,6 +337,10 @@ class Run:
             documents = {RESULT_FILE: self.document(), RECIPE_FILE: written(self.recipe)}
             self.checkpoints.publish(self.model, documents, chosen / ADAPTERS)
         self.accelerator.wait_for_everyone()
+        if self.report is not None:
+            look = self.report.looker(standing.step if standing.best is None else standing.best["step"])
+            generation_scores(self.model, self.report.pairs, None, self.accelerator, look)
+            self.show("done")
         return self.result(self.checkpoints.output)
 
     def document(self) -> str:

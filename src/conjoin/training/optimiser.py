@@ -13,7 +13,7 @@ from conjoin.training.recipe import Recipe
 from conjoin.training.schedule import Moment, factor
 from conjoin.training.tables import GroupName
 
-__all__ = ["OURS", "adamw", "group_of", "parameter_groups", "set_learning_rates"]
+__all__ = ["OURS", "adamw", "group_of", "learning_rates", "parameter_groups", "set_learning_rates"]
 
 FUSED = ("cpu", "cuda")
 GATES = 50.0  # times the rate of other new parameters: a gate is one number on the way from 0 to 1 (docs/decisions.md)
@@ -71,3 +71,11 @@ def set_learning_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, moment:
     """Gives each group its rate, times the schedule's factor."""
     for group in optimiser.param_groups:
         group["lr"] = group["base_rate"] * factor(recipe, group["name"], group["waits"], moment)
+
+
+def learning_rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
+    """The rate of each group as it is now; of parts of a group the highest."""
+    found: dict[str, float] = {}
+    for group in optimiser.param_groups:
+        found[group["name"]] = max(group["lr"], found.get(group["name"], 0.0))
+    return found

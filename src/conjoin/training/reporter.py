@@ -23,14 +23,14 @@ class Reporter:
         self.bar: Progress | None = None
         self.task = TaskID(0)
         self.loss: float | None = None
-        self.rate: float | None = None  # examples a second
+        self.speed: float | None = None  # examples a second
         self.last_line = 0.0
         self.began = 0.0
         self.began_at = 0.0
 
     def __enter__(self) -> "Reporter":
         if not self.quiet and self.console.is_terminal:
-            columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("starting", total=1.0)
             self.bar.start()
@@ -47,14 +47,17 @@ class Reporter:
         """The first step is about to begin, with so much of the run, 0 to 1, done by an earlier one."""
         self.began, self.began_at = time.monotonic(), done
 
-    def step(self, number: int, done: float, loss: float, examples: int, seconds: float) -> None:
-        """A step is over: its number, how much of the run is (0 to 1), its loss, its examples and seconds."""
-        rate = examples / max(seconds, 1e-9)
+    def step(self, number: int, done: float, loss: float, rate: float, examples: int, seconds: float) -> None:
+        """A step is over: its number, how much of the run is (0 to 1), its loss, the highest learning rate, its examples
+        and seconds.
+        """
+        speed = examples / max(seconds, 1e-9)
         self.loss = loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
-        self.rate = rate if self.rate is None else SMOOTHING * self.rate + (1 - SMOOTHING) * rate
+        self.speed = speed if self.speed is None else SMOOTHING * self.speed + (1 - SMOOTHING) * speed
         if self.quiet:
             return
-        text = f"step {number}  loss {self.loss:.3f}  {self.rate:.1f} examples/s  {clock(self.seconds_left(done))} left"
+        left = clock(self.seconds_left(done))
+        text = f"step {number}  loss {self.loss:.3f}  rate {rate:.1e}  {self.speed:.1f} examples/s  {left} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=done, description=text)
         elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
