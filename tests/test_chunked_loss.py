@@ -92,9 +92,7 @@ def test_a_models_loss_without_logits_is_that_with_them(tmp_path: Path, share: s
         found = []
         for logits in (True, False):
             model.zero_grad()
-            out = model(
-                input_ids=ids, labels=labels, label_smoothing=smoothing, return_logits=logits, num_items_in_batch=30
-            )
+            out = model(input_ids=ids, labels=labels, smoothing=smoothing, return_logits=logits, num_items_in_batch=30)
             out.loss.backward()
             found.append(
                 (out.loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})

@@ -159,5 +159,5 @@ def test_the_loss_alone_is_the_same_and_counts_as_asked(peer, framework):
     expected, found = called(framework, pair, **batch, num_items_in_batch=50)
     assert abs(float(found.loss) - float(expected.loss)) < CLOSE
     for logits in (True, False):
-        expected, found = called(framework, pair, **batch, return_logits=logits, label_smoothing=0.2)
+        expected, found = called(framework, pair, **batch, return_logits=logits, smoothing=0.2)
         assert abs(float(found.loss) - float(expected.loss)) < CLOSE

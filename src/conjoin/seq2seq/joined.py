@@ -222,7 +222,7 @@ def define(nn: Any) -> Any:
             input_values: Array | None = None,
             input_features: Array | None = None,
             inputs: Array | None = None,
-            label_smoothing: float = 0.0,
+            smoothing: float = 0.0,
         ) -> ModelOutput | tuple[Array, ...]:
             """Source ids (B, S), and target ids or labels (B, T) -> Seq2SeqLMOutput.
 
@@ -232,7 +232,8 @@ def define(nn: Any) -> Any:
             Labels make the decoder's inputs; -100 counts for no loss. The loss is a mean over the labels that count, or
             with `num_items_in_batch` their sum over that number, so that gradient accumulation stays a token mean. With
             `return_logits=False` only the loss is computed, over the labels that count: what training needs, for less.
-            `label_smoothing` is how much of each label is spread evenly over the vocabulary.
+            `smoothing` is how much of each label is spread evenly over the vocabulary; no argument but `labels` has "label"
+            in its name, since transformers' Trainer takes all that do for labels.
             `use_cache` is true unless there are labels. Raises InputError for what does not fit.
             """
             input_ids, attention_mask, decoder_input_ids, labels = nn.given(
@@ -286,9 +287,9 @@ def define(nn: Any) -> Any:
             if labels is not None:
                 check_mask(labels, tuple(logits.shape[:2]), "labels")
                 if return_logits:
-                    loss = nn.cross_entropy(logits, labels, IGNORED, num_items_in_batch, label_smoothing)
+                    loss = nn.cross_entropy(logits, labels, IGNORED, num_items_in_batch, smoothing)
                 else:
-                    loss = self.decoder.loss(logits, labels, IGNORED, num_items_in_batch, label_smoothing)
+                    loss = self.decoder.loss(logits, labels, IGNORED, num_items_in_batch, smoothing)
             joined = Seq2SeqLMOutput.of(
                 loss=loss,
                 logits=logits if return_logits else None,

@@ -94,6 +94,14 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
             return self.encoder(**named(ENCODE, self, args, given))
         return base_encode(self, *args, **given)
 
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many numbers it has, each shared one counted once; without those of embedding tables if asked."""
+        found = super().num_parameters(only_trainable)
+        tables = (
+            {m.weight for m in self.modules() if isinstance(m, torch.nn.Embedding)} if exclude_embeddings else set()
+        )
+        return found - sum(table.numel() for table in tables if table.requires_grad or not only_trainable)
+
     def read_first(self, input_ids: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """What `generate` was given, with the source read by an encoder of the user's own."""
         if not isinstance(self.encoder, CustomEncoder) or given.get("encoder_outputs") is not None:

@@ -1,7 +1,7 @@
 """Fine-tuning: pairs of texts and a recipe to a trained model in a folder.
 
 data.py         pairs of texts from files and data sets
-tokenise.py     texts to ids and labels, once
+tokenise.py     texts to ids and labels, once; token_cache.py: kept on disk
 batches.py      which examples make which batch
 arrays.py       batches of NumPy arrays, for JAX and TensorFlow
 recipe.py       every setting of a run; tables.py: of groups of parameters, and of the join; checks.py

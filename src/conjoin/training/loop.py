@@ -34,7 +34,8 @@ from conjoin.training.resuming import facts_of, restore, save, take_up
 from conjoin.training.schedule import Moment, progress
 from conjoin.training.start import copy_ready
 from conjoin.training.stepping import Stepper
-from conjoin.training.tokenise import Examples, limits_of, tokenise, warn_of_cuts
+from conjoin.training.token_cache import remembered
+from conjoin.training.tokenise import Examples, limits_of, warn_of_cuts
 from conjoin.training.tracking import Tracking, check_trackers
 
 __all__ = ["Result", "train"]
@@ -103,8 +104,8 @@ def train(
         if main:
             checkpoints.prepare(bytes_needed(model, recipe.keep_checkpoints), fresh=not resume)
         accelerator.wait_for_everyone()
-        examples = tokenise(model, train_pairs, limits)
-        held_out = None if validation_pairs is None else tokenise(model, validation_pairs, limits)
+        examples = remembered(model, train_pairs, limits)
+        held_out = None if validation_pairs is None else remembered(model, validation_pairs, limits)
         for pairs, found in ((train_pairs, examples), (validation_pairs, held_out)):
             if main and pairs is not None and found is not None:
                 warn_of_cuts(pairs, found, limits)

@@ -91,7 +91,7 @@ class Stepper:
 
     def loss(self, batch: dict[str, Tensor], tokens: int) -> Tensor:
         """The sum of a batch's losses over `tokens`."""
-        more = {"num_items_in_batch": tokens, "label_smoothing": self.recipe.label_smoothing}
+        more = {"num_items_in_batch": tokens, "smoothing": self.recipe.label_smoothing}
         with compiling() if self.recipe.compile else nullcontext():
             loss: Tensor = self.copies(**batch, **more, return_logits=False).loss
         return loss

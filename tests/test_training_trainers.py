@@ -1,0 +1,58 @@
+"""transformers' own trainers, as foreign clients, train a joined model of ours."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_training_runs import tiny_model, tiny_pairs
+
+from conjoin import EncoderDecoderModel
+from conjoin.training.batches import collate
+from conjoin.training.tokenise import Limits, tokenise
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' and accelerate's own
+@pytest.mark.parametrize("name", ["Trainer", "Seq2SeqTrainer"])
+def test_transformers_trains_evaluates_and_saves(tmp_path: Path, name: str) -> None:
+    torch.set_num_threads(1)
+    model = tiny_model(tmp_path, 0.0)
+    pairs = tiny_pairs(32)
+    examples = tokenise(model, pairs, Limits(32, 8))
+    data = [{"sources": s, "labels": t} for s, t in zip(examples.sources, examples.labels, strict=True)]
+
+    def batch(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        some = replace(examples, sources=[r["sources"] for r in rows], labels=[r["labels"] for r in rows])
+        return collate(some, np.arange(len(rows)), 0)
+
+    common: dict[str, Any] = {
+        "output_dir": str(tmp_path / "out"),
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "max_steps": 6,
+        "learning_rate": 0.02,
+        "use_cpu": True,
+        "report_to": [],
+        "remove_unused_columns": False,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "disable_tqdm": True,
+    }
+    kind = getattr(transformers, f"{name.removesuffix('Trainer')}TrainingArguments")
+    trainer = getattr(transformers, name)(
+        model=model, args=kind(**common), train_dataset=data, eval_dataset=data[:8], data_collator=batch
+    )
+    before = trainer.evaluate()["eval_loss"]
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] < before - 0.1
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(losses) == 6
+    assert losses[0] == pytest.approx(before, rel=0.1)  # a mean over tokens, accumulated or not
+    assert trainer.predict(data[:4]).metrics["test_loss"] < before
+    trainer.save_model(str(tmp_path / "saved"))
+    model.save_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(EncoderDecoderModel.from_pretrained(tmp_path / "saved").state_dict(), model.state_dict())
