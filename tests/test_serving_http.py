@@ -159,6 +159,7 @@ MISTAKES: list[tuple[dict[str, Any], int, str, str]] = [
     ({"text": TEXT, "model": "tini"}, 404, "model", 'there is no model "tini"; the nearest known is "tiny"'),
     ({"text": "x" * 30_000}, 413, "body_bytes", "this server takes at most 20000"),
     ({"text": TEXT, "stop_strings": ["x" * 65]}, 422, "invalid_value", "stop_strings"),
+    ({"text": TEXT, "decoder_start_token_id": 10**30}, 422, "invalid_value", "decoder_start_token_id"),
     ({"text": TEXT, "seed": -1}, 422, "invalid_value", "seed"),
 ]
 

@@ -1,7 +1,8 @@
 """What requests hold: any generation parameter beside a text, each field typed, none that is not known."""
 
 import dataclasses
-from typing import Annotated, Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -15,6 +16,7 @@ __all__ = ["NAMES", "Completion", "Generate", "Looking", "Parameters"]
 LEFT_OUT = {*OUTPUTS, "constraints"}
 LISTS = 256  # entries of a setting that is a list: each costs time at every step
 STOPS = 8  # stop strings
+Whole = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 CHARACTERS = 64  # of each: the table that finds them grows by all their characters
 TYPES: dict[str, Any] = {
     "sequence_bias": Annotated[list[tuple[list[int], float]], Field(max_length=LISTS)] | None,
@@ -34,11 +36,24 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def bounded(hint: Any) -> Any:
+    """A type whose whole numbers fit into 32 bits, as everything does that has a meaning here."""
+    if hint is int:
+        return Whole
+    kinds = get_args(hint)
+    if get_origin(hint) is Annotated:
+        return Annotated[(bounded(kinds[0]), *kinds[1:])]
+    if not kinds or get_origin(hint) is Literal:
+        return hint
+    within = tuple(bounded(kind) for kind in kinds)
+    return Union[within] if get_origin(hint) in (Union, UnionType) else get_origin(hint)[within]  # noqa: UP007
+
+
 def parameters() -> type[Strict]:
     """A body of every setting of `generate`, with the types that GenerationConfig gives them."""
     hints = get_type_hints(GenerationConfig, localns={"Constraint": Constraint})
     names = [f.name for f in dataclasses.fields(GenerationConfig) if f.name not in LEFT_OUT]
-    fields: dict[str, Any] = {name: (TYPES.get(name, hints[name]), None) for name in names}
+    fields: dict[str, Any] = {name: (bounded(TYPES.get(name, hints[name])), None) for name in names}
     return create_model("Parameters", __base__=Strict, **fields)
 
 
@@ -75,8 +90,8 @@ class Completion(Parameters):  # type: ignore[misc]
 
     model: str
     prompt: str | Annotated[list[str], Field(min_length=1)]
-    max_tokens: int | None = None
-    n: int | None = None
+    max_tokens: Whole | None = None
+    n: Whole | None = None
     stop: str | Annotated[list[Annotated[str, Field(max_length=CHARACTERS)]], Field(max_length=STOPS)] | None = None
     stream: bool = False
     stream_options: dict[str, bool] | None = None
