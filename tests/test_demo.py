@@ -91,8 +91,16 @@ def test_demo_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
     folder = tmp_path / "demo"
     assert main(["demo", "--minutes", "0.3", "--test-pairs", "12", "--output", str(folder)]) == 0
     printed = capsys.readouterr().out
-    for words in ("MiniLM (6 layers) as encoder", "first sentence", "ROUGE-L is", "true", "conjoin generate"):
+    for words in (
+        "MiniLM (6 layers) as encoder",
+        "first sentence",
+        "ROUGE-L is",
+        "true",
+        "report.html",
+        "conjoin generate",
+    ):
         assert words in printed
+    assert "<article>" in (folder / "report.html").read_text()
     text = tmp_path / "texts.txt"
     text.write_text("A small library that reads and writes PNG images.\n")
     assert main(["generate", str(folder), str(text)]) == 0

@@ -115,7 +115,10 @@ def test_it_is_refreshed_on_the_way_and_after_an_interruption(tmp_path: Path) ->
 
 
 def test_without_validation_it_shows_pairs_that_were_learnt(tmp_path: Path) -> None:
+    (tmp_path / "out" / "report").mkdir(parents=True)
+    (tmp_path / "out" / "report" / "scores.png").touch()  # of an earlier run
     reported(tmp_path, 2, held_out=None)
+    assert sorted(path.name for path in (tmp_path / "out" / "report").iterdir()) == [*PICTURES[:2], *PICTURES[3:]]
     text = (tmp_path / "out" / "report.html").read_text()
     assert text.count("<article>") == 6
     assert "validation loss" not in text

@@ -88,6 +88,8 @@ class Report:
         files[PAGE] = self.page(standing, state, figures).encode("utf-8")
         try:
             (self.output / FOLDER).mkdir(parents=True, exist_ok=True)
+            for name in TITLES.keys() - figures.keys():  # an earlier run's
+                (self.output / FOLDER / f"{name}.png").unlink(missing_ok=True)
             for name, content in files.items():
                 replace(self.output / name, content)
         except OSError as error:
@@ -130,7 +132,7 @@ TITLES = {
     "rates": ("Learning rates", "Of each group of parameters."),
     "scores": ("Scores of what the model writes", "Of validation pairs, at each evaluation."),
     "source_lengths": ("Length of sources", "In tokens, of the pairs that are learnt from, as they are read."),
-    "target_lengths": ("Length of targets and outputs", "In tokens; outputs are those of an evaluation."),
+    "target_lengths": ("Length of targets and outputs", "In tokens; outputs where an evaluation wrote some."),
 }
 
 
