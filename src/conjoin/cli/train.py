@@ -142,6 +142,8 @@ def train(
         from conjoin.cli.extractive import train_extractive
 
         alone = only_encoder(encoder, decoder, model)
+        if track is not None:
+            raise ConfigError("--track is for joined models; the losses of --extractive are in its training.json.")
         files, splits = (train_file, validation), (train_split, validation_split)
         train_extractive(alone, files, splits, columns, resolved, output, language=language, quiet=quiet)
         return

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 __all__ = ["Reporter"]
 
@@ -30,7 +30,7 @@ class Reporter:
 
     def __enter__(self) -> "Reporter":
         if not self.quiet and self.console.is_terminal:
-            columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}"))
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("starting", total=1.0)
             self.bar.start()
@@ -57,7 +57,7 @@ class Reporter:
         if self.quiet:
             return
         left = clock(self.seconds_left(done))
-        text = f"step {number}  loss {self.loss:.3f}  rate {rate:.1e}  {self.speed:.1f} examples/s  {left} left"
+        text = f"step {number}  loss {self.loss:.3f}  rate {rate:.1e}  {self.speed:.{int(self.speed < 10)}f} examples/s  {left} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=done, description=text)
         elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:

@@ -11,6 +11,7 @@ from conjoin.tokens.pair import TokenizerLike
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.batches import collate
 from conjoin.training.data import Pairs
+from conjoin.training.stepping import source_pad
 from conjoin.training.tokenise import Examples, Limits, tokenise
 
 __all__ = ["Attention", "Example", "examples_of"]
@@ -49,8 +50,8 @@ def examples_of(model: EncoderDecoderModel, pairs: Pairs, outputs: Sequence[str]
 def attention_of(model: EncoderDecoderModel, ids: Examples, row: int) -> Attention | None:
     """What one row looks at, special tokens left out, and all but the WIDEST source tokens that are looked at most."""
     assert model.tokenizers is not None  # the texts were made with them
-    pad = model.encoder.config.pad_token_id or 0
-    batch = {name: tensor.to(model.device) for name, tensor in collate(ids, np.asarray([row]), pad).items()}
+    arrays = collate(ids, np.asarray([row]), source_pad(model))
+    batch = {name: tensor.to(model.device) for name, tensor in arrays.items()}
     encoded = model.encode(batch["input_ids"], batch["attention_mask"])
     out = model(encoder_outputs=encoded, labels=batch["labels"], output_attentions=True)
     layers = [layer[0].float().mean(0) for layer in out.cross_attentions or () if layer is not None]
