@@ -56,8 +56,8 @@ class Reporter:
         self.speed = speed if self.speed is None else SMOOTHING * self.speed + (1 - SMOOTHING) * speed
         if self.quiet:
             return
-        left = clock(self.seconds_left(done))
-        text = f"step {number}  loss {self.loss:.3f}  rate {rate:.1e}  {self.speed:.{int(self.speed < 10)}f} examples/s  {left} left"
+        left, pace = clock(self.seconds_left(done)), f"{self.speed:.{int(self.speed < 10)}f} examples/s"
+        text = f"step {number}  loss {self.loss:.3f}  rate {rate:.1e}  {pace}  {left} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=done, description=text)
         elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
