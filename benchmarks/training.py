@@ -193,8 +193,8 @@ def peer_model() -> Any:
     return model.train()
 
 
-def peer_run(pairs: list[tuple[str, str]], count: int, batch: int) -> float:
-    """Seconds that transformers takes for `count` optimiser steps on random-order padded batches."""
+def peer_run(pairs: list[tuple[str, str]], count: int, batch: int, held_out: Any) -> tuple[float, float]:
+    """Seconds of `count` optimiser steps of transformers on random-order padded batches, and the validation loss."""
     tokenizer, model = transformers.AutoTokenizer.from_pretrained(minilm()), peer_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
     began = time.perf_counter()
@@ -207,11 +207,26 @@ def peer_run(pairs: list[tuple[str, str]], count: int, batch: int) -> float:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, peer_loss(model.eval(), tokenizer, held_out)
 
 
-def our_run(pairs: list[tuple[str, str]], count: int, batch: int, precision: str) -> float:
-    """Seconds that conjoin takes for the same: its loop and defaults, tokenising and optimiser included."""
+@torch.no_grad()
+def peer_loss(model: Any, tokenizer: Any, held_out: Any) -> float:
+    """The mean loss over the targets' own tokens and the end: what conjoin's loss is over. The first [CLS] is left out."""
+    total = count = 0.0
+    for text, aim in zip(held_out.sources, held_out.targets, strict=True):
+        source = tokenizer([text], truncation=True, max_length=192, return_tensors="pt")
+        labels = tokenizer([aim], truncation=True, max_length=32, return_tensors="pt").input_ids
+        logits = model(**source, labels=labels).logits[0]
+        total += float(torch.nn.functional.cross_entropy(logits[1:], labels[0, 1:], reduction="sum"))
+        count += len(logits) - 1
+    return total / count
+
+
+def our_run(
+    pairs: list[tuple[str, str]], count: int, batch: int, held_out: Any, **settings: Any
+) -> tuple[float, float]:
+    """The same of conjoin's loop, from the texts to the folder of the model."""
     from conjoin import EncoderDecoderModel
     from conjoin.training import Pairs, Recipe, train
 
@@ -221,17 +236,28 @@ def our_run(pairs: list[tuple[str, str]], count: int, batch: int, precision: str
     recipe = Recipe(
         max_steps=count,
         batch_size=batch,
-        learning_rate=2e-4,
-        precision=precision,
         max_source_length=192,
         max_target_length=32,
-        start="plain",
+        **settings,
     )
     with tempfile.TemporaryDirectory() as output:
         began = time.perf_counter()
-        result = train(model, some, None, recipe, output, resume=False, quiet=True)
-        whole = time.perf_counter() - began
-    return result.seconds if result.seconds < whole else whole
+        train(model, some, None, recipe, output, resume=False, quiet=True)
+        seconds = time.perf_counter() - began
+    return seconds, our_loss(model, held_out)
+
+
+@torch.no_grad()
+def our_loss(model: Any, held_out: Any) -> float:
+    """The mean loss over the targets' own tokens and the end."""
+    from conjoin.training.batches import Batches, collate
+    from conjoin.training.tokenise import Limits, tokenise
+
+    examples = tokenise(model, held_out, Limits(192, 32))
+    total = 0.0
+    for rows in Batches(examples.source_lengths, examples.label_lengths, 16, None, 1, 0).in_order():
+        total += float(model(**collate(examples, rows, 0), num_items_in_batch=1, return_logits=False).loss)
+    return total / int(examples.label_lengths.sum())
 
 
 def runs(args: argparse.Namespace) -> None:
@@ -242,21 +268,30 @@ def runs(args: argparse.Namespace) -> None:
     pairs = list(zip(found.sources, found.targets, strict=True))
     random.Random(0).shuffle(pairs)
     examples = args.steps * args.batch
-    rates: dict[str, list[float]] = {}
+    held_out = read_pairs(split_file("validation")).first(100)
+    ours = {"learning_rate": 2e-4, "start": "plain"}  # as the peer's
+    work = {
+        "transformers": lambda: peer_run(pairs, args.steps, args.batch, held_out),
+        "conjoin, float32": lambda: our_run(pairs, args.steps, args.batch, held_out, precision="float32", **ours),
+        "conjoin, default recipe": lambda: our_run(pairs, args.steps, args.batch, held_out),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in work}
+    losses: dict[str, float] = {}
     for _ in range(args.turns):
-        for name, one in {
-            "transformers": lambda: peer_run(pairs, args.steps, args.batch),
-            "conjoin, float32": lambda: our_run(pairs, args.steps, args.batch, "float32"),
-            "conjoin, defaults": lambda: our_run(pairs, args.steps, args.batch, "auto"),
-        }.items():
-            rates.setdefault(name, []).append(examples / one())
-            print(name, f"{rates[name][-1]:.1f} examples/s", flush=True)
+        for name, one in work.items():
+            seconds, losses[name] = one()
+            rates[name].append(examples / seconds)
+            print(name, f"{rates[name][-1]:.1f} examples/s, validation loss {losses[name]:.2f}", flush=True)
     base = rates["transformers"]
-    rows = [
-        [name, f"{statistics.median(r):.1f}", f"{statistics.median(a / b for a, b in zip(r, base, strict=True)):.2f}"]
-        for name, r in rates.items()
-    ]
-    show(f"fine-tuning MiniLM + MiniLM, batch {args.batch}, {args.steps} steps", ["what", "examples/s", "ratio"], rows)
+    rows = []
+    for name, own in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(own, base, strict=True))
+        rows.append([name, f"{statistics.median(own):.1f}", f"{ratio:.2f}", f"{losses[name]:.2f}"])
+    show(
+        f"fine-tuning MiniLM + MiniLM, batch {args.batch}, {args.steps} steps",
+        ["what", "examples/s", "ratio", "validation loss"],
+        rows,
+    )
 
 
 def main() -> None:

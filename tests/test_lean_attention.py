@@ -1,4 +1,4 @@
-"""Attention that keeps no weights: its outputs and gradients are those of the products, dropout included."""
+"""Attention and dropout that keep little: outputs and gradients are those of the products, by what was dropped."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from conjoin.backends.torch import lean, maths
+from conjoin.backends.torch import layers, lean, maths
 from conjoin.backends.torch.lean import LeanAttention, drawn
 
 SCALE = 4**-0.5
@@ -80,3 +80,21 @@ def test_where_it_is_used(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -
             maths.attention(q.detach(), k, v, None, SCALE, dropout, False)
         maths.attention(q, k, v, None, SCALE, dropout, True)
     assert used == ([0.25] if dtype == torch.float32 else [0.25, 0.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_drops_in_training_and_the_gradient_where_it_dropped(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    dropout = layers.Dropout(0.25)
+    x = torch.ones(301, 77, dtype=dtype, requires_grad=True)
+    out = dropout(x)
+    assert set(out.detach().unique().tolist()) == {0.0, torch.tensor(1 / 0.75, dtype=dtype).item()}
+    assert (out == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    (grad,) = torch.autograd.grad(out.sum(), x)
+    assert torch.equal(grad, out)
+    assert not torch.equal(dropout(x), out)
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x), out)
+    assert torch.equal(dropout.eval()(x), x)
+    dropout.p = 0.0
+    assert torch.equal(dropout.train()(x), x)

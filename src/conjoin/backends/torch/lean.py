@@ -1,8 +1,9 @@
-"""Attention that keeps no weights for its backward pass, some rows of a batch at a time: for training on a CPU.
+"""Attention and dropout that keep little for their backward pass: for training on a CPU.
 
 torch's fused kernel for CPUs drops out nothing: with dropout it computes product by product and keeps three arrays of the
 size (B, H, T, S) for each layer. Here of each weight only stays whether it was dropped, in a byte; the backward pass computes
-the rest again (https://arxiv.org/abs/2205.14135, section 3.1), and what it works on fits into a cache.
+the rest again (https://arxiv.org/abs/2205.14135, section 3.1), some rows of a batch at a time, so that what it works on fits into
+a cache. Dropout itself keeps four bytes of each number in torch, and here one.
 """
 
 import math
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["LeanAttention"]
+__all__ = ["LeanAttention", "LeanDropout"]
 
 WEIGHTS = 2**17  # how many at once
 LEVELS = 2**16  # of a random number that decides what is dropped
@@ -78,3 +79,22 @@ class LeanAttention(torch.autograd.Function):
             torch.matmul(slope, k[here], out=dq[here])
             torch.matmul(slope.transpose(-1, -2), q[here], out=dk[here])
         return dq, dk, dv, None, None, None
+
+
+class LeanDropout(torch.autograd.Function):
+    """x with some numbers at zero, and the others times 1 / (1 - rate)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
+        """Of x's shape."""
+        kept = drawn(tuple(x.shape), rate)
+        ctx.save_for_backward(kept)
+        ctx.scale = 1 / (1 - rate)
+        return (x * kept).mul_(ctx.scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """The gradient of x."""
+        (kept,) = ctx.saved_tensors
+        return (grad * kept).mul_(ctx.scale), None
