@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ STYLE: dict[Any, Any] = {
 }
 SIZE = (6.4, 3.4)  # inches
 POINTS = 400  # of a line
-SMOOTHING = 0.95
+SMOOTHING = 0.85
 
 
 def require_plots() -> None:
@@ -80,7 +80,7 @@ def loss_plot(losses: Sequence[float], evaluations: Sequence[Mapping[str, float]
     with drawn() as (figure, axes):
         steps, values = thinned(losses)
         axes.plot(steps, values, color=COLOURS[0], alpha=0.3, linewidth=0.8)
-        axes.plot(*thinned(smoothed(losses)), color=COLOURS[0], linewidth=1.8, label="training")
+        axes.plot(steps, smoothed(values), color=COLOURS[0], linewidth=1.8, label="training")
         if evaluations:
             at, found = [one["step"] for one in evaluations], [one["loss"] for one in evaluations]
             axes.plot(at, found, color=COLOURS[1], marker="o", markersize=4, linewidth=1.8, label="validation")
@@ -91,7 +91,7 @@ def loss_plot(losses: Sequence[float], evaluations: Sequence[Mapping[str, float]
             low, high = finite.min(), np.percentile(finite, 96)
             axes.set_ylim(low - 0.08 * (high - low + 1e-6), high + 0.15 * (high - low + 1e-6))
         axes.set(xlabel="step", ylabel="loss a token")
-        axes.legend()
+        legend(figure)
     return figure
 
 
@@ -106,7 +106,7 @@ def rates_plot(rates: Sequence[Mapping[str, float]]) -> "Figure":
         axes.set(xlabel="step", ylabel="learning rate")
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
-        axes.legend()
+        legend(figure)
     return figure
 
 
@@ -119,7 +119,7 @@ def scores_plot(evaluations: Sequence[Mapping[str, float]], names: Mapping[str, 
         mark_best(axes, best, None)
         axes.set(xlabel="step", ylabel="score, 0 to 100")
         axes.set_ylim(bottom=0)
-        figure.legend(ncols=len(names), loc="outside upper center", columnspacing=1.0, handlelength=1.2)
+        legend(figure)
     return figure
 
 
@@ -136,7 +136,7 @@ def lengths_plot(lengths: Mapping[str, NDArray[np.int64]]) -> "Figure":
             axes.stairs(shares, edges, color=COLOURS[at], alpha=0.15, fill=True)
         axes.set(xlabel="tokens", ylabel="% of texts, a token")
         axes.set_ylim(bottom=0)
-        axes.legend()
+        legend(figure)
     return figure
 
 
@@ -159,13 +159,19 @@ def attention_plot(found: Attention) -> "Figure":
     return figure
 
 
+def legend(figure: "Figure") -> None:
+    """Names above the axes, where they hide nothing."""
+    count = len(figure.axes[0].get_legend_handles_labels()[0])
+    figure.legend(ncols=count, loc="outside upper center", columnspacing=1.0, handlelength=1.4)
+
+
 def mark_best(axes: "Axes", best: int | None, label: str | None = "best") -> None:
     """A line at the step of the best model."""
     if best is not None:
         axes.axvline(best, color=INK, linestyle=":", linewidth=1.2, alpha=0.6, label=label)
 
 
-def smoothed(values: Sequence[float]) -> list[float]:
+def smoothed(values: Iterable[float]) -> list[float]:
     """An exponential mean that begins with the first value."""
     found: list[float] = []
     for value in values:

@@ -25,6 +25,7 @@ __all__ = ["PAGE", "Report", "State"]
 logger = logging.getLogger("conjoin")
 PAGE, FOLDER = "report.html", "report"
 SHOWN = 6  # examples
+RECENT = 100  # steps, whose mean is the training loss that is said
 SHARE = 0.03  # of the run's time that reports may take on the way
 State = Literal["running", "stopped", "done"]
 SAID = {
@@ -140,7 +141,7 @@ def facts(standing: Standing) -> Mapping[str, str]:
     """A few numbers on how the run stands."""
     found = {"steps": f"{standing.step:,}", "time": f"{standing.seconds / 60:.1f} min"}
     if standing.losses:
-        found["training loss"] = f"{plots.smoothed(standing.losses)[-1]:.3f}"
+        found["training loss"] = f"{np.mean(standing.losses[-RECENT:]):.3f}"
     if standing.evaluations:
         found["validation loss"] = f"{standing.evaluations[-1]['loss']:.3f}"
     if standing.best is not None:
