@@ -160,6 +160,8 @@ MISTAKES: list[tuple[dict[str, Any], int, str, str]] = [
     ({"text": "x" * 30_000}, 413, "body_bytes", "this server takes at most 20000"),
     ({"text": TEXT, "stop_strings": ["x" * 65]}, 422, "invalid_value", "stop_strings"),
     ({"text": TEXT, "decoder_start_token_id": 10**30}, 422, "invalid_value", "decoder_start_token_id"),
+    ({"text": TEXT, "num_beams": 2, "length_penalty": 1e300}, 422, "invalid_value", "length_penalty"),
+    ({"text": TEXT, "watermarking_config": {"hashing_key": 2**31}}, 422, "invalid_value", "watermarking_config"),
     ({"text": TEXT, "seed": -1}, 422, "invalid_value", "seed"),
 ]
 

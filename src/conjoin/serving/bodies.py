@@ -12,6 +12,23 @@ from conjoin.pipelines import OUTPUTS
 
 __all__ = ["NAMES", "Completion", "Generate", "Looking", "Parameters"]
 
+
+class Strict(BaseModel):
+    """A body whose fields are what they say, and no others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Watermark(Strict):
+    """The fields of a WatermarkingConfig."""
+
+    greenlist_ratio: float | None = None
+    bias: float | None = None
+    hashing_key: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
+    seeding_scheme: str | None = None
+    context_width: Annotated[int, Field(ge=1, le=64)] | None = None
+
+
 # What has no meaning here: how ids are returned, and objects of Python.
 LEFT_OUT = {*OUTPUTS, "constraints"}
 LISTS = 256  # entries of a setting that is a list: each costs time at every step
@@ -19,8 +36,9 @@ STOPS = 8  # stop strings
 Whole = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 CHARACTERS = 64  # of each: the table that finds them grows by all their characters
 TYPES: dict[str, Any] = {
+    "length_penalty": Annotated[float, Field(ge=-64, le=64)] | None,  # a length to this power is still a number
     "sequence_bias": Annotated[list[tuple[list[int], float]], Field(max_length=LISTS)] | None,
-    "watermarking_config": dict[str, float | int | str] | None,
+    "watermarking_config": Watermark | None,
     "exponential_decay_length_penalty": tuple[int, float] | None,
     "stop_strings": str | Annotated[list[Annotated[str, Field(max_length=CHARACTERS)]], Field(max_length=STOPS)] | None,
     "bad_words_ids": Annotated[list[Annotated[list[int], Field(max_length=LISTS)]], Field(max_length=LISTS)] | None,
@@ -28,12 +46,6 @@ TYPES: dict[str, Any] = {
     "suppress_tokens": Annotated[list[int], Field(max_length=LISTS)] | None,
     "begin_suppress_tokens": Annotated[list[int], Field(max_length=LISTS)] | None,
 }
-
-
-class Strict(BaseModel):
-    """A body whose fields are what they say, and no others."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def bounded(hint: Any) -> Any:
