@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import math
+import random
 import shutil
 import time
 from collections import namedtuple
@@ -32,16 +33,17 @@ from conjoin.tokens import TokenizerPair
 from conjoin.torch import Decoder, Encoder
 from conjoin.training import Pairs, Recipe, loop, read_pairs, train
 from conjoin.training.batches import Batches, collate, share_of
+from conjoin.training.distributing import one_accelerator
 from conjoin.training.evaluate import improves
 from conjoin.training.optimiser import parameter_groups
 from conjoin.training.precision import cpu_has_bfloat16
-from conjoin.training.randomness import kept_random, seed_all
+from conjoin.training.randomness import seed_batch
 from conjoin.training.schedule import Moment, factor, progress
 from conjoin.training.stepping import Stepper
 from conjoin.training.tokenise import Limits, end_token, limits_of, tokenise, warn_of_cuts
 
 ROWS = [{"document": "a long text", "summary": "text"}, {"document": 'two "lines"\nof it, é', "summary": "it"}]
-ACCELERATOR = loop.one_accelerator(Recipe(device="cpu"))
+ACCELERATOR = one_accelerator(Recipe(device="cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -587,12 +589,12 @@ def test_small_parts(tmp_path: Path) -> None:
     assert improves({"loss": 1.0}, {"loss": math.nan})
     assert improves({"loss": 9.0, "rougeL": 2.0}, {"loss": 1.0, "rougeL": 1.0})
     assert improves({"loss": 1.0, "rougeL": 1.0}, {"loss": 2.0, "rougeL": 1.0})
-    seed_all(3)
-    with kept_random():
-        torch.rand(2), np.random.rand(2)
-    first = (torch.rand(1).item(), np.random.rand())
-    seed_all(3)
-    assert first == (torch.rand(1).item(), np.random.rand())
+    drawn = []
+    for step, batch in ((1, 0), (1, 1), (2, 0), (1, 0)):
+        seed_batch(3, step, batch)
+        drawn.append((torch.rand(1).item(), np.random.rand(), random.random()))
+    assert drawn[0] == drawn[3]
+    assert len(set(drawn)) == 3
 
 
 # The command.

@@ -182,6 +182,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     A new target appears by one rename. In one that exists, each file is replaced by a rename, weights of an earlier save
     that were not written again are removed, and all other files stay.
     """
+    from safetensors import SafetensorError  # what its writer tells of a full disk by
+
     if target.exists() and not target.is_dir():
         raise CheckpointError(f'"{target}" is a file; a folder to save in was expected.')
     try:
@@ -197,10 +199,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             merge(made, target)
         else:
             os.rename(made, target)
-    except OSError as error:
-        raise CheckpointError(
-            f'"{target}" could not be written ({error.strerror}); what was there is unchanged.'
-        ) from None
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f'"{target}" could not be written ({why}); what was there is unchanged.') from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

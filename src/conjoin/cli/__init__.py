@@ -124,8 +124,9 @@ def threads_that_yield() -> None:
 
 
 def mistake(sentence: str) -> int:
-    """Says what the user can mend, and returns the exit code of that."""
-    print(f"conjoin: {sentence}", file=sys.stderr)
+    """Says what the user can mend, and returns the exit code of that. Of several processes the first says it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"conjoin: {sentence}", file=sys.stderr)
     return MISTAKE
 
 

@@ -79,6 +79,9 @@ def train(
     start: Annotated[str | None, option("copy: new parts are first made ready to copy; or plain (copy).")] = None,
     precision: Annotated[str | None, option("auto, float32 or bfloat16 (auto).")] = None,
     device: Annotated[str | None, option("auto or cpu (auto: a GPU where there is one).")] = None,
+    sharding: Annotated[
+        str | None, option("Of several processes: none, a copy of the model in each, or fsdp, a part in each (none).")
+    ] = None,
     max_source_length: Annotated[
         int | None, option("Tokens; longer sources are cut (the encoder's positions; none with --encode-in-chunks).")
     ] = None,
@@ -124,6 +127,7 @@ def train(
         "start": start,
         "precision": precision,
         "device": device,
+        "sharding": sharding,
         "encode_in_chunks": encode_in_chunks or None,
         "max_source_length": max_source_length,
         "max_target_length": max_target_length,
@@ -148,17 +152,19 @@ def train(
         train_extractive(alone, files, splits, columns, resolved, output, language=language, quiet=quiet)
         return
     check_parts(encoder, decoder, model, output)
-    pairs = read_pairs(train_file, **columns, split=train_split)
-    held_out = None if validation is None else read_pairs(validation, **columns, split=validation_split)
-
     from conjoin.training import train as run
+    from conjoin.training.agreeing import together
+    from conjoin.training.distributing import one_accelerator
     from conjoin.training.evaluate import text_scores
 
     crossing = {
         "cross_attention_layers": layer_numbers(cross_attention_layers),
         "cross_attention_place": cross_attention_place,
     }
-    joined = opened(encoder, decoder, model, crossing, resolved)
+    with together(one_accelerator(resolved)):
+        pairs = read_pairs(train_file, **columns, split=train_split)
+        held_out = None if validation is None else read_pairs(validation, **columns, split=validation_split)
+        joined = opened(encoder, decoder, model, crossing, resolved)
     result = run(
         joined,
         pairs,
@@ -224,10 +230,12 @@ def conclude(result: "Result", output: Path, validation: str | None) -> None:
 
     from conjoin.training.report import PAGE
 
+    first = PartialState().is_main_process
     if result.path is None:
-        typer.echo(f"Stopped after step {result.steps}; the same command goes on from {result.newest}.", err=True)
+        if first:
+            typer.echo(f"Stopped after step {result.steps}; the same command goes on from {result.newest}.", err=True)
         raise typer.Exit(SIGNALLED + (result.signal or 0))
-    if not PartialState().is_main_process:
+    if not first:
         return
     typer.echo(f"The model is in {output} after {result.steps} steps and {result.seconds / 60:.1f} minutes.")
     if result.best is not None:

@@ -12,7 +12,11 @@ optimiser.py    AdamW and its groups
 stepping.py     one update of the weights
 adapters.py     LoRA, by PEFT
 adapting.py     what training changes about a model while it lasts
-randomness.py   random states
+distributing.py several processes: a copy in each, or a part in each
+cutting.py      a part in each: FSDP2
+locking.py      one run at a time in a folder
+agreeing.py     several processes as one: errors and data
+randomness.py   what is drawn at random
 evaluate.py     validation loss, scores of generated texts
 checkpoints.py  checkpoints that appear whole or not at all
 resuming.py     going on from one

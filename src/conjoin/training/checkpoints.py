@@ -1,7 +1,8 @@
 """Training checkpoints: folders that appear whole or not at all, from which a run goes on exactly where it was.
 
-output/checkpoints/step-N/ holds the model, as save_pretrained writes it, with optimiser.pt (optimiser and random
-states) and state.json (position, scores, recipe) beside it. Whatever is being written or deleted there has a name that
+output/checkpoints/step-N/ holds the model, as save_pretrained writes it, with optimiser.pt (the optimiser's
+state, each tensor whole) and state.json (position, scores, recipe) beside it: the schedule and whatever is drawn at
+random follow from the position and the seed. Whatever is being written or deleted there has a name that
 begins with a dot, and is swept away by the next run.
 """
 
@@ -11,7 +12,8 @@ import os
 import pickle
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from conjoin.config import read_json
 from conjoin.errors import CheckpointError
 from conjoin.torch.custom import CustomEncoder
 from conjoin.torch.model import EncoderDecoderModel
+from conjoin.training.locking import locked
 
 __all__ = ["Checkpoints", "Standing", "bytes_needed", "load_weights"]
 
@@ -67,34 +70,40 @@ class Checkpoints:
             step for step, path in found if (path / OPTIMISER_FILE).is_file() and (path / STATE_FILE).is_file()
         )
 
-    def prepare(self, needed: int, fresh: bool) -> None:
-        """Makes the folder, sweeps away what an interrupted run left, and sees that there is room for `needed` bytes.
+    @contextmanager
+    def held(self, needed: int, fresh: bool) -> Iterator[None]:
+        """The folder, made and free of what an interrupted run left, held against other runs while the block lasts.
 
-        With `fresh` all checkpoints are removed. Raises CheckpointError where the folder cannot be made, or its disk
-        is too full.
+        With `fresh` all checkpoints are removed. Raises CheckpointError where the folder cannot be made, its disk has no
+        room for `needed` bytes, or another run holds it.
         """
+        self.make(needed)
+        with locked(self.output):
+            self.tidy(fresh)
+            yield
+
+    def make(self, needed: int) -> None:
+        """Makes the folder, if there is room."""
         for path in (self.output, self.folder):
             if path.exists() and not path.is_dir():
                 raise CheckpointError(f'"{path}" is a file; a folder to save in was expected.')
         require_space(self.output, max(needed - size_of(self.folder), needed // (self.keep + 3)))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.sweep()
-            if fresh:
-                self.clear()
         except OSError as error:
             raise CheckpointError(f'"{self.folder}" cannot be written: {error.strerror}.') from None
 
-    def sweep(self) -> None:
-        """Removes what was half written or half deleted."""
-        for path in self.folder.glob(".*"):
-            remove(path)
-
-    def clear(self) -> None:
-        """Removes all checkpoints."""
-        numbered = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
-        for _, path in sorted(numbered):
-            self.delete(path)
+    def tidy(self, fresh: bool) -> None:
+        """Removes what was half written or half deleted, and all checkpoints where the run is to start afresh."""
+        try:
+            for path in self.folder.glob(".*"):
+                remove(path)
+            if fresh:
+                numbered = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
+                for _, path in sorted(numbered):
+                    self.delete(path)
+        except OSError as error:
+            raise CheckpointError(f'"{self.folder}" cannot be written: {error.strerror}.') from None
 
     def save(self, write: Callable[[Path], None], state: dict[str, Any], tensors: dict[str, Any]) -> Path:
         """Writes the checkpoint of state["standing"]["step"], its model by `write`.
@@ -152,19 +161,26 @@ class Checkpoints:
     def publish(self, model: EncoderDecoderModel, documents: dict[str, str], folder: Path) -> None:
         """Puts the model, text files by their names, and a folder where it is there, into the output folder itself.
 
-        At every moment the folder has no config.json, and so is no model, or all of one.
+        At every moment the folder has no config.json, and so is no model, or all of one. Raises CheckpointError where it
+        cannot be written.
         """
         made = self.folder / ".final.part"
         remove(made)
         model.save_pretrained(made)
-        for name, text in documents.items():
-            (made / name).write_text(text, encoding="utf-8")
-        if folder.is_dir():
-            shutil.copytree(folder, made / folder.name)
-        sync(made)
-        merge(made, self.output)
-        sync_folder(self.output)
-        remove(made)
+        try:
+            for name, text in documents.items():
+                (made / name).write_text(text, encoding="utf-8")
+            if folder.is_dir():
+                shutil.copytree(folder, made / folder.name)
+            sync(made)
+            merge(made, self.output)
+            sync_folder(self.output)
+            remove(made)
+        except OSError as error:
+            raise CheckpointError(
+                f'"{self.output}" could not be written ({error}); the checkpoints are unchanged: make room, and give the '
+                f"same command again."
+            ) from None
 
 
 def bytes_needed(model: EncoderDecoderModel, keep: int) -> int:

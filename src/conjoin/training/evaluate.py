@@ -9,10 +9,10 @@ from accelerate.utils import broadcast_object_list
 
 from conjoin.evaluation import METRICS, Scores
 from conjoin.torch.model import EncoderDecoderModel
-from conjoin.training.batches import Batches, collate
+from conjoin.training.agreeing import together
+from conjoin.training.batches import Batches, collate, share_of
 from conjoin.training.data import Pairs
 from conjoin.training.precision import arithmetic
-from conjoin.training.randomness import kept_random
 from conjoin.training.recipe import Precision
 from conjoin.training.tokenise import Examples
 
@@ -27,7 +27,7 @@ LOSS, BY_TEXT = "loss", "rougeL"
 
 @torch.no_grad()
 def validation_loss(
-    model: EncoderDecoderModel,
+    model: torch.nn.Module,
     examples: Examples,
     batches: Batches,
     *,
@@ -35,10 +35,10 @@ def validation_loss(
     precision: Precision,
     accelerator: Accelerator,
 ) -> float:
-    """The mean loss over all target tokens, each process computing its share."""
+    """The mean loss over all target tokens, each process computing its share: as many batches as any other."""
     total = torch.zeros((), dtype=torch.float32, device=accelerator.device)
     model.eval()
-    for rows in batches.in_order()[accelerator.process_index :: accelerator.num_processes]:
+    for rows in share_of(batches.in_order(), accelerator.process_index, accelerator.num_processes):
         batch = {name: tensor.to(accelerator.device) for name, tensor in collate(examples, rows, pad).items()}
         with arithmetic(precision, accelerator.device):
             total += model(**batch, num_items_in_batch=1, return_logits=False).loss
@@ -56,15 +56,15 @@ def generation_scores(
 ) -> dict[str, float]:
     """The scores of texts that the main process generates, known to every process; there `look` is called too."""
     found: list[dict[str, float]] = [{}]
-    if accelerator.is_main_process:
-        model.eval()
-        with kept_random():
+    with together(accelerator):
+        if accelerator.is_main_process:
+            model.eval()
             scores = {} if score is None else score(model, pairs)
             by_name = {name: scores.estimate(name).value for name in METRICS} if isinstance(scores, Scores) else scores
             found = [{name: float(value) for name, value in by_name.items()}]
             if look is not None:
                 look(model, scores.predictions if isinstance(scores, Scores) else None)
-        model.train()
+            model.train()
     broadcast_object_list(found)
     return found[0]
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -11,16 +12,16 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
-from accelerate.utils import DistributedType
 
 import conjoin
-from conjoin.errors import ConfigError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.adapters import ADAPTERS, Adapters
 from conjoin.training.adapting import adapted, expect_lengths, read_as_asked, write_as_asked
+from conjoin.training.agreeing import check_same_data, together
 from conjoin.training.batches import Batches, Rows, Share, share_of
 from conjoin.training.checkpoints import Checkpoints, Standing, bytes_needed, load_weights
 from conjoin.training.data import Pairs
+from conjoin.training.distributing import one_accelerator
 from conjoin.training.evaluate import GenerationScores, chosen_by, generation_scores, improves, validation_loss
 from conjoin.training.interrupts import Interrupts
 from conjoin.training.optimiser import learning_rates
@@ -92,23 +93,26 @@ def train(
     if report:
         require_plots()
     accelerator = one_accelerator(recipe)
-    read_as_asked(model, recipe)
-    write_as_asked(model, recipe)
-    limits = limits_of(model, recipe.max_source_length, recipe.max_target_length)
+    with together(accelerator):
+        read_as_asked(model, recipe)
+        write_as_asked(model, recipe)
+        limits = limits_of(model, recipe.max_source_length, recipe.max_target_length)
     precision = chosen_precision(recipe.precision, accelerator.device)
     recipe = recipe.changed(precision=precision, max_source_length=limits.source, max_target_length=limits.target)
     checkpoints = Checkpoints(Path(output_dir), recipe.keep_checkpoints)
     main = accelerator.is_main_process
     interrupts, reporter, adapters = Interrupts(), Reporter(quiet or not main), Adapters(model, recipe.lora)
-    with adapted(model, recipe), interrupts, reporter, adapters:
-        if main:
-            checkpoints.prepare(bytes_needed(model, recipe.keep_checkpoints), fresh=not resume)
-        accelerator.wait_for_everyone()
-        examples = remembered(model, train_pairs, limits)
-        held_out = None if validation_pairs is None else remembered(model, validation_pairs, limits)
+    with adapted(model, recipe), interrupts, reporter, adapters, ExitStack() as held:
+        with together(accelerator):
+            if main:
+                held.enter_context(checkpoints.held(bytes_needed(model, recipe.keep_checkpoints), fresh=not resume))
+            examples = remembered(model, train_pairs, limits)
+            held_out = None if validation_pairs is None else remembered(model, validation_pairs, limits)
         for pairs, found in ((train_pairs, examples), (validation_pairs, held_out)):
-            if main and pairs is not None and found is not None:
-                warn_of_cuts(pairs, found, limits)
+            if pairs is not None and found is not None:
+                check_same_data(accelerator, pairs.name, found)
+                if main:
+                    warn_of_cuts(pairs, found, limits)
         run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter, adapters)
         run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
         if report:
@@ -116,24 +120,6 @@ def train(
         with Tracking(accelerator, track, Path(output_dir), recipe) as run.tracking:
             run.begin(held_out)
             return run.finish() if run.go() else run.stop()
-
-
-def one_accelerator(recipe: Recipe) -> Accelerator:
-    """Accelerate's view of this machine and its processes. Arithmetic and accumulation are ours: Accelerate's settings
-    of them belong to the whole Python process, and could not differ between two runs.
-
-    Raises ConfigError for a way of distributing other than a copy of the model in each process.
-    """
-    try:
-        accelerator = Accelerator(mixed_precision="no", cpu=recipe.device == "cpu")
-    except ValueError as error:
-        raise ConfigError(f"Accelerate was set up before in this process, in another way: {error}") from None
-    kind: DistributedType = accelerator.distributed_type
-    if kind not in (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU):
-        raise ConfigError(
-            f"Accelerate is set up for {kind.value}; one process, or several with a copy each, was expected."
-        )
-    return accelerator
 
 
 def evaluation_of(
@@ -146,12 +132,13 @@ def evaluation_of(
 
     def evaluate() -> dict[str, float]:
         pad, precision = run.stepper.pad, run.recipe.precision
-        loss = validation_loss(run.model, held_out, batches, pad=pad, precision=precision, accelerator=run.accelerator)
+        trained = run.stepper.placed.trained
+        loss = validation_loss(trained, held_out, batches, pad=pad, precision=precision, accelerator=run.accelerator)
         asked = score if count > 0 else None
         if asked is None and run.report is None:
             return {"loss": loss}
         look = None if run.report is None else run.report.looker(run.standing.step, run.standing.seconds)
-        with run.adapters.merged():
+        with run.stepper.placed.assembled(run.accelerator.is_main_process), run.adapters.merged():
             scores = generation_scores(run.model, pairs.first(max(1, count)), asked, run.accelerator, look)
         return {**scores, "loss": loss}
 
@@ -197,7 +184,7 @@ class Run:
         self.facts = facts_of(self.recipe, self.batches.batches_a_step, self.examples, held_out)
         self.facts["base"] = self.adapters.fingerprint()
         seed_all(self.recipe.seed)
-        with self.adapters.keeping_base():
+        with together(self.accelerator), self.adapters.keeping_base():
             resumed = take_up(self.model, self.checkpoints, self.facts)
         if resumed is None and self.recipe.start == "copy":
             copy_ready(self.model, self.examples, self.recipe.seed)
@@ -207,10 +194,9 @@ class Run:
         if resumed is not None:
             self.adapters.load(self.checkpoints.path(resumed[0].step))
         self.stepper = Stepper(self.model, self.recipe, self.examples, self.accelerator)
-        seed_all(self.recipe.seed + self.accelerator.process_index)  # each process drops out other units
         if resumed is not None:
             self.standing, tensors = resumed
-            restore(self.stepper.optimiser, tensors, self.accelerator.process_index)
+            restore(self.stepper.placed, self.stepper.optimiser, tensors)
             self.saved_at = self.standing.step, self.standing.seconds
             self.reporter.say(f"Going on after step {self.standing.step}.")
         self.reporter.begin(self.done())
@@ -312,8 +298,9 @@ class Run:
         """Writes a checkpoint of the present step, unless it has one."""
         standing = self.standing
         if self.saved_at[0] != standing.step:
-            adapters, optimiser = self.adapters, self.stepper.optimiser
-            save(self.model, adapters, optimiser, standing, self.facts, self.checkpoints, self.accelerator)
+            self.stepper.placed.gather()
+            optimiser = self.stepper.placed.state_of(self.stepper.optimiser)
+            save(self.model, self.adapters, optimiser, standing, self.facts, self.checkpoints, self.accelerator)
         self.saved_at = standing.step, standing.seconds
 
     # Ending.
@@ -331,13 +318,13 @@ class Run:
             self.compare()
         self.save()
         chosen = self.checkpoints.path(standing.step if standing.best is None else standing.best["step"])
-        if chosen != self.checkpoints.path(standing.step) or self.adapters.layers:
-            self.adapters.detach()
-            load_weights(self.model, chosen)
-        if self.accelerator.is_main_process:
-            documents = {RESULT_FILE: self.document(), RECIPE_FILE: written(self.recipe)}
-            self.checkpoints.publish(self.model, documents, chosen / ADAPTERS)
-        self.accelerator.wait_for_everyone()
+        with together(self.accelerator):
+            if chosen != self.checkpoints.path(standing.step) or self.adapters.layers:
+                self.adapters.detach()
+                load_weights(self.model, chosen)
+            if self.accelerator.is_main_process:
+                documents = {RESULT_FILE: self.document(), RECIPE_FILE: written(self.recipe)}
+                self.checkpoints.publish(self.model, documents, chosen / ADAPTERS)
         if self.report is not None:
             look = self.report.looker(standing.step if standing.best is None else standing.best["step"])
             generation_scores(self.model, self.report.pairs, None, self.accelerator, look)

@@ -1,16 +1,15 @@
-"""The random states that training draws from: seeded, kept in a checkpoint, and left alone by an evaluation."""
+"""What training draws at random: seeded for each batch, so that nothing depends on what was drawn before.
+
+A run that is resumed, or goes on in another number of processes, then drops out the same units, and an evaluation may
+draw what it likes: no random state has to be kept.
+"""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["kept_random", "random_states", "restore_random", "seed_all"]
-
-States = dict[str, Any]  # plain values and tensors, as torch's weights_only loader takes them
+__all__ = ["seed_all", "seed_batch"]
 
 
 def seed_all(seed: int) -> None:
@@ -20,32 +19,6 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def random_states() -> States:
-    """The states of python, numpy, torch, and the current GPU where there is one."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, float(gauss)),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-    }
-
-
-def restore_random(states: States) -> None:
-    """Puts states back."""
-    random.setstate(states["python"])
-    kind, keys, position, has_gauss, gauss = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
-
-
-@contextmanager
-def kept_random() -> Iterator[None]:
-    """Whatever the block draws, training goes on as if it had not."""
-    states = random_states()
-    try:
-        yield
-    finally:
-        restore_random(states)
+def seed_batch(seed: int, step: int, batch: int) -> None:
+    """Seeds them for one batch of one step, whichever process it falls to."""
+    seed_all(int(np.random.SeedSequence((seed, step, batch)).generate_state(1)[0]))

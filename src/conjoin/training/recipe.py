@@ -13,7 +13,7 @@ from conjoin.parameters import PartName
 from conjoin.training.checks import check_choice, check_flag, check_number, check_parts
 from conjoin.training.tables import Group, GroupName, Join, Lora
 
-__all__ = ["RESULT_FILE", "Precision", "Recipe", "Schedule"]
+__all__ = ["RESULT_FILE", "Precision", "Recipe", "Schedule", "Sharding"]
 
 RESULT_FILE = "training.json"
 DEFAULT_EPOCHS = 3
@@ -21,6 +21,7 @@ Schedule = Literal["linear", "cosine", "noam", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
 Start = Literal["plain", "copy"]
+Sharding = Literal["none", "fsdp"]
 
 # Of each number: its type, the least and the most that it can be, and whether None is a value.
 NUMBERS: dict[str, tuple[type, float, float, bool]] = {
@@ -52,7 +53,7 @@ NUMBERS: dict[str, tuple[type, float, float, bool]] = {
     "keep_checkpoints": (int, 1, 1000, False),
     "seed": (int, 0, 2**32 - 1, False),
 }
-CHOICES = {"schedule": Schedule, "precision": Precision, "device": Device, "start": Start}
+CHOICES = {"schedule": Schedule, "precision": Precision, "device": Device, "start": Start, "sharding": Sharding}
 FLAGS = ("encode_in_chunks", "gradient_checkpointing", "compile")
 PARTS = ("freeze", "train_first")
 TABLES: dict[str, type] = {"encoder": Group, "decoder": Group, "new": Group, "lora": Lora, "join": Join}
@@ -95,6 +96,7 @@ class Recipe:
     device: Device = "auto"
     gradient_checkpointing: bool = False  # layers are computed again in the backward pass: less memory, a third slower
     compile: bool = False  # by torch.compile: minutes at first, then faster on a GPU
+    sharding: Sharding = "none"  # of several processes: a copy of the model in each, or "fsdp": a part in each
     freeze: tuple[PartName, ...] = ()
     train_first: tuple[PartName, ...] = ()  # the only parts that are trained at first...
     train_first_ratio: float = 0.0  # ...for so much of the run (1: to its end)...

@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from conjoin.errors import CheckpointError, ConfigError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.adapters import Adapters
+from conjoin.training.agreeing import together
 from conjoin.training.checkpoints import Checkpoints, Standing, load_weights
+from conjoin.training.distributing import Placed
 from conjoin.training.optimiser import OURS
-from conjoin.training.randomness import random_states, restore_random
 from conjoin.training.recipe import Recipe
 from conjoin.training.tokenise import Examples
 
@@ -63,36 +63,36 @@ def take_up(
     return Standing(**{**state["standing"], "losses": tensors["losses"].tolist()}), tensors
 
 
-def restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Any], process: int) -> None:
-    """Puts back the optimiser's state and the process's random states; learning rates stay as they are now."""
+def restore(placed: Placed, optimiser: torch.optim.Optimizer, tensors: dict[str, Any]) -> None:
+    """Puts back the optimiser's state; learning rates stay as they are now."""
     own = [{name: group[name] for name in OURS} for group in optimiser.param_groups]
     try:
-        optimiser.load_state_dict(tensors["optimiser"])
+        placed.give_state(optimiser, tensors["optimiser"])
     except ValueError as error:
         raise CheckpointError(
             f"the optimiser's state in the newest checkpoint does not fit the model: {error}."
         ) from None
     for group, ours in zip(optimiser.param_groups, own, strict=True):
         group.update(ours)
-    if process < len(tensors["random"]):
-        restore_random(tensors["random"][process])
 
 
 def save(
     model: EncoderDecoderModel,
     adapters: Adapters,
-    optimiser: torch.optim.Optimizer,
+    optimiser: dict[str, Any],
     standing: Standing,
     facts: Facts,
     checkpoints: Checkpoints,
     accelerator: Accelerator,
 ) -> None:
-    """Writes a checkpoint, and deletes those that are no longer kept. All processes call it; the main one writes."""
-    random: list[dict[str, Any]] = gather_object([random_states()])
-    if accelerator.is_main_process:
-        state = {**facts, "new_parameters": list(model.new_parameters), "standing": {**asdict(standing), "losses": []}}
-        losses = torch.tensor(standing.losses, dtype=torch.float64)
-        tensors = {"optimiser": optimiser.state_dict(), "random": random, "losses": losses}
-        checkpoints.save(adapters.write, state, tensors)
-        checkpoints.prune(None if standing.best is None else standing.best["step"])
-    accelerator.wait_for_everyone()
+    """Writes a checkpoint, and deletes those that are no longer kept. All processes call it; the main one writes.
+
+    `optimiser` is the optimiser's state, whole.
+    """
+    state = {**facts, "new_parameters": list(model.new_parameters), "standing": {**asdict(standing), "losses": []}}
+    losses = torch.tensor(standing.losses, dtype=torch.float64)
+    tensors = {"optimiser": optimiser, "losses": losses}
+    with together(accelerator):
+        if accelerator.is_main_process:
+            checkpoints.save(adapters.write, state, tensors)
+            checkpoints.prune(None if standing.best is None else standing.best["step"])

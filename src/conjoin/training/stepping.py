@@ -12,8 +12,10 @@ from torch import Tensor
 from conjoin.errors import ConjoinError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.batches import Share, collate
+from conjoin.training.distributing import Placed
 from conjoin.training.optimiser import adamw, set_learning_rates
 from conjoin.training.precision import arithmetic
+from conjoin.training.randomness import seed_batch
 from conjoin.training.recipe import Recipe
 from conjoin.training.schedule import Moment, waits
 from conjoin.training.tokenise import Examples
@@ -29,27 +31,35 @@ class Stepper:
     ) -> None:
         self.recipe, self.examples, self.accelerator = recipe, examples, accelerator
         self.pad = source_pad(model)
-        model.to(accelerator.device)
-        self.model, self.optimiser = model, adamw(model, recipe)
+        self.placed = Placed(model, accelerator, recipe.sharding)
+        self.optimiser = adamw(self.placed.trained, recipe)
         self.trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.waiting: bool | None = None  # whether only some parts are trained as yet
-        self.copies: Any = model
+        self.module: Any = self.placed.trained
 
     def tokens(self, share: Share) -> int:
         """How many target tokens this process has in a step."""
         return sum(len(self.examples.labels[i]) for rows in share if rows is not None for i in rows.tolist())
 
     def wait(self, waiting: bool) -> None:
-        """Lets parameters that wait at first learn nothing, or learn; where that changes, copies are made anew."""
+        """Lets parameters that wait at first learn nothing, or learn; where that changes, copies are made anew.
+
+        A cut model was cut with what is trained; what waits there gets gradients, and `gradients` drops them.
+        """
         if waiting == self.waiting:
             return
         self.waiting = waiting
-        for group in self.optimiser.param_groups:
-            for parameter in group["params"]:
-                parameter.requires_grad_(not (waiting and group["waits"]))
-        self.copies = self.accelerator.prepare_model(self.model)  # DistributedDataParallel where there are processes
+        if not self.placed.is_cut:
+            for parameter, waits in self.parameters():
+                parameter.requires_grad_(not (waiting and waits))
+        self.module = self.placed.called()
         if self.recipe.compile:
-            self.copies = torch.compile(self.copies, dynamic=True)
+            self.module = torch.compile(self.module, dynamic=True)
+
+    def parameters(self) -> Iterator[tuple[Tensor, bool]]:
+        """What is trained, and whether it waits at first."""
+        for group in self.optimiser.param_groups:
+            yield from ((parameter, group["waits"]) for parameter in group["params"])
 
     def step(self, share: Share, tokens: int, moment: Moment) -> float:
         """Updates the weights; the loss is the mean over `tokens`, the target tokens of all processes in this step.
@@ -57,8 +67,8 @@ class Stepper:
         Raises ConjoinError, before any weight has changed, where the loss or the gradient is no finite number.
         """
         self.wait(waits(self.recipe, moment))
-        loss = self.gradients(share, tokens)
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.max_grad_norm or math.inf)
+        loss = self.gradients(share, tokens, moment.steps + 1)
+        norm = self.placed.whole(torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.max_grad_norm or math.inf))
         value, size = torch.stack((loss, norm.to(loss))).tolist()
         if not (math.isfinite(value) and math.isfinite(size)):
             raise ConjoinError(
@@ -70,30 +80,38 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         return float(value)
 
-    def gradients(self, share: Share, tokens: int) -> Tensor:
+    def gradients(self, share: Share, tokens: int, number: int = 1) -> Tensor:
         """Leaves the gradients of the step's mean loss in the weights, and returns that loss."""
-        processes = self.accelerator.num_processes
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
         total = torch.zeros((), dtype=torch.float32, device=self.accelerator.device)
         for at, rows in enumerate(share):
             batch = {name: t.to(self.accelerator.device) for name, t in collate(self.examples, rows, self.pad).items()}
+            seed_batch(self.recipe.seed, number, at * processes + process)
             with self.exchange(last=at + 1 == len(share)):
                 with arithmetic(self.recipe.precision, self.accelerator.device):
                     loss = self.loss(batch, tokens)
                 (loss * processes).backward()  # type: ignore[no-untyped-call] # the copies' gradients are averaged
             total += loss.detach()
+        if self.waiting and self.placed.is_cut:
+            for parameter in (parameter for parameter, waits in self.parameters() if waits):
+                parameter.grad = None
         everywhere: Tensor = self.accelerator.reduce(total, "sum")
         return everywhere
 
     def exchange(self, last: bool) -> AbstractContextManager[None]:
-        """Processes exchange gradients once a step, with its last batch."""
-        wait: AbstractContextManager[None] = self.accelerator.no_sync(self.copies)
-        return nullcontext() if last else wait
+        """Processes exchange gradients once a step, with its last batch; where the model is cut with each batch, since
+        otherwise all of them would be kept whole.
+        """
+        if last or self.placed.is_cut:
+            return nullcontext()
+        wait: AbstractContextManager[None] = self.accelerator.no_sync(self.module)
+        return wait
 
     def loss(self, batch: dict[str, Tensor], tokens: int) -> Tensor:
         """The sum of a batch's losses over `tokens`."""
         more = {"num_items_in_batch": tokens, "smoothing": self.recipe.label_smoothing}
         with compiling() if self.recipe.compile else nullcontext():
-            loss: Tensor = self.copies(**batch, **more, return_logits=False).loss
+            loss: Tensor = self.module(**batch, **more, return_logits=False).loss
         return loss
 
 

@@ -1,0 +1,84 @@
+"""Training in two processes, with copies of the model and with the model cut (FSDP2), beside one process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_training_runs import tiny_model, tiny_run
+
+from conjoin import EncoderDecoderModel
+
+HERE = Path(__file__).parent
+SETTINGS: dict[str, Any] = {"batch_size": 4, "schedule": "constant", "warmup_ratio": 0.0, "evaluate_every": 10}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+
+
+def launched(*command: str) -> subprocess.CompletedProcess[str]:
+    """A command that starts processes, its output taken."""
+    return subprocess.run(
+        [sys.executable, "-m", *command], env=ENVIRONMENT, capture_output=True, text=True, timeout=180, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes under torchrun left what they saw."""
+    made = tmp_path_factory.mktemp("two")
+    tiny_model(made / "model")
+    script = str(HERE / "two_processes.py")
+    done = launched("torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, str(made))
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture(scope="module")
+def seen(folder: Path) -> list[dict[str, Any]]:
+    """What each process saw."""
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", ["none", "all"])
+def test_cut_model_learns_as_one_process_does(
+    seen: list[dict[str, Any]], folder: Path, tmp_path: Path, share: str
+) -> None:
+    one = tiny_run(folder / "model", tmp_path, max_steps=20, gradient_accumulation_steps=2, share=share, **SETTINGS)
+    assert len(one.losses) == 20
+    for process in seen:
+        found = process["fsdp"][share]
+        torch.testing.assert_close(found["losses"], one.losses, rtol=0, atol=1e-5)
+        torch.testing.assert_close(found["evaluations"], one.evaluations, rtol=0, atol=1e-5)
+        assert 0.45 < found["share"] < 0.55
+        assert 0.45 < found["state"] < 0.55
+    saved, expected = (EncoderDecoderModel.from_pretrained(at) for at in (folder / f"fsdp-{share}", tmp_path))
+    torch.testing.assert_close(saved.state_dict(), expected.state_dict(), rtol=0, atol=1e-4)
+    # One process goes on from what two cut between them.
+    settings = {**SETTINGS, "gradient_accumulation_steps": 2, "share": share}
+    more = tiny_run(folder / "model", folder / f"fsdp-{share}", max_steps=24, **settings)
+    alone = tiny_run(folder / "model", tmp_path, max_steps=24, **settings)
+    torch.testing.assert_close(more.losses, alone.losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_copies_learn_as_one_process_does(seen: list[dict[str, Any]], folder: Path, tmp_path: Path) -> None:
+    """Dropout included: what a batch drops does not depend on the process that it falls to."""
+    one = tiny_run(folder / "model", tmp_path, max_steps=6, gradient_accumulation_steps=2, **SETTINGS)
+    for process in seen:
+        torch.testing.assert_close(process["copies"], one.losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_process_fails_in_all(seen: list[dict[str, Any]], folder: Path) -> None:
+    other = [process["other data"] for process in seen]
+    assert other[0] == other[1]
+    assert "process 1 read 21 examples and process 0 read 20, and they are not the same" in other[0]
+    assert seen[1]["broken"].startswith("ConfigError: the model has no tokenizers")
+    assert seen[0]["broken"] == seen[1]["broken"].replace("ConfigError: ", "ConfigError: process 1: ")
+    assert "No space left on device" in seen[0]["full"]
+    assert seen[1]["full"] == seen[0]["full"].replace("CheckpointError: ", "CheckpointError: process 0: ")
+    assert not (folder / "full" / "config.json").exists()

@@ -1,0 +1,99 @@
+"""Run by test_training_processes.py under torchrun: what each of two processes sees of runs that they share.
+
+torchrun --nproc-per-node 2 tests/two_processes.py FOLDER -> FOLDER/0.json, FOLDER/1.json
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from test_training_runs import tiny_model, tiny_pairs, tiny_run
+from torch.distributed.tensor import DTensor
+
+from conjoin.errors import ConjoinError
+from conjoin.training import Pairs, Recipe, train
+from conjoin.training.stepping import Stepper
+
+SETTINGS: dict[str, Any] = {"batch_size": 4, "schedule": "constant", "warmup_ratio": 0.0, "evaluate_every": 10}
+
+
+def refused(call: Callable[[], Any]) -> str:
+    """The sentence that a call is refused with."""
+    try:
+        call()
+    except ConjoinError as error:
+        return f"{type(error).__name__}: {error}"
+    return "it was not refused"
+
+
+def sharded(folder: Path, share: str) -> dict[str, Any]:
+    """Twenty steps with the model cut, stopped and gone on with after ten; and how much of it each process had."""
+    seen: list[Stepper] = []
+    kept = Stepper.__init__
+
+    def noted(self: Stepper, *given: Any) -> None:
+        kept(self, *given)
+        seen.append(self)
+
+    Stepper.__init__ = noted  # type: ignore[method-assign]
+    output = folder / f"fsdp-{share}"
+    for steps in (10, 20):
+        result = tiny_run(folder / "model", output, max_steps=steps, sharding="fsdp", share=share, **SETTINGS)
+    Stepper.__init__ = kept  # type: ignore[method-assign]
+    trained = seen[-1].trained
+    state = [value for of in seen[-1].optimiser.state.values() for value in of.values() if value.ndim]
+    return {
+        "losses": result.losses,
+        "evaluations": result.evaluations,
+        "share": sum(local(p).numel() for p in trained) / sum(p.numel() for p in trained),
+        "state": sum(local(t).numel() for t in state) / sum(t.numel() for t in state),
+    }
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process has of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def trained_on(folder: Path, output: Path, pairs: Pairs, tokens: bool = True) -> Any:
+    """A run on other pairs, or of a model without tokenizers."""
+    recipe, model = Recipe(device="cpu", precision="float32", max_steps=1), tiny_model(folder / "model")
+    if not tokens:
+        model.encoder.tokenizer = None
+    return train(model, pairs, None, recipe, output, quiet=True)
+
+
+def disk_that_is_full(folder: Path, rank: int) -> str:
+    """A run in which the process that writes finds no room."""
+    save = torch.save
+
+    def full(*args: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if rank == 0:
+        torch.save = full
+    try:
+        return refused(lambda: tiny_run(folder / "model", folder / "full", max_steps=1))
+    finally:
+        torch.save = save
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    rank = int(os.environ["RANK"])
+    found = {
+        "fsdp": {share: sharded(folder, share) for share in ("none", "all")},
+        "copies": tiny_run(folder / "model", folder / "copies", max_steps=6, **SETTINGS).losses,
+        "other data": refused(lambda: trained_on(folder, folder / "other", tiny_pairs(20 + rank))),
+        "broken": refused(lambda: trained_on(folder, folder / "broken", tiny_pairs(9), tokens=rank == 0)),
+        "full": disk_that_is_full(folder, rank),
+    }
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
