@@ -323,6 +323,8 @@ def test_evaluate_on_the_command_line(trained: Path, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "oracle" in out
     assert "20 documents, 1 sentence each" in out
+    assert conjoin.cli.main([*command, "--num-beams", "2"]) == 2
+    assert "chooses sentences and writes nothing; leave out num_beams" in capsys.readouterr().err
 
 
 def test_wrong_calls(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

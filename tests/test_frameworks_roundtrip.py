@@ -317,6 +317,22 @@ def test_the_layers_that_are_kept_are_those_that_were_named(peer, tmp_path, fram
 
 
 @compiled_frameworks
+def test_more_positions_are_those_of_torch(peer, tmp_path, framework):
+    pair = peer("roberta", "gpt2", widths=(24, 24))
+    e, d = parts(pair, tmp_path)
+    model, theirs = (
+        one.model_class.from_encoder_decoder_pretrained(e, d, encoder_max_position_embeddings=90)
+        for one in (framework, TORCH)
+    )
+    for size in (90, 100, 30):
+        for one in (model, theirs):
+            one.resize_position_embeddings(size)
+        assert model.encoder.spec.max_length == theirs.encoder.spec.max_length == size - 2
+        same(TORCH.named(theirs), framework.named(model))
+        assert near(logits(TORCH, theirs, pair), logits(framework, model, pair))
+
+
+@compiled_frameworks
 @pytest.mark.parametrize("decoder", ["bert", "roberta", "gpt2"])
 def test_new_cross_attention_is_named_and_born_as_asked(peer, tmp_path, framework, decoder):
     plain = peers.THEIRS["decoder", decoder](

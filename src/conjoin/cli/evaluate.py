@@ -84,13 +84,6 @@ def evaluate(
     for file in (as_json, outputs):
         expect_folder(file)
     columns = {"source_column": source_column, "target_column": target_column}
-    for one in filter(is_extractor, models):
-        from conjoin.cli.extractive import evaluate_extractive
-
-        if len(models) > 1:
-            raise InputError(f'"{one}" is an extractor, which is scored alone; {len(models)} systems came.')
-        evaluate_extractive(one, data, columns, split, limit, seed, as_json)
-        return
     settings = {
         "num_beams": num_beams,
         "max_new_tokens": max_new_tokens,
@@ -101,6 +94,13 @@ def evaluate(
         "encode_in_chunks": encode_in_chunks,
     }
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    for one in filter(is_extractor, models):
+        from conjoin.cli.extractive import evaluate_extractive
+
+        if len(models) > 1:
+            raise InputError(f'"{one}" is an extractor, which is scored alone; {len(models)} systems came.')
+        evaluate_extractive(one, data, columns, split, limit, seed, as_json, refused=given)
+        return
     pairs = read_pairs(data, **columns, split=split)
     pairs = pairs if limit is None else pairs.first(limit)
     options = {

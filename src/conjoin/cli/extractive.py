@@ -2,13 +2,14 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from conjoin.cli.lines import opened_output
-from conjoin.errors import ConfigError
+from conjoin.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from conjoin.training import Recipe
@@ -56,9 +57,22 @@ def train_extractive(
 
 
 def evaluate_extractive(
-    model: str, data: str, columns: dict[str, str], split: str, limit: int | None, seed: int, as_json: str | None
+    model: str,
+    data: str,
+    columns: dict[str, str],
+    split: str,
+    limit: int | None,
+    seed: int,
+    as_json: str | None,
+    *,
+    refused: Mapping[str, Any],
 ) -> None:
-    """Scores an extractor beside the first sentences and the oracle's; `as_json` is a file for all that was found."""
+    """Scores an extractor beside the first sentences and the oracle's; `as_json` is a file for all that was found.
+
+    Raises InputError for settings of generation.
+    """
+    if refused:
+        raise InputError(f'"{model}" chooses sentences and writes nothing; leave out {", ".join(refused)}.')
     from conjoin.evaluation import METRICS, Scores
     from conjoin.extraction import Extractor, evaluate_extractor, read_documents
 
