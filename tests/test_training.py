@@ -174,6 +174,23 @@ def test_reads_long_cells_and_leaves_csv_as_it_was(tmp_path: Path) -> None:
         csv.field_size_limit(before)
 
 
+def test_repeated_pairs_and_validation_pairs_that_are_trained_on_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    once = tiny_pairs(8)
+    twice = Pairs([*once.sources, *once.sources[:3]], [*once.targets, *once.targets[:3]], "train.csv")
+    held_out = Pairs([*tiny_pairs(4, 1).sources, once.sources[0]], [*tiny_pairs(4, 1).targets, "w1"], "validation.csv")
+    recipe = Recipe(max_steps=1, precision="float32", device="cpu")
+    with caplog.at_level(logging.WARNING, "conjoin"):
+        train(tiny_model(tmp_path), twice, held_out, recipe, tmp_path / "out", quiet=True)
+        train(tiny_model(tmp_path), once, tiny_pairs(4, 1), recipe, tmp_path / "clean", quiet=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "train.csv: 3 of 11 pairs repeat an earlier one; each counts as often as it is there.",
+        "validation.csv: 1 of 5 sources are also in train.csv; what is measured on them says little about new texts: "
+        "take them out.",
+    ]
+
+
 # Labels.
 
 

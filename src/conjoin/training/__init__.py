@@ -2,6 +2,7 @@
 
 data.py         pairs of texts from files and data sets
 tokenise.py     texts to ids and labels, once; token_cache.py: kept on disk
+overlaps.py     pairs that are there twice, or in validation too
 batches.py      which examples make which batch
 arrays.py       batches of NumPy arrays, for JAX and TensorFlow
 recipe.py       every setting of a run; tables.py: of groups of parameters, and of the join; checks.py

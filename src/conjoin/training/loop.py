@@ -25,6 +25,7 @@ from conjoin.training.distributing import one_accelerator
 from conjoin.training.evaluate import GenerationScores, chosen_by, generation_scores, improves, validation_loss
 from conjoin.training.interrupts import Interrupts
 from conjoin.training.optimiser import learning_rates
+from conjoin.training.overlaps import warn_of_overlap, warn_of_repeats
 from conjoin.training.precision import chosen_precision
 from conjoin.training.randomness import seed_all
 from conjoin.training.recipe import RESULT_FILE, Recipe
@@ -113,6 +114,9 @@ def train(
                 check_same_data(accelerator, pairs.name, found)
                 if main:
                     warn_of_cuts(pairs, found, limits)
+                    warn_of_repeats(pairs)
+        if main and validation_pairs is not None:
+            warn_of_overlap(train_pairs.sources, train_pairs.name, validation_pairs)
         run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter, adapters)
         run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
         if report:
