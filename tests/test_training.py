@@ -112,7 +112,10 @@ def test_reads_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     pairs = read_pairs("owner/name:3.0.0", split="validation")
-    assert (pairs.targets, asked) == (["text", "it"], [(("owner/name", "3.0.0"), {"split": "validation"})])
+    assert (pairs.targets, asked) == (
+        ["text", "it"],
+        [(("owner/name", "3.0.0"), {"split": "validation", "streaming": False})],
+    )
 
     def missing(*args: Any, **options: Any) -> Any:
         raise datasets.exceptions.DatasetNotFoundError("Dataset 'x' doesn't exist on the Hub\nor cannot be accessed.")

@@ -34,6 +34,12 @@ def train(
     validation: Annotated[str | None, option("Pairs to choose the best checkpoint by.")] = None,
     source_column: Annotated[str, typer.Option(help="The column of sources.")] = "document",
     target_column: Annotated[str, typer.Option(help="The column of targets.")] = "summary",
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read --train as it is needed, where it is larger than memory.")
+    ] = False,
+    buffer: Annotated[
+        int, typer.Option(help="Pairs in memory with --streaming, shuffled and batched together.")
+    ] = 10000,
     train_split: Annotated[str, typer.Option(help="The split to learn from, of a data set.")] = "train",
     validation_split: Annotated[str, typer.Option(help="The split of --validation, of a data set.")] = "validation",
     recipe: Annotated[
@@ -136,7 +142,7 @@ def train(
         "generation_examples": generation_examples,
         "seed": seed,
     }
-    from conjoin.training import Recipe, read_pairs
+    from conjoin.training import Pairs, PairStream, Recipe, read_pairs, stream_pairs
     from conjoin.training.recipes import parsed
 
     changes = {name: value for name, value in given.items() if value is not None}
@@ -144,6 +150,9 @@ def train(
     columns = {"source_column": source_column, "target_column": target_column}
     if extractive:
         from conjoin.cli.extractive import train_extractive
+
+        if streaming:
+            raise ConfigError("--streaming is for joins; --extractive reads all documents first, so leave it out.")
 
         alone = only_encoder(encoder, decoder, model)
         if track is not None:
@@ -162,7 +171,11 @@ def train(
         "cross_attention_place": cross_attention_place,
     }
     with together(one_accelerator(resolved)):
-        pairs = read_pairs(train_file, **columns, split=train_split)
+        pairs: Pairs | PairStream
+        if streaming:
+            pairs = stream_pairs(train_file, **columns, split=train_split, buffer=buffer)
+        else:
+            pairs = read_pairs(train_file, **columns, split=train_split)
         held_out = None if validation is None else read_pairs(validation, **columns, split=validation_split)
         joined = opened(encoder, decoder, model, crossing, resolved)
     result = run(

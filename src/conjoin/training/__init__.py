@@ -1,6 +1,7 @@
 """Fine-tuning: pairs of texts and a recipe to a trained model in a folder.
 
 data.py         pairs of texts from files and data sets
+streaming.py    pairs that need not fit into memory
 tokenise.py     texts to ids and labels, once; token_cache.py: kept on disk
 overlaps.py     pairs that are there twice, or in validation too
 batches.py      which examples make which batch
@@ -35,11 +36,12 @@ from typing import TYPE_CHECKING, Any
 from conjoin.training.arrays import array_batches
 from conjoin.training.data import Pairs, read_pairs
 from conjoin.training.recipe import Recipe
+from conjoin.training.streaming import PairStream, stream_pairs
 
 if TYPE_CHECKING:
     from conjoin.training.loop import Result, train
 
-__all__ = ["Pairs", "Recipe", "Result", "array_batches", "read_pairs", "train"]
+__all__ = ["PairStream", "Pairs", "Recipe", "Result", "array_batches", "read_pairs", "stream_pairs", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from conjoin.errors import DataError, nearest
 __all__ = ["Pairs", "read_pairs"]
 
 KINDS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+ROWS_AT_ONCE = 1000  # of a Parquet file
 LONGEST_CELL = 2**31 - 1  # characters; Python's csv stops at 131072 unless told
 HUB_ID = re.compile(r"^[\w-][\w.-]*(/[\w-][\w.-]*)?(:[\w.-]+)?$")
 Row = Mapping[str, Any]
@@ -63,12 +64,15 @@ def read_pairs(
     return gathered(rows, (source_column, target_column), name)
 
 
-def located_rows(source: str | Path, split: str) -> tuple[str, Iterator[tuple[str, Row]]]:
-    """What to call a file or a data set in a message, and its rows, each with the words that say where it stands."""
+def located_rows(source: str | Path, split: str, *, streaming: bool = False) -> tuple[str, Iterator[tuple[str, Row]]]:
+    """What to call a file or a data set in a message, and its rows, each with the words that say where it stands.
+
+    Files are read row by row; with `streaming` a data set of the hub is too, and not fetched first.
+    """
     path = Path(source)
     kind = KINDS.get(Path(path.stem).suffix if path.suffix == ".gz" else path.suffix)
     if kind is None:
-        return f'"{source}" ({split})', hub_rows(str(source), split)
+        return f'"{source}" ({split})', hub_rows(str(source), split, streaming)
     if not path.is_file():
         raise DataError(f'"{path}" is not there; a file of pairs was expected.')
     return f'"{path}"', {"json": json_rows, "csv": csv_rows, "parquet": parquet_rows}[kind](path)
@@ -197,7 +201,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             number = 0
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"row {number}", row
@@ -205,7 +209,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
         raise DataError(f'"{path}" cannot be read as Parquet: {error}.') from None
 
 
-def hub_rows(name: str, split: str) -> Iterator[tuple[str, Row]]:
+def hub_rows(name: str, split: str, streaming: bool) -> Iterator[tuple[str, Row]]:
     """The rows of a data set that the `datasets` library finds under this name."""
     if not HUB_ID.match(name):
         raise DataError(
@@ -218,7 +222,7 @@ def hub_rows(name: str, split: str) -> Iterator[tuple[str, Row]]:
         raise DataError(f'"{name}" needs the datasets library; run: pip install "conjoin[train]".') from None
     path, _, configuration = name.partition(":")
     try:
-        found = datasets.load_dataset(path, configuration or None, split=split)
+        found = datasets.load_dataset(path, configuration or None, split=split, streaming=streaming)
     except (ValueError, OSError) as error:
         first = str(error).strip().split("\n")[0]
         raise DataError(f'"{name}" ({split}) could not be fetched: {first}') from None

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 
 import conjoin
+from conjoin.errors import ConfigError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.adapters import ADAPTERS, Adapters
 from conjoin.training.adapting import adapted, expect_lengths, read_as_asked, write_as_asked
@@ -36,8 +37,9 @@ from conjoin.training.resuming import facts_of, restore, save, take_up
 from conjoin.training.schedule import Moment, progress
 from conjoin.training.start import copy_ready
 from conjoin.training.stepping import Stepper
+from conjoin.training.streaming import Feed, PairStream
 from conjoin.training.token_cache import remembered
-from conjoin.training.tokenise import Examples, limits_of, warn_of_cuts
+from conjoin.training.tokenise import Examples, limits_of, tokenise, warn_of_cuts
 from conjoin.training.tracking import Tracking, check_trackers
 
 __all__ = ["Result", "train"]
@@ -67,7 +69,7 @@ class Result:
 
 def train(
     model: EncoderDecoderModel,
-    train_pairs: Pairs,
+    train_pairs: Pairs | PairStream,
     validation_pairs: Pairs | None,
     recipe: Recipe,
     output_dir: str | Path,
@@ -93,6 +95,8 @@ def train(
     check_trackers(track)
     if report:
         require_plots()
+    if isinstance(train_pairs, PairStream) and recipe.epochs is not None:
+        raise ConfigError("pairs of a stream are counted only as they are read; set max_steps or minutes, not epochs.")
     accelerator = one_accelerator(recipe)
     with together(accelerator):
         read_as_asked(model, recipe)
@@ -107,20 +111,22 @@ def train(
         with together(accelerator):
             if main:
                 held.enter_context(checkpoints.held(bytes_needed(model, recipe.keep_checkpoints), fresh=not resume))
-            examples = remembered(model, train_pairs, limits)
+            feed = Feed(train_pairs)
+            first = feed.portion(0)
+            examples = tokenise(model, first, limits) if feed.streams else remembered(model, first, limits)
             held_out = None if validation_pairs is None else remembered(model, validation_pairs, limits)
-        for pairs, found in ((train_pairs, examples), (validation_pairs, held_out)):
+        for pairs, found in ((first, examples), (validation_pairs, held_out)):
             if pairs is not None and found is not None:
                 check_same_data(accelerator, pairs.name, found)
                 if main:
                     warn_of_cuts(pairs, found, limits)
                     warn_of_repeats(pairs)
         if main and validation_pairs is not None:
-            warn_of_overlap(train_pairs.sources, train_pairs.name, validation_pairs)
-        run = Run(model, recipe, examples, checkpoints, accelerator, interrupts, reporter, adapters)
+            warn_of_overlap(first.sources, first.name, validation_pairs)
+        run = Run(model, recipe, feed, examples, checkpoints, accelerator, interrupts, reporter, adapters)
         run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
         if report:
-            run.report = Report(Path(output_dir), recipe, examples, validation_pairs or train_pairs)
+            run.report = Report(Path(output_dir), recipe, examples, validation_pairs or first)
         with Tracking(accelerator, track, Path(output_dir), recipe) as run.tracking:
             run.begin(held_out)
             return run.finish() if run.go() else run.stop()
@@ -156,6 +162,7 @@ class Run:
         self,
         model: EncoderDecoderModel,
         recipe: Recipe,
+        feed: Feed,
         examples: Examples,
         checkpoints: Checkpoints,
         accelerator: Accelerator,
@@ -163,7 +170,7 @@ class Run:
         reporter: Reporter,
         adapters: Adapters,
     ) -> None:
-        self.model, self.recipe, self.examples = model, recipe, examples
+        self.model, self.recipe, self.feed, self.examples = model, recipe, feed, examples
         self.checkpoints, self.accelerator = checkpoints, accelerator
         self.interrupts, self.reporter, self.adapters = interrupts, reporter, adapters
         self.batches = self.batches_of(examples)
@@ -209,10 +216,20 @@ class Run:
     # How far it is.
 
     def steps(self) -> list[list[Rows]]:
-        """The steps of the present epoch."""
+        """The steps of the present epoch, or of the present buffer of a stream."""
         if self.plan[0] != self.standing.epoch:
+            if self.feed.streams:
+                self.turn_to(self.standing.epoch)
             self.plan = self.standing.epoch, self.batches.epoch(self.standing.epoch)
         return self.plan[1]
+
+    def turn_to(self, number: int) -> None:
+        """Reads a buffer of a stream. Raises DataError, in all processes, where one cannot, or reads another."""
+        with together(self.accelerator):
+            pairs = self.feed.portion(number)
+            self.examples = self.stepper.examples = tokenise(self.model, pairs, self.examples.limits)
+        check_same_data(self.accelerator, pairs.name, self.examples)
+        self.batches = self.batches_of(self.examples)
 
     def done(self, steps: int = 0, seconds: float = 0.0) -> float:
         """How much of the run is over, 0 to 1, or will be so many steps and seconds later."""
