@@ -13,6 +13,7 @@ from test_serving_http import SMALL, TEXT, Running, error, write  # noqa: F401
 from conjoin.pipelines import Writer
 
 sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync.expect.set_options(timeout=60_000)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 PICTURES = os.environ.get("PAGE_PICTURES")  # a folder for screenshots, to look at

@@ -27,7 +27,7 @@ from conjoin.serving.refusals import Refusal
 from conjoin.serving.requests import Exchange
 from conjoin.serving.served import Served
 
-__all__ = ["App", "event", "until_gone"]
+__all__ = ["App", "Stream", "event", "until_gone"]
 
 logger = logging.getLogger("conjoin.serving")
 T = TypeVar("T")
@@ -175,21 +175,20 @@ class App:
 
         async def events() -> AsyncIterator[str]:
             answers = []
-            with exchange:
-                try:
-                    async for index, told in exchange.events():
-                        if isinstance(told, str):
-                            yield event({"index": index, "text": told})
-                        else:
-                            answers.append(told)
-                            yield event({"index": index, "result": result(exchange, told)})
-                    yield event("[DONE]")
-                except Refusal as refusal:
-                    self.metrics.refusals.labels(refusal.name).inc()
-                    yield event(refusal.body())
+            try:
+                async for index, told in exchange.events():
+                    if isinstance(told, str):
+                        yield event({"index": index, "text": told})
+                    else:
+                        answers.append(told)
+                        yield event({"index": index, "result": result(exchange, told)})
+                yield event("[DONE]")
+            except Refusal as refusal:
+                self.metrics.refusals.labels(refusal.name).inc()
+                yield event(refusal.body())
             self.log("/generate/stream", texts, answers)
 
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        return Stream(exchange, events())
 
     async def attention(self, body: Looking) -> dict[str, Any]:
         """What each token of a text was read from: cross-attention weights over the source, and where tokens stand."""
@@ -211,6 +210,19 @@ class App:
 async def page() -> HTMLResponse:
     """The page to play with, which asks nobody but this server."""
     return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"content-security-policy": POLICY})
+
+
+class Stream(StreamingResponse):
+    """Events of an exchange, which is over with the response: also where the client has gone before the first."""
+
+    def __init__(self, exchange: Exchange, events: AsyncIterator[str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self.exchange = exchange
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Sends them."""
+        with self.exchange:
+            await super().__call__(scope, receive, send)
 
 
 async def health() -> dict[str, str]:

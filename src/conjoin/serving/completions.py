@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from conjoin.serving.bodies import Completion
 from conjoin.serving.jobs import Answer
@@ -18,7 +18,7 @@ __all__ = ["routes"]
 
 def routes(app: Any) -> None:
     """Adds the endpoints to an App."""
-    from conjoin.serving.app import event, until_gone
+    from conjoin.serving.app import Stream, event, until_gone
 
     async def completions(body: Completion, request: Request) -> Any:
         """OpenAI's completions, streaming too; any generation parameter may stand beside its fields."""
@@ -34,7 +34,7 @@ def routes(app: Any) -> None:
         head |= {"model": served.name}
         if body.stream:
             wants_usage = bool((body.stream_options or {}).get("include_usage"))
-            return StreamingResponse(chunks(app, exchange, head, wants_usage, texts), media_type="text/event-stream")
+            return Stream(exchange, chunks(app, exchange, head, wants_usage, texts))
         with exchange:
             answers = await until_gone(request, exchange.answers())
         app.log("/v1/completions", texts, answers)
@@ -52,21 +52,19 @@ def routes(app: Any) -> None:
         app: Any, exchange: Exchange, head: dict[str, Any], wants_usage: bool, texts: Sequence[str]
     ) -> AsyncIterator[str]:
         answers: list[Answer] = []
-        with exchange:
-            try:
-                async for index, told in exchange.events():
-                    if isinstance(told, Answer):
-                        answers.append(told)
-                        last = choice("", index, finish(told.sequences[0].ended))
-                        yield event({**head, "choices": [last]})
-                    else:
-                        yield event({**head, "choices": [choice(told, index, None)]})
-                if wants_usage:
-                    yield event({**head, "choices": [], "usage": usage(answers)})
-                yield event("[DONE]")
-            except Refusal as refusal:
-                app.metrics.refusals.labels(refusal.name).inc()
-                yield event(refusal.body())
+        try:
+            async for index, told in exchange.events():
+                if isinstance(told, Answer):
+                    answers.append(told)
+                    yield event({**head, "choices": [choice("", index, finish(told.sequences[0].ended))]})
+                else:
+                    yield event({**head, "choices": [choice(told, index, None)]})
+            if wants_usage:
+                yield event({**head, "choices": [], "usage": usage(answers)})
+            yield event("[DONE]")
+        except Refusal as refusal:
+            app.metrics.refusals.labels(refusal.name).inc()
+            yield event(refusal.body())
         app.log("/v1/completions", texts, answers)
 
     async def models() -> dict[str, Any]:
