@@ -238,7 +238,9 @@ def test_generation_is_what_whole_passes_say(case: Case, made: Any, tmp_path: Pa
     torch.testing.assert_close(chosen.sum(1) / 8, beams.sequences_scores, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("framework", [ALL["jax"], ALL["tensorflow"]], ids=["jax", "tensorflow"])
+@pytest.mark.parametrize(
+    "framework", [ALL["jax"], pytest.param(ALL["tensorflow"], marks=pytest.mark.extensive)], ids=["jax", "tensorflow"]
+)
 @by_name(kinds(DECODERS))
 def test_generation_equals_across_frameworks(case: Case, framework: Framework, made: Any, tmp_path: Path) -> None:
     torch_model = joined(made(case, "decoder")[1], tmp_path, ALL["torch"])

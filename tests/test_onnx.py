@@ -103,7 +103,8 @@ JOINS = {
     "modernbert-llama": of_families("modernbert", "llama"),  # rotary, grouped, windows
     "longt5-t5": of_families("longt5", "t5"),  # sums of blocks; scores by distance, which beams must be told
 }
-SLOW = [pytest.param(name, marks=[] if name == "bert-bert" else pytest.mark.slow) for name in JOINS]
+MARKS = {"bert-bert": [], "modernbert-llama": [pytest.mark.slow]}
+MARKED = [pytest.param(name, marks=MARKS.get(name, [pytest.mark.extensive])) for name in JOINS]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return of
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", MARKED)
 @torch.no_grad()
 def test_tokens_scores_and_logits_are_pytorchs(name: str, exported: Any) -> None:
     """Of lengths and batches that were never traced; prompts with padding; rows that end early and leave."""
