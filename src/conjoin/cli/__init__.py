@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": "Join, fine-tune, evaluate and generate on built-in data and weights.",
     "train": "Join an encoder and a decoder, and fine-tune them on pairs of texts.",
     "evaluate": "Score a model on test pairs: ROUGE, BLEU, chrF, with intervals.",
-    "distill": "Make a model's decoder shallower: the same texts, several times as fast.",
+    "distill": "Make a model's decoder shallower, and so faster: it learns from the model.",
     "generate": "Write a text for each line of a file or of standard input.",
     "serve": "Serve models over HTTP, with continuous batching.",
     "extract": "Choose the sentences that sum up each document of a file.",

@@ -50,7 +50,7 @@ def distill(
     seed: Annotated[int | None, option("Of everything that is drawn (42).")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Distil a joined model into one with a shallower decoder, which writes several times as fast.
+    """Distil a joined model into one with a shallower decoder, which writes faster.
 
     The student begins with some of the teacher's layers and is fine-tuned, by default on what the teacher writes of the
     training sources. Those texts are kept in the output folder (teacher-*.jsonl), and written once; a run that was
