@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_training_runs import tiny_model, tiny_run
+from test_training_runs import tiny_model, tiny_pairs, tiny_run
 
 from conjoin import EncoderDecoderModel
 
@@ -82,3 +82,22 @@ def test_what_fails_in_one_process_fails_in_all(seen: list[dict[str, Any]], fold
     assert "No space left on device" in seen[0]["full"]
     assert seen[1]["full"] == seen[0]["full"].replace("CheckpointError: ", "CheckpointError: process 0: ")
     assert not (folder / "full" / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_accelerate_launches_the_command_with_its_own_fsdp_setting(folder: Path, tmp_path: Path) -> None:
+    tiny_model(folder / "model").save_pretrained(tmp_path / "start")
+    pairs = tiny_pairs(20)
+    rows = [{"document": s, "summary": t} for s, t in zip(pairs.sources, pairs.targets, strict=True)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    launch = "accelerate.commands.launch --use_fsdp --fsdp_version 2 --num_processes 2 --num_machines 1"
+    given = f"--model {tmp_path}/start --train {tmp_path}/pairs.jsonl --output {tmp_path}/out --no-report"
+    settings = "--device cpu --precision float32 --max-steps 2 --batch-size 4"
+    more = "--mixed_precision no --dynamo_backend no --main_process_port 0 -m conjoin train"
+    done = launched(*f"{launch} {more} {given} {settings}".split())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("The model is in") == 1  # the first process speaks for all
+    assert done.stderr.count("pairs.jsonl") == 0
+    assert EncoderDecoderModel.from_pretrained(tmp_path / "out").tokenizers is not None
+    document = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert (document["steps"], document["recipe"]["sharding"]) == (2, "fsdp")

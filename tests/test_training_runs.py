@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+import conjoin.cli
 from conjoin import BertConfig, BertTokenizer, EncoderDecoderConfig, EncoderDecoderModel
 from conjoin.errors import CheckpointError
 from conjoin.tokens import TokenizerPair
@@ -217,6 +218,26 @@ def test_terminated_by_signal_saves_and_goes_on(tmp_path: Path) -> None:
     resumed = train(tiny_model(tmp_path / "model"), pairs, pairs, recipe, tmp_path / "out", quiet=True)
     assert resumed.losses == whole.losses
     assert [e["loss"] for e in resumed.evaluations] == [e["loss"] for e in whole.evaluations]
+
+
+def test_checkpoints_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_run(tmp_path / "model", tmp_path / "out", max_steps=3, save_every=1, keep_checkpoints=3)
+    folders = [str(tmp_path / "out" / "checkpoints" / f"step-{step}") for step in (1, 2, 3)]
+    average = ["average", "--output", str(tmp_path / "average")]
+    assert conjoin.cli.main([*average, *folders]) == 0
+    states = [EncoderDecoderModel.from_pretrained(folder).state_dict() for folder in folders]
+    found = EncoderDecoderModel.from_pretrained(tmp_path / "average")
+    for name, tensor in found.state_dict().items():
+        torch.testing.assert_close(tensor, torch.stack([state[name] for state in states]).mean(0), rtol=0, atol=1e-6)
+    assert found.tokenizers is not None
+    tiny_model(tmp_path / "model", width=8).save_pretrained(tmp_path / "other")
+    for more, message in (
+        ([], "1 checkpoint was named; at least two"),
+        ([str(tmp_path / "other")], "another shape"),
+        ([str(tmp_path / "average")], "one of the checkpoints"),
+    ):
+        assert conjoin.cli.main([*average, folders[0], *more]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_broken_checkpoint_is_refused(tmp_path: Path) -> None:

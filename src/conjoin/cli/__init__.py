@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "demo": "Join, fine-tune, evaluate and generate on built-in data and weights.",
     "train": "Join an encoder and a decoder, and fine-tune them on pairs of texts.",
+    "average": "Average the weights of several checkpoints of a run.",
     "evaluate": "Score a model on test pairs: ROUGE, BLEU, chrF, with intervals.",
     "distill": "Make a model's decoder shallower, and so faster: it learns from the model.",
     "generate": "Write a text for each line of a file or of standard input.",

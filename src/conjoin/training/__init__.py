@@ -21,6 +21,7 @@ agreeing.py     several processes as one: errors and data
 randomness.py   what is drawn at random
 evaluate.py     validation loss, scores of generated texts
 checkpoints.py  checkpoints that appear whole or not at all
+averaging.py    one model of several checkpoints
 resuming.py     going on from one
 shrinking.py    a model with fewer of its decoder's layers
 distilling.py   what such a one learns from: the texts of its teacher

@@ -13,7 +13,7 @@ from conjoin.errors import ConfigError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.recipe import Recipe, Sharding
 
-__all__ = ["Placed", "one_accelerator"]
+__all__ = ["Placed", "chosen_sharding", "one_accelerator"]
 
 KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU, DistributedType.FSDP)
 
@@ -34,6 +34,11 @@ def one_accelerator(recipe: Recipe) -> Accelerator:
     return accelerator
 
 
+def chosen_sharding(asked: Sharding) -> Sharding:
+    """What was asked for, or "fsdp" where Accelerate's own settings ask for it."""
+    return "fsdp" if parse_flag_from_env("ACCELERATE_USE_FSDP") else asked
+
+
 class Placed:
     """A model on its device, among however many processes.
 
@@ -43,8 +48,7 @@ class Placed:
 
     def __init__(self, model: EncoderDecoderModel, accelerator: Accelerator, sharding: Sharding) -> None:
         self.model, self.device = model, accelerator.device
-        asked = sharding == "fsdp" or parse_flag_from_env("ACCELERATE_USE_FSDP")
-        self.is_cut = asked and accelerator.num_processes > 1
+        self.is_cut = sharding == "fsdp" and accelerator.num_processes > 1
         self.accelerator = accelerator
         self.trained: Any = self.cut() if self.is_cut else model.to(accelerator.device)
 

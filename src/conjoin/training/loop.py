@@ -22,7 +22,7 @@ from conjoin.training.agreeing import check_same_data, together
 from conjoin.training.batches import Batches, Rows, Share, share_of
 from conjoin.training.checkpoints import Checkpoints, Standing, bytes_needed, load_weights
 from conjoin.training.data import Pairs
-from conjoin.training.distributing import one_accelerator
+from conjoin.training.distributing import chosen_sharding, one_accelerator
 from conjoin.training.evaluate import GenerationScores, chosen_by, generation_scores, improves, validation_loss
 from conjoin.training.interrupts import Interrupts
 from conjoin.training.optimiser import learning_rates
@@ -103,7 +103,8 @@ def train(
         write_as_asked(model, recipe)
         limits = limits_of(model, recipe.max_source_length, recipe.max_target_length)
     precision = chosen_precision(recipe.precision, accelerator.device)
-    recipe = recipe.changed(precision=precision, max_source_length=limits.source, max_target_length=limits.target)
+    recipe = recipe.changed(precision=precision, sharding=chosen_sharding(recipe.sharding))
+    recipe = recipe.changed(max_source_length=limits.source, max_target_length=limits.target)
     checkpoints = Checkpoints(Path(output_dir), recipe.keep_checkpoints)
     main = accelerator.is_main_process
     interrupts, reporter, adapters = Interrupts(), Reporter(quiet or not main), Adapters(model, recipe.lora)
