@@ -26,6 +26,7 @@ import torch
 from common import SIZES, TOKENS, alternate, pair_of_models, show
 
 from conjoin import EncoderDecoderModel
+from conjoin.plotting import Panel, check_plot, plot_speeds
 
 SETTINGS = [(1, 128, 64, 1), (8, 128, 64, 1), (8, 128, 64, 4), (1, 510, 64, 4)]  # batch, source, new, beams
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -137,29 +138,13 @@ def ratio(found: list[float] | None) -> str:
     return "" if found is None else f"{found[0]:.2f} ({found[1]:.2f}-{found[2]:.2f})"
 
 
-def plot(rows: list[dict[str, Any]], path: str) -> None:
-    """Tokens a second by setting, a group of bars each."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    sizes = list(dict.fromkeys(row["size"] for row in rows))
-    figure, axes = plt.subplots(1, len(sizes), figsize=(7 * len(sizes), 4.2), squeeze=False)
-    for axis, size in zip(axes[0], sizes, strict=True):
-        mine = [row for row in rows if row["size"] == size]
-        engines = list(dict.fromkeys(row["engine"] for row in mine))
-        for i, engine in enumerate(engines):
-            speeds = [row["tokens_per_second"] for row in mine if row["engine"] == engine]
-            places = [n + (i - len(engines) / 2 + 0.5) * 0.8 / len(engines) for n in range(len(speeds))]
-            axis.bar(places, speeds, 0.8 / len(engines), label=engine)
-        axis.set_xticks(range(len(SETTINGS)), [f"{b} x {s}\nbeams {k}" for b, s, _, k in SETTINGS])
-        axis.set_yscale("log")
-        axis.set_ylabel("tokens a second")
-        axis.set_title(f"{size}: batch x source tokens")
-        axis.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+def panels(rows: list[dict[str, Any]]) -> list[Panel]:
+    """Tokens a second, a panel for each size."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        setting = f"{row['batch']} x {row['source']} tokens\n{row['beams']} beam{'s' * (row['beams'] > 1)}"
+        found.setdefault(row["size"], {}).setdefault(setting, {})[row["engine"]] = row["tokens_per_second"]
+    return [Panel(f"{size}, {threads()} threads", speeds) for size, speeds in found.items()]
 
 
 def memory(size: str) -> None:
@@ -198,6 +183,8 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--plot", help="a PNG file")
     args = parser.parse_args()
+    if args.plot:
+        check_plot(args.plot)
     if args.memory:
         for size in args.size or list(SIZES):
             memory(size)
@@ -205,7 +192,7 @@ def main() -> None:
     rows = [row for size in args.size or list(SIZES) for row in compare(size, args.runs)]
     tables(rows)
     if args.plot:
-        plot(rows, args.plot)
+        plot_speeds(panels(rows), args.plot)
 
 
 if __name__ == "__main__":

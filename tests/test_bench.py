@@ -11,6 +11,8 @@ from peers import make
 from conjoin.benching import PEER, Shape, bench, engines_for
 from conjoin.cli import main
 from conjoin.errors import InputError
+from conjoin.plotting import Panel
+from conjoin.plotting import plot_speeds as draw
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,25 @@ def test_the_table(folder: Path, capsys: Any) -> None:
     said = capsys.readouterr().out
     assert "1 x 5 tokens, 2 new, beams 1" in said
     assert "x transformers" in said
+
+
+def test_the_plot_is_a_picture_with_every_engine(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[Panel] = []
+    monkeypatch.setattr("conjoin.plotting.plot_speeds", lambda panels, path: (drawn.extend(panels), draw(panels, path)))
+    path = tmp_path / "speeds.png"
+    asked = "--batch 1 --source-tokens 5 --new-tokens 2 --num-beams 1 --runs 1 --dtype float32"
+    assert main(["bench", str(folder), *asked.split(), "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(drawn[0].speeds[""]) == ["conjoin float32", PEER]
+
+
+@pytest.mark.parametrize(("name", "said"), [("speeds.pdf", "ends in .png"), ("nowhere/speeds.png", "no folder")])
+def test_a_plot_that_cannot_be_written_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, capfd: Any, name: str, said: str
+) -> None:
+    assert main(["bench", str(folder), "--plot", str(tmp_path / name)]) == 2
+    assert said in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("field", "value"), [("batch", 0), ("new", -1), ("beams", 0)])

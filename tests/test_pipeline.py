@@ -17,6 +17,7 @@ from conjoin import (
     EncoderDecoderModel,
     InputError,
 )
+from conjoin.batching import BatchLimit
 from conjoin.pipelines import Writer, pieces, pipeline
 from conjoin.tokens import TokenizerPair
 
@@ -324,3 +325,31 @@ def test_devices_that_are_not_there(folder, device):
 
 def test_the_name_is_exported():
     assert conjoin.pipeline is pipeline
+
+
+# Batches.
+
+
+def test_batches_hold_as_many_tokens_as_asked_for(write):
+    alone = [by_hand(write, text, max_new_tokens=4, num_beams=2) for text in TEXTS]
+    for tokens in (1, 64, 128, 10_000):
+        assert write(TEXTS, max_new_tokens=4, num_beams=2, max_batch_tokens=tokens) == alone
+    sizes = [len(index) for index, _ in write.batches(TEXTS, max_new_tokens=2, num_beams=2, max_batch_tokens=64)]
+    assert sizes == [2, 2, 1]  # a short source counts as 32 tokens
+
+
+def test_padding_counts_in_a_batch_of_tokens():
+    found = BatchLimit(tokens=400).batches([40, 200, 100, 90, 40, 33])
+    assert found == [[1, 2], [3, 0, 4, 5]]
+    assert BatchLimit(tokens=400).batches([500, 500]) == [[0], [1]]
+    assert BatchLimit(texts=3).batches([1, 2, 3, 4]) == [[3, 2, 1], [0]]
+
+
+def test_a_pipeline_has_one_limit_of_batches(folder):
+    write = pipeline(folder, batch_size=1)
+    assert [index for index, _ in write.batches(TEXTS[:2], max_new_tokens=2)] == [[0], [1]]
+    assert [index for index, _ in write.batches(TEXTS[:2], max_new_tokens=2, max_batch_tokens=500)] == [[0, 1]]
+    with pytest.raises(InputError, match="batch_size is 2 and max_batch_tokens 9; one of them was expected"):
+        write("cat", batch_size=2, max_batch_tokens=9)
+    with pytest.raises(InputError, match="max_batch_tokens is 0; a whole number of tokens"):
+        pipeline(folder, max_batch_tokens=0)

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from conjoin.batching import BatchLimit
 from conjoin.decoding.callbacks import CALLBACKS
 from conjoin.decoding.stream import streams
 from conjoin.errors import InputError, nearest, refuse_unknown
@@ -14,6 +15,7 @@ from conjoin.families.custom import is_custom
 from conjoin.frameworks import Backend, model_class
 from conjoin.generating import GeneratingModel
 from conjoin.generation import GENERATION_FIELDS
+from conjoin.inputs import bucket
 from conjoin.joining import check_vocabulary
 from conjoin.onnx.layout import is_exported
 from conjoin.outputs import GenerateOutput
@@ -36,7 +38,7 @@ OUTPUTS = {
     *(f"output_{name}" for name in ("scores", "logits", "attentions", "hidden_states")),
 }
 SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed")
-CALL_OPTIONS = ("batch_size", "truncation")
+CALL_OPTIONS = ("batch_size", "max_batch_tokens", "truncation")
 # How many characters at the end of a text a tokenizer's clean-up (" n't" to "n't") may still change.
 UNSETTLED = 12
 UNFINISHED = "\ufffd"
@@ -67,14 +69,15 @@ class Writer:
         model: GeneratingModel,
         tokenizers: TokenizerPair,
         *,
-        batch_size: int = 16,
+        batch_size: int | None = None,
+        max_batch_tokens: int | None = None,
         truncation: bool = False,
         settings: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.tokenizers = tokenizers
-        self.batch_size = checked_batch_size(batch_size)
+        self.batch_limit = BatchLimit().or_asked(batch_size, max_batch_tokens)
         self.truncation = truncation
         self.settings = dict(settings or {})
         self.defaults = dict(defaults or {})
@@ -92,9 +95,10 @@ class Writer:
     def __call__(self, texts: str | Sequence[str], **settings: Any) -> str | list[str]:
         """What the model writes of a text, or of each of a list of texts.
 
-        `settings` are fields of GenerationConfig, `seed`, `batch_size` (texts) and `truncation` (whether the end of a
-        source that the encoder has no positions for is dropped; with `encode_in_chunks` it has them all, and reads a
-        long source in windows). Without a length, at most 256 new tokens are made.
+        `settings` are fields of GenerationConfig, `seed`, `batch_size` (texts at once; by default as many as have
+        `max_batch_tokens` tokens, padding included) and `truncation` (whether the end of a source that the
+        encoder has no positions for is dropped; with `encode_in_chunks` it has them all, and reads a long source in
+        windows). Without a length, at most 256 new tokens are made.
 
         Raises InputError for what is no text, empty or too long, TypeError for an unknown setting.
         """
@@ -114,13 +118,12 @@ class Writer:
     def batches(self, texts: Sequence[str], **settings: Any) -> Iterator[tuple[list[int], list[list[str]]]]:
         """As `candidates`, batch by batch as they are written, longest sources first: indices, and texts for each."""
         refuse_unknown("pipeline()", settings, [*SETTINGS, *CALL_OPTIONS])
-        size = checked_batch_size(settings.pop("batch_size", self.batch_size))
+        limit = self.batch_limit.or_asked(settings.pop("batch_size", None), settings.pop("max_batch_tokens", None))
         truncation = bool(settings.pop("truncation", self.truncation))
         asked = self.resolved(settings)
         rows = self.encoded(texts, truncation, self.limit(asked))
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        for start in range(0, len(order), size):
-            index = order[start : start + size]
+        lengths = [bucket(len(row)) if self.model.ops.FIXED_SHAPES else len(row) for row in rows]
+        for index in limit.batches(lengths):
             source, mask = self.padded([rows[i] for i in index])
             made = self.model.generate(source, attention_mask=mask, **asked)
             ids = made["sequences"] if isinstance(made, GenerateOutput) else made
@@ -266,7 +269,8 @@ def pipeline(
     device: Any = None,
     device_map: Any = None,
     dtype: Any = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
+    max_batch_tokens: int | None = None,
     truncation: bool = False,
     **options: Any,
 ) -> Any:
@@ -281,6 +285,8 @@ def pipeline(
     `conjoin export --to onnx` wrote is run by ONNX Runtime; "onnx" says so of a hub id.
     `tokenizer` is one for both sides, a pair of source and target, or a folder; the model's own by default. `device` is
     a name or a number; 0 is the first accelerator, or the CPU where there is none; by default that too, and -1 the CPU.
+    Sources go in batches of like lengths, of `batch_size` texts or, by default, of at most `max_batch_tokens` tokens
+    (padding included).
     A model that is passed is moved where `device` and `dtype` say, and stays as it is without. `options` are the hub's
     (`revision`, `token`, `local_files_only`, `cache_dir`) and generation settings for every call.
 
@@ -297,6 +303,7 @@ def pipeline(
         ready,
         chosen_tokenizers(ready, tokenizer, hub),
         batch_size=batch_size,
+        max_batch_tokens=max_batch_tokens,
         truncation=truncation,
         settings=options,
         defaults=None if key is None else {"num_beams": TASK_BEAMS},
@@ -312,8 +319,7 @@ PIPELINE_ARGUMENTS = (
     "device",
     "device_map",
     "dtype",
-    "batch_size",
-    "truncation",
+    *CALL_OPTIONS,
 )
 
 
@@ -381,10 +387,3 @@ def chosen_tokenizers(
         )
     check_vocabulary(model.config, pair)
     return pair
-
-
-def checked_batch_size(size: object) -> int:
-    """A number of texts from 1 on. Raises InputError otherwise."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(f"batch_size is {size!r}; a whole number from 1 on was expected.")
-    return size

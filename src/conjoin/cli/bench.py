@@ -25,6 +25,7 @@ def bench(
         ),
     ] = None,
     runs: Annotated[int, typer.Option(help="Turns, in which engines alternate.")] = 3,
+    plot: Annotated[str | None, typer.Option(help="Also draw the speeds, as a PNG file.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each engine.")] = False,
 ) -> None:
     """Time a model's generation in each precision, beside transformers where it is installed and opens the folder.
@@ -37,11 +38,17 @@ def bench(
     from conjoin.benching import Shape, engines_for
     from conjoin.benching import bench as measured
     from conjoin.composite import EncoderDecoderConfig
+    from conjoin.plotting import Panel, check_plot, plot_speeds
 
+    if plot is not None:
+        check_plot(plot)
     vocab = EncoderDecoderConfig.from_pretrained(model).encoder.vocab_size
     engines = engines_for(model, dtype or ("float32", "bfloat16", "int8"))
     shape = Shape(batch, source_tokens, new_tokens, num_beams)
     rows = measured(engines, shape, vocab, runs)
+    title = f"{batch} x {source_tokens} tokens, {new_tokens} new, beams {num_beams}; {torch.get_num_threads()} threads"
+    if plot is not None:
+        plot_speeds([Panel(title, {"": {row.engine: row.tokens_per_second for row in rows}})], plot)
     if as_json:
         for row in rows:
             print(json.dumps({**asdict(shape), "threads": torch.get_num_threads(), **asdict(row)}))
@@ -49,7 +56,6 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{batch} x {source_tokens} tokens, {new_tokens} new, beams {num_beams}; {torch.get_num_threads()} threads"
     table = Table("engine", "ms a step", "tokens/s", "first token, ms", "same tokens", "x transformers", title=title)
     for row in rows:
         times = (

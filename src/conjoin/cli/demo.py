@@ -136,7 +136,7 @@ def report(
     from conjoin.training.report import PAGE
 
     console = Console(highlight=False)
-    scores = evaluate(model, test, truncation=True, batch_size=32)
+    scores = evaluate(model, test, truncation=True)
     baseline = lead_baseline(test)
     console.print(table(scores, baseline, "random start" if cold else "joined and fine-tuned"))
     gap = scores.rougeL.value - baseline.rougeL.value

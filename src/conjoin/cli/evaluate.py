@@ -14,6 +14,7 @@ from conjoin.cli.options import (
     DType,
     InChunks,
     LengthPenalty,
+    MaxBatchTokens,
     MaxNewTokens,
     MinNewTokens,
     NoRepeat,
@@ -63,7 +64,8 @@ def evaluate(
     outputs: Annotated[
         str | None, typer.Option(help="Also write what the models wrote, as JSON lines.", show_default=False)
     ] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
+    max_batch_tokens: MaxBatchTokens = None,
     truncate: Truncate = False,
     encode_in_chunks: InChunks = None,
     device: Device = None,
@@ -105,6 +107,7 @@ def evaluate(
     pairs = pairs if limit is None else pairs.first(limit)
     options = {
         "batch_size": batch_size,
+        "max_batch_tokens": max_batch_tokens,
         "truncation": truncate,
         "device": device_name(device),
         "dtype": dtype,

@@ -20,6 +20,7 @@ from conjoin.cli.options import (
     DType,
     InChunks,
     LengthPenalty,
+    MaxBatchTokens,
     MaxNewTokens,
     MinNewTokens,
     Model,
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["generate"]
 
-BATCHES_AT_ONCE = 8  # lines of so many batches are read, sorted by length and written together
+# So many lines, or lines of so many batches, are read, sorted by length and written together.
+LINES_AT_ONCE, BATCHES_AT_ONCE = 512, 8
 SAMPLING = ("temperature", "top_k", "top_p")
 Format = Literal["auto", "text", "jsonl"]
 T = TypeVar("T")
@@ -84,7 +86,8 @@ def generate(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling: the same again.", show_default=False)] = None,
     skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Answer an empty line with an empty line.")] = False,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = None,
+    max_batch_tokens: MaxBatchTokens = None,
     truncate: Truncate = False,
     encode_in_chunks: InChunks = None,
     device: Device = None,
@@ -115,8 +118,15 @@ def generate(
     items = lines.items()
     # A mistake in the first line comes before the wait for the model.
     first = [] if typed else list(islice(items, 1))
-    at_once = 1 if typed else BATCHES_AT_ONCE * batch_size  # whoever types wants an answer to each line
-    options = {"batch_size": batch_size, "truncation": truncate, "device": device_name(device), "dtype": dtype}
+    ahead = LINES_AT_ONCE if batch_size is None else BATCHES_AT_ONCE * batch_size
+    at_once = 1 if typed else ahead  # whoever types wants an answer to each line
+    options = {
+        "batch_size": batch_size,
+        "max_batch_tokens": max_batch_tokens,
+        "truncation": truncate,
+        "device": device_name(device),
+        "dtype": dtype,
+    }
     options["backend"] = backend
     with opened_output(output) as out:
         write = open_writer(model, given, options)

@@ -11,6 +11,7 @@ __all__ = [
     "Device",
     "InChunks",
     "LengthPenalty",
+    "MaxBatchTokens",
     "MaxNewTokens",
     "MinNewTokens",
     "Model",
@@ -41,7 +42,14 @@ Repetition = Annotated[
     float | None,
     typer.Option("--repetition-penalty", help="Above 1: tokens already written lose.", show_default=False),
 ]
-BatchSize = Annotated[int, typer.Option(help="Texts at once.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="Texts at once. [default: as many as --max-batch-tokens allows]", show_default=False),
+]
+MaxBatchTokens = Annotated[
+    int | None,
+    typer.Option(help="Tokens of sources at once, padding included. [default: 2048]", show_default=False),
+]
 Truncate = Annotated[
     bool,
     typer.Option("--truncate/--no-truncate", help="Drop the end of a source too long for the encoder, or stop there."),

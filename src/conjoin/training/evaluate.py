@@ -76,7 +76,7 @@ def text_scores(model: EncoderDecoderModel, pairs: Pairs) -> Scores:
     """
     from conjoin.evaluation import evaluate
 
-    return evaluate(model, pairs, resamples=1, truncation=True, batch_size=32)
+    return evaluate(model, pairs, resamples=1, truncation=True)
 
 
 def chosen_by(evaluation: Mapping[str, float]) -> str:
