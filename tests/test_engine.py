@@ -11,6 +11,7 @@ from test_families import DECODERS, ENCODERS, by_name, made  # noqa: F401
 from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, FlaxEncoderDecoderModel
 from conjoin.engine import is_native, rows, twin_of
 from conjoin.engine.machine import has_kernels
+from conjoin.engine.program import Closed
 from conjoin.errors import CheckpointError, ConfigError, InputError
 
 kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
@@ -97,6 +98,39 @@ def test_a_large_batch_is_read_in_pieces_and_is_the_same(monkeypatch: pytest.Mon
     assert torch.equal(twin(input_ids=ids, attention_mask=mask)["last_hidden_state"], whole)
     for again, before in zip(twin_of(model.decoder).remember(whole), memory, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(again, before, strict=True))
+
+
+@kernels
+@torch.inference_mode()
+def test_an_encoder_reads_no_padding_and_gives_the_same_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, mask = ids_of(6, length=40, vocab=200)
+    mask[3, 9:] = 0
+    mask[5, 1:] = 0
+    read: list[int] = []
+    run = Closed.run
+    monkeypatch.setattr(Closed, "run", lambda self, x, *rest: (read.append(len(x)), run(self, x, *rest)))
+    for model in (pair_of(), in_int8(pair_of())):
+        twin = twin_of(model.encoder)
+        states = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]
+        assert read.pop() == mask.sum()
+        assert not states[mask == 0].any()
+        with monkeypatch.context() as padded:
+            padded.setattr("conjoin.engine.native.real_tokens", lambda given: None)
+            expected = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]
+        assert read.pop() == mask.numel()
+        assert torch.equal(states[mask == 1], expected[mask == 1])
+
+
+@kernels
+@torch.inference_mode()
+def test_padding_that_is_not_at_the_end_is_read_as_it_is() -> None:
+    model, (ids, mask) = pair_of(), ids_of(4, vocab=200)
+    mask = mask.flip(1)
+    ours, theirs = (
+        part(input_ids=ids, attention_mask=mask)["last_hidden_state"]
+        for part in (twin_of(model.encoder), model.encoder)
+    )
+    torch.testing.assert_close(ours[mask == 1], theirs[mask == 1], rtol=2e-5, atol=2e-5)
 
 
 @kernels

@@ -4,6 +4,7 @@ machine.py    whether the kernels run here
 twins.py      which twin a stack generates on
 native.py     a stack as programs of the kernels
 program.py    a program: operations over buffers
+unpadded.py   a padded batch without its padding
 recording.py  a backend of blocks/ that writes programs down
 weights.py    weights in panels: float32, bfloat16, int8
 threads.py    whose threads work while a model generates

@@ -19,6 +19,7 @@ from conjoin.engine.kernels.team import Team, team_of
 from conjoin.engine.program import Closed, Place, Program
 from conjoin.engine.recording import Cached, Module, Products, Remembered, Rows, UnsupportedError
 from conjoin.engine.threads import kernel_threads
+from conjoin.engine.unpadded import Real, real_tokens
 from conjoin.engine.weights import Panels, empty_panels, filled, panels_of, plain, rejoined, with_bias
 
 __all__ = ["Native", "native_twin", "one_product", "team"]
@@ -101,6 +102,9 @@ class Native:
         program = self.program("steps" if cache is not None else "long", crossed)
         seen = length if cache is None else given.at + length
         sights = self.stack.sights(given)
+        real = real_tokens(given)
+        if real is not None:
+            return self.unpadded(program, given, sights, real), None
         out = torch.empty_like(x)
         with self.lock:
             kept = self.tell(program.facts, given, sights, seen)
@@ -128,6 +132,20 @@ class Native:
             program.facts[[Fact.RUNS, Fact.RUN_FACTS, Fact.RUN_STRIDE]] = len(runs), facts.ctypes.data, facts.shape[1]
             program.run(x, out, 1, self.scratch(longest, seen), team())
             program.facts[Fact.RUNS] = 0
+        return out
+
+    def unpadded(self, program: Closed, given: Inputs, sights: list[Sight], real: Real) -> Tensor:
+        """As `hidden` without a cache, of the tokens alone, one sequence after another; zeros where there is padding."""
+        x, length = given.embeddings[real.seen].float().contiguous(), given.embeddings.shape[1]
+        made = torch.empty_like(x)
+        with self.lock:
+            kept = self.tell(program.facts, given, real.sights(sights), length)
+            program.facts[Fact.SEQUENCES], program.facts[Fact.STARTS] = len(real.seen), real.starts.data_ptr()
+            program.run(x, made, 1, self.scratch(length, length), team())
+            program.facts[Fact.SEQUENCES] = 0
+            del kept
+        out: Tensor = given.embeddings.new_zeros(given.embeddings.shape)
+        out[real.seen] = made.to(out.dtype)
         return out
 
     def remember(self, memory: Tensor) -> list[Cache]:

@@ -26,13 +26,15 @@ LINEAR, NORM, COMBINE, SCALE = int(Code.LINEAR), int(Code.NORM), int(Code.COMBIN
 ACTIVATE, TURN, ATTEND, PACK = int(Code.ACTIVATE), int(Code.TURN), int(Code.ATTEND), int(Code.PACK)
 LOG_SOFTMAX, BEST = int(Code.LOG_SOFTMAX), int(Code.BEST)
 ATTEND_MEMORY, ATTEND_LONG = int(Code.ATTEND_MEMORY), int(Code.ATTEND_LONG)
-FLOAT32, INT8 = int(Mode.FLOAT32), int(Mode.INT8)
+FLOAT32, INT8, FLOAT16 = int(Mode.FLOAT32), int(Mode.INT8), int(Mode.FLOAT16)
+INT8_WEIGHTS, INT4_WEIGHTS = int(Mode.INT8_WEIGHTS), int(Mode.INT4_WEIGHTS)
 
 ROWS, BATCH, LENGTH, AT = int(Fact.ROWS), int(Fact.BATCH), int(Fact.LENGTH), int(Fact.AT)
 SEEN, SOURCE, COUNTER, SOURCE_MASK = int(Fact.SEEN), int(Fact.SOURCE), int(Fact.COUNTER), int(Fact.SOURCE_MASK)
 SCRATCH, SCRATCH_BYTES = int(Fact.SCRATCH), int(Fact.SCRATCH_BYTES)
 NARROWED, ROW_SCALES = int(Fact.NARROWED), int(Fact.ROW_SCALES)
 FIRST, RUNS, RUN_FACTS, RUN_STRIDE = int(Fact.FIRST), int(Fact.RUNS), int(Fact.RUN_FACTS), int(Fact.RUN_STRIDE)
+SEQUENCES, STARTS = int(Fact.SEQUENCES), int(Fact.STARTS)
 
 KEYS, VALUES, SLOTS = int(PerLayer.KEYS), int(PerLayer.VALUES), int(PerLayer.SLOTS)
 MEMORY_KEYS, MEMORY_VALUES = int(PerLayer.MEMORY_KEYS), int(PerLayer.MEMORY_VALUES)
@@ -68,7 +70,13 @@ def linear(op: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, 
     x, stride = place(buffers, op, 1), 4 * op[3]
     scratch = facts[SCRATCH] + thread * facts[SCRATCH_BYTES]
     scales, steps = facts[ROW_SCALES], inputs
-    if mode != FLOAT32:
+    if mode == FLOAT16:
+        steps = inputs // 2
+    elif mode == INT8_WEIGHTS:
+        steps = inputs // 4
+    elif mode == INT4_WEIGHTS:
+        steps = inputs // 8
+    elif mode != FLOAT32:
         steps = (inputs + 3) // 4 if mode == INT8 else (inputs + 1) // 2
         few = rows <= FEW
         narrowed = scratch + 12 * PANEL * 4 if few else facts[NARROWED]
@@ -232,15 +240,17 @@ def long_attention(
     op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, threads: int
 ) -> None:
     """ATTEND_LONG: a sequence over itself, without a cache; a head's keys and values are packed first."""
-    heads, size, length = op[14], op[15], facts[LENGTH]
+    heads, size = op[14], op[15]
     groups, layer = op[13] // heads, LAYERS + LAYER * op[16]
-    tasks = facts[BATCH] * heads
+    tasks, starts = heads * max(facts[BATCH], facts[SEQUENCES]), int64s_at(facts[STARTS], MANY)
     keys = facts[SCRATCH] + thread * facts[SCRATCH_BYTES]
-    values = keys + 4 * size * ((length + PANEL - 1) // PANEL * PANEL)
-    rest = values + 4 * length * ((size + PANEL - 1) // PANEL * PANEL)
-    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+    for task in range(thread, tasks, threads):  # in turns, so that no thread has all of the longest
         row, head = task // heads, task % heads
-        first = row * length
+        first, length = row * facts[LENGTH], facts[LENGTH]
+        if facts[SEQUENCES] > 0:
+            first, length = starts[row], starts[row + 1] - starts[row]
+        values = keys + 4 * size * ((length + PANEL - 1) // PANEL * PANEL)
+        rest = values + 4 * length * ((size + PANEL - 1) // PANEL * PANEL)
         pack_keys(place(buffers, op, 7) + 4 * (first * op[9] + head * size), op[9], length, size, keys)
         pack_values(place(buffers, op, 10) + 4 * (first * op[12] + head * size), op[12], length, size, values)
         mask = facts[layer + MASK]

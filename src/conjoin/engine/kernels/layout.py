@@ -2,10 +2,11 @@
 
 from enum import IntEnum
 
-__all__ = ["FIELDS", "LAYER", "LAYERS", "PANEL", "Code", "Fact", "Mode", "PerLayer"]
+__all__ = ["FIELDS", "GROUP", "LAYER", "LAYERS", "PANEL", "Code", "Fact", "Mode", "PerLayer"]
 
 FIELDS = 24  # numbers of an operation
 PANEL = 32  # output channels of a linear layer that are read together
+GROUP = 32  # inputs of a channel that have one scale, where weights are int4
 
 
 class Code(IntEnum):
@@ -37,6 +38,10 @@ class Mode(IntEnum):
     FLOAT32 = 0
     BFLOAT16 = 1
     INT8 = 2
+    # Weights alone are small; rows and sums are float32.
+    FLOAT16 = 3
+    INT8_WEIGHTS = 4
+    INT4_WEIGHTS = 5
 
 
 class Fact(IntEnum):
@@ -58,6 +63,8 @@ class Fact(IntEnum):
     RUNS = 14  # how many runs stand side by side, each with facts of its own for attention; 0 for one alone
     RUN_FACTS = 15  # the address of the first one's facts
     RUN_STRIDE = 16  # numbers from one's facts to the next one's
+    SEQUENCES = 17  # how many sequences of other lengths stand one after another, for ATTEND_LONG; 0 for (B, T)
+    STARTS = 18  # address of their first rows, and the row after the last, as int64
 
 
 LAYERS = 24  # where the first layer's facts begin

@@ -6,6 +6,8 @@ up to 12 rows and 32 channels in vector registers and reads each weight once. Th
 order whatever rows stand beside it, so that results never depend on a batch.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -24,6 +26,7 @@ from conjoin.engine.kernels.registers import (
     spread,
     vector_at,
 )
+from conjoin.engine.kernels.widened import scales_at, widened_byte, widened_half, widened_nibble
 from conjoin.engine.machine import has_halves
 
 __all__ = ["BLOCKS", "block"]
@@ -72,51 +75,97 @@ def dot_of_shifted_halves(b: Any, total: Any, x: Any, w: Any) -> Any:
     return total
 
 
-HALVES_DOT = dot_of_halves if has_halves() else dot_of_shifted_halves
-DOTS = {"float32": (fused_multiply_add, FLOATS), "int8": (dot_of_bytes, INTS), "bfloat16": (HALVES_DOT, FLOATS)}
+@dataclass(frozen=True)
+class Kind:
+    """How one step multiplies: `parts` makes of 64 bytes of weights one vector for each 4 bytes of a row that a step reads."""
+
+    sums: Any
+    dot: Callable[..., Any]
+    numbers: int = 1  # of 4 bytes of a row that a step reads
+    part: Callable[[Any, Any, int], Any] = lambda b, weights, k: weights
+    grouped: bool = False  # whether weights have scales by groups of inputs, float16, 32 channels together
+
+
+KINDS = {
+    "float32": Kind(FLOATS, fused_multiply_add),
+    "bfloat16": Kind(FLOATS, dot_of_halves if has_halves() else dot_of_shifted_halves),
+    "int8": Kind(INTS, dot_of_bytes),
+    # Weights that are widened to float32, beside rows that are float32.
+    "float16": Kind(FLOATS, fused_multiply_add, 2, widened_half),
+    "int8 weights": Kind(FLOATS, fused_multiply_add, 4, widened_byte),
+    "int4 weights": Kind(FLOATS, fused_multiply_add, 8, widened_nibble, grouped=True),
+}
 
 
 def block(kind: str) -> Any:
     """(x, stride, rows, panel, panel stride, steps, out) -> done: out (done, 32) = the first rows of x times a panel.
 
     `done` is the largest of BLOCKS that is not above `rows`. All are addresses or numbers of bytes; a panel's vectors of 64 bytes
-    are `panel stride` apart from step to step. Sums of int8 numbers are int32.
+    are `panel stride` apart from step to step. Sums of int8 numbers are int32. Weights with scales by groups have their address
+    as one argument more.
     """
+    how = KINDS[kind]
+
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        x, stride, rows, *rest = given
+        end = b.append_basic_block("done")
+        reached = []
+        for count in BLOCKS:
+            enough, fewer = b.append_basic_block(f"rows{count}"), b.append_basic_block("fewer")
+            b.cbranch(b.icmp_signed(">=", rows, I64(count)), enough, fewer)
+            b.position_at_end(enough)
+            emit_product(b, how, count, x, stride, *rest)
+            reached.append((I64(count), b.block))
+            b.branch(end)
+            b.position_at_end(fewer)
+        reached.append((I64(0), b.block))
+        b.branch(end)
+        b.position_at_end(end)
+        done = b.phi(I64)
+        for count, came_from in reached:
+            done.add_incoming(count, came_from)
+        return done
+
+    if how.grouped:
+
+        @intrinsic  # type: ignore[untyped-decorator]
+        def run_grouped(
+            typing: Any,
+            x: Any,
+            stride: Any,
+            rows: Any,
+            panel: Any,
+            panel_stride: Any,
+            steps: Any,
+            out: Any,
+            scales: Any,
+        ) -> Any:
+            return types.int64(*[types.int64] * 8), code
+
+        return run_grouped
 
     @intrinsic  # type: ignore[untyped-decorator]
     def run(typing: Any, x: Any, stride: Any, rows: Any, panel: Any, panel_stride: Any, steps: Any, out: Any) -> Any:
-        def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-            x, stride, rows, *rest = given
-            end = b.append_basic_block("done")
-            reached = []
-            for count in BLOCKS:
-                enough, fewer = b.append_basic_block(f"rows{count}"), b.append_basic_block("fewer")
-                b.cbranch(b.icmp_signed(">=", rows, I64(count)), enough, fewer)
-                b.position_at_end(enough)
-                emit_product(b, kind, count, x, stride, *rest)
-                reached.append((I64(count), b.block))
-                b.branch(end)
-                b.position_at_end(fewer)
-            reached.append((I64(0), b.block))
-            b.branch(end)
-            b.position_at_end(end)
-            done = b.phi(I64)
-            for count, came_from in reached:
-                done.add_incoming(count, came_from)
-            return done
-
         return types.int64(*[types.int64] * 7), code
 
     return run
 
 
 def emit_product(
-    b: Any, kind: str, rows: int, x: Any, stride: Any, panel: Any, panel_stride: Any, steps: Any, out: Any
+    b: Any,
+    how: Kind,
+    rows: int,
+    x: Any,
+    stride: Any,
+    panel: Any,
+    panel_stride: Any,
+    steps: Any,
+    out: Any,
+    scales: Any = None,
 ) -> None:
     """The product of so many rows: a loop over steps, its sums in registers."""
-    dot, sums = DOTS[kind]
     vectors = PANEL // VECTOR
-    zero = ir.Constant(sums, [0] * VECTOR)
+    zero = ir.Constant(how.sums, [0] * VECTOR)
     row = [x]
     for _ in range(1, rows):
         row.append(b.add(row[-1], stride))
@@ -126,16 +175,21 @@ def emit_product(
     step, at = b.phi(I64), b.phi(I64)
     step.add_incoming(I64(0), entry)
     at.add_incoming(panel, entry)
-    totals = [[b.phi(sums) for _ in range(vectors)] for _ in range(rows)]
+    totals = [[b.phi(how.sums) for _ in range(vectors)] for _ in range(rows)]
     for each in totals:
         for total in each:
             total.add_incoming(zero, entry)
     weights = [vector_at(b, at, 64 * v) for v in range(vectors)]
-    across, new = b.mul(step, I64(4)), []
-    for r in range(rows):
-        one = b.load(b.inttoptr(b.add(row[r], across), I32.as_pointer()))
-        one.align = 4
-        new.append([dot(b, totals[r][v], spread(b, one), weights[v]) for v in range(vectors)])
+    sizes = None if scales is None else scales_at(b, scales, step, vectors)
+    across, new = b.mul(step, I64(4 * how.numbers)), [list(each) for each in totals]
+    for k in range(how.numbers):
+        parts = [how.part(b, weight, k) for weight in weights]
+        if sizes is not None:
+            parts = [b.fmul(part, size) for part, size in zip(parts, sizes, strict=True)]
+        for r in range(rows):
+            one = b.load(b.inttoptr(b.add(row[r], b.add(across, I64(4 * k))), I32.as_pointer()))
+            one.align = 4
+            new[r] = [how.dot(b, new[r][v], spread(b, one), parts[v]) for v in range(vectors)]
     following, further = b.add(step, I64(1)), b.add(at, panel_stride)
     step.add_incoming(following, b.block)
     at.add_incoming(further, b.block)
@@ -147,4 +201,4 @@ def emit_product(
     for r in range(rows):
         for v in range(vectors):
             place = b.add(out, I64(4 * PANEL * r + 64 * v))
-            b.store(new[r][v], b.inttoptr(place, sums.as_pointer())).align = 4
+            b.store(new[r][v], b.inttoptr(place, how.sums.as_pointer())).align = 4
