@@ -18,6 +18,7 @@ from conjoin.backends import torch as ops
 from conjoin.backends.torch.generating import ready_for
 from conjoin.decoding.generate import begun, resolved
 from conjoin.engine.speculative import lookup, reader
+from conjoin.engine.speculative.translated import Translated
 
 TINY = {"vocab": (17, 17)}
 LENGTH = 14
@@ -262,6 +263,48 @@ def test_assisted_equals_plain_for_any_rows_and_lengths(assisted, new, drafts, r
         assert peer_.ours.generate(**given_, max_new_tokens=new, **more).tolist() == alone
 
 
+# Assistants that write other tokens.
+
+
+@pytest.fixture(scope="module")
+def two_vocabularies(tmp_path_factory):
+    """A model that writes words, and an assistant that writes bytes."""
+    where = tmp_path_factory.mktemp("vocabularies")
+    return [EncoderDecoderModel.from_pretrained(tiny.join(where / name, name)) for name in ("bert", "gpt2")]
+
+
+@pytest.mark.parametrize("asked", [{}, {"do_sample": True, "seed": 5, "top_k": 0}, {"min_new_tokens": 9}], ids=str)
+def test_an_assistant_of_other_tokens_changes_none(two_vocabularies, asked):
+    model, assistant = two_vocabularies
+    batch = model.tokenizers.source(
+        ["the cat sat on the mat .", "a dog ran .", "it was here !"], padding=True, return_tensors="pt"
+    )
+    alone = model.generate(**batch, max_new_tokens=12, **asked)
+    assert model.generate(**batch, max_new_tokens=12, assistant_model=assistant, **asked).tolist() == alone.tolist()
+    both = {"tokenizer": model.tokenizers.target, "assistant_tokenizer": assistant.tokenizers.target}
+    model.decoder.tokenizer, kept = None, model.decoder.tokenizer
+    try:
+        with pytest.raises(InputError, match="need both target tokenizers; give tokenizer="):
+            model.generate(**batch, assistant_model=assistant)
+        found = model.generate(**batch, max_new_tokens=12, assistant_model=assistant, **both, **asked)
+    finally:
+        model.decoder.tokenizer = kept
+    assert found.tolist() == alone.tolist()
+
+
+def test_texts_come_back_as_the_models_tokens(two_vocabularies, monkeypatch):
+    """An assistant that always knows what comes next saves steps, whatever its tokens."""
+    model, assistant = two_vocabularies
+    batch = model.tokenizers.source(["the cat sat on the mat ."], return_tensors="pt")
+    alone = model.generate(**batch, max_new_tokens=12, eos_token_id=None)
+    text = model.tokenizers.target.decode(alone[0, 1:], skip_special_tokens=True)
+    monkeypatch.setattr(Translated, "continued", lambda self, texts: [(text, False) for _ in texts])
+    asked = {"max_new_tokens": 12, "eos_token_id": None, "assistant_model": assistant}
+    widths, made = steps(monkeypatch, lambda: model.generate(**batch, **asked))
+    assert made.tolist() == alone.tolist()
+    assert max(width for _, width in widths) > 2
+
+
 # Decoders to which distance matters: each row's tokens stand in slots of its own.
 
 SIZES = {"vocab_size": 19, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -397,7 +440,7 @@ REFUSED = [
     ({"assistant_model": "near", "num_assistant_tokens": 0}, "num_assistant_tokens is 0; a whole number from 1"),
     ({"assistant_model": "near", "num_assistant_tokens_schedule": "slow"}, "schedule is 'slow'; one of constant"),
     ({"assistant_model": "near", "assistant_confidence_threshold": 2}, "threshold is 2; a number from 0 to 1"),
-    ({"assistant_model": "near", "assistant_tokenizer": "any"}, "must have the model's own target tokenizer"),
+    ({"assistant_tokenizer": "any"}, "assistant_tokenizer came without an assistant_model"),
     (
         {"prompt_lookup_num_tokens": 3, "logits_processor": [max]},
         "prompt_lookup_num_tokens=3 and logits_processor came",

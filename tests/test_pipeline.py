@@ -18,6 +18,7 @@ from conjoin import (
     InputError,
 )
 from conjoin.batching import BatchLimit
+from conjoin.onnx.layout import GRAPHS
 from conjoin.pipelines import Writer, pieces, pipeline
 from conjoin.tokens import TokenizerPair
 
@@ -353,3 +354,11 @@ def test_a_pipeline_has_one_limit_of_batches(folder):
         write("cat", batch_size=2, max_batch_tokens=9)
     with pytest.raises(InputError, match="max_batch_tokens is 0; a whole number of tokens"):
         pipeline(folder, max_batch_tokens=0)
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_exported_graphs_run_in_onnx_runtime_alone(tmp_path, backend):
+    for name in GRAPHS:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f'backend is "{backend}", and .* holds ONNX graphs, .* leave backend out'):
+        pipeline(tmp_path, backend=backend)

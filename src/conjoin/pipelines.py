@@ -346,7 +346,13 @@ def task_and_model(task: Any, model: Any) -> tuple[str | None, str | Path | Gene
 def opened(model: object, backend: Backend, device: Any, dtype: Any, hub: Mapping[str, Any]) -> GeneratingModel:
     """The model itself, moved where it was asked to, or loaded from its folder or hub id."""
     if isinstance(model, str | Path):
-        kind: Any = model_class("onnx" if backend == "torch" and is_exported(Path(model)) else backend)
+        exported = is_exported(Path(model))
+        if exported and backend in ("jax", "tensorflow"):
+            raise InputError(
+                f'backend is "{backend}", and "{model}" holds ONNX graphs, which ONNX Runtime alone runs; leave backend out, or '
+                f"give the folder that was exported."
+            )
+        kind: Any = model_class("onnx" if backend == "torch" and exported else backend)
         found: GeneratingModel = kind.from_pretrained(model, device=kind.ops.chosen_device(device), dtype=dtype, **hub)
         return found
     if not isinstance(model, GeneratingModel):

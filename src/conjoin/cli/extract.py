@@ -10,7 +10,7 @@ import typer
 
 from conjoin.cli.generate import BATCHES_AT_ONCE, JSON_LINES, LINE_BREAKS, chunks, progress_bar
 from conjoin.cli.lines import json_object, named, numbered_lines, opened_output, text_field
-from conjoin.cli.options import BatchSize, Device, device_name
+from conjoin.cli.options import Device, device_name
 from conjoin.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def extract(
     sentences: Annotated[
         int | None, typer.Option(min=1, help="How many. [default: the model's]", show_default=False)
     ] = None,
-    batch_size: BatchSize = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Documents at once.")] = 16,
     device: Device = None,
 ) -> None:
     """Choose the sentences that sum up each document, as `conjoin train --extractive` taught a model to.

@@ -8,8 +8,9 @@ from typing import Any
 from conjoin.decoding.call import Call
 from conjoin.decoding.settings import Settings
 from conjoin.errors import InputError
+from conjoin.tokens.pair import as_tokenizer
 
-__all__ = ["with_drafts"]
+__all__ = ["alike", "with_drafts"]
 
 SCHEDULES = ("constant", "heuristic", "heuristic_transient")
 
@@ -20,17 +21,19 @@ def with_drafts(model: Any, settings: Settings, call: Call, given: Mapping[str, 
     Raises InputError for an assistant that does not fit the model, and for settings with which nothing can be drafted.
     """
     assistant = given.get("assistant_model")
-    if given.get("assistant_tokenizer") is not None:
-        raise InputError(
-            "assistant_tokenizer came; drafts are ids that the model checks as they are, so an assistant must have the "
-            "model's own target tokenizer."
-        )
+    if assistant is None and given.get("assistant_tokenizer") is not None:
+        raise InputError("assistant_tokenizer came without an assistant_model; give both, or leave it out.")
     settings = replace(settings, assistant=assistant)
     if not settings.drafts:
         return settings
     check_alone(model, settings)
     settings = replace(settings, outputs=settings.outputs - {"cache"})  # rows stand in slots of their own
     if assistant is not None:
+        if not isinstance(assistant, type(model)):
+            raise InputError(
+                f"assistant_model is a {type(assistant).__name__}; a joined model, {type(model).__name__}, was expected."
+            )
+        settings = replace(settings, vocabularies=two_vocabularies(model, assistant, given))
         check_assistant(model, settings, call, assistant)
         return settings
     shared = one_vocabulary(model)
@@ -81,19 +84,29 @@ def check_alone(model: Any, settings: Settings) -> None:
         )
 
 
+def two_vocabularies(model: Any, assistant: Any, given: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """The target tokenizers of the model and of an assistant that writes other tokens; None where they are the same.
+
+    Raises InputError where they are not, and either is not known.
+    """
+    named = {"tokenizer": model.decoder.tokenizer, "assistant_tokenizer": assistant.decoder.tokenizer}
+    ours, theirs = (known if given.get(name) is None else as_tokenizer(given[name]) for name, known in named.items())
+    same = model.decoder.spec.vocab == assistant.decoder.spec.vocab
+    if same and alike(ours, theirs):
+        return None
+    for name, found in (("tokenizer", ours), ("assistant_tokenizer", theirs)):
+        if found is None:
+            raise InputError(
+                f"assistant_model writes other tokens than the model ({assistant.decoder.spec.vocab} and "
+                f"{model.decoder.spec.vocab} of them), and texts between them need both target tokenizers; give {name}=."
+            )
+    return ours, theirs
+
+
 def check_assistant(model: Any, settings: Settings, call: Call, assistant: Any) -> None:
-    """An assistant is a joined model of the same source and target tokens, with as many positions as are needed."""
-    if not isinstance(assistant, type(model)):
-        raise InputError(
-            f"assistant_model is a {type(assistant).__name__}; a joined model, {type(model).__name__}, was expected."
-        )
-    ours, theirs = model.decoder.spec, assistant.decoder.spec
-    if ours.vocab != theirs.vocab or not alike(model.decoder.tokenizer, assistant.decoder.tokenizer):
-        raise InputError(
-            f"assistant_model writes other tokens than the model ({theirs.vocab} and {ours.vocab} of them); one target "
-            f"tokenizer was expected."
-        )
-    if settings.max_length - 1 > theirs.max_length:
+    """An assistant reads the same sources, or their texts, and has as many positions as are needed."""
+    theirs = assistant.decoder.spec
+    if settings.vocabularies is None and settings.max_length - 1 > theirs.max_length:
         raise InputError(
             f"assistant_model has positions for {theirs.max_length} tokens and {settings.max_length - 1} may be read; lower "
             f"max_new_tokens."
@@ -106,7 +119,15 @@ def check_assistant(model: Any, settings: Settings, call: Call, assistant: Any) 
         )
     source, other = model.encoder.spec, assistant.encoder.spec
     same = source.front == other.front and (source.front is not None or source.vocab == other.vocab)
-    if not same or not alike(model.encoder.tokenizer, assistant.encoder.tokenizer):
+    if same and alike(model.encoder.tokenizer, assistant.encoder.tokenizer):
+        return
+    texts = (
+        settings.vocabularies is not None
+        and source.front is None
+        and other.front is None
+        and call.input_ids is not None
+    )
+    if not texts or model.encoder.tokenizer is None or assistant.encoder.tokenizer is None:
         raise InputError("assistant_model reads other sources than the model; one source tokenizer was expected.")
 
 

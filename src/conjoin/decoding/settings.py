@@ -81,6 +81,7 @@ class Settings:
     max_matching_ngram_size: int = 2
     lookup_source: bool = False  # whether the source's tokens are the target's
     assistant: Any = None  # a joined model that drafts
+    vocabularies: tuple[Any, Any] | None = None  # the model's target tokenizer and the assistant's, where they differ
     num_assistant_tokens: int = 20
     num_assistant_tokens_schedule: str = "constant"
     assistant_confidence_threshold: float = 0.4

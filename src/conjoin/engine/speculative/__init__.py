@@ -8,6 +8,7 @@ reader.py   a decoder and what it has read of each row
 choosing.py what a model chooses at several places of each row
 lookup.py   drafts found in the source and in what was written
 assistant.py drafts of a smaller model
+translated.py drafts of one that writes other tokens
 rounds.py   drafting and checking, until all rows are done
 """
 

@@ -16,6 +16,7 @@ from conjoin.engine.speculative.assistant import Assistant
 from conjoin.engine.speculative.choosing import Choice, Chooser
 from conjoin.engine.speculative.lookup import Lookup
 from conjoin.engine.speculative.reader import Reader
+from conjoin.engine.speculative.translated import Translated, sources_of
 
 __all__ = ["speculated"]
 
@@ -75,8 +76,11 @@ def speculated(model: Any, settings: Settings, call: Call, noise: Any) -> dict[s
     rows.write(settings, chooser.choose(logits, rows.ids, rows.length[:, None], rows.row), torch.ones_like(rows.length))
     assistant = settings.assistant
     with nullcontext() if assistant is None else no_gradients(assistant):
-        if assistant is None:
-            drafter: Drafter = Lookup(settings, call.rule_ids if settings.lookup_source else None, call.seen)
+        if settings.vocabularies is not None:
+            sources = sources_of(model.joined, assistant, call.input_ids, seen, states)
+            drafter: Drafter = Translated(settings, sources)
+        elif assistant is None:
+            drafter = Lookup(settings, call.rule_ids if settings.lookup_source else None, call.seen)
         else:
             ready = ready_for(assistant, settings)
             told = read if assistant.encoder is model.joined.encoder else call
