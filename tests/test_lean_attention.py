@@ -1,6 +1,8 @@
 """Attention and dropout that keep little: outputs and gradients are those of the products, by what was dropped."""
 
+import contextlib
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -98,3 +100,21 @@ def test_dropout_drops_in_training_and_the_gradient_where_it_dropped(dtype: torc
     assert torch.equal(dropout.eval()(x), x)
     dropout.p = 0.0
     assert torch.equal(dropout.train()(x), x)
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu", "relu"])
+def test_a_feed_forward_keeps_what_its_activation_keeps_anyway(name: str) -> None:
+    """Gradients are equal, and the activation's output is not among what is kept."""
+    torch.manual_seed(0)
+    activation, down = layers.activation(name), torch.nn.Linear(8, 4)
+    y = torch.randn(5, 3, 8, requires_grad=True)
+    found = []
+    for recalled in (True, False):
+        z = activation(y)
+        with layers.recalled(z, activation, y) if recalled else contextlib.nullcontext():
+            out = down(z)
+        alive = weakref.ref(z)
+        del z
+        found.append(((alive() is None), torch.autograd.grad((out**2).sum(), (y, *down.parameters()))))
+    assert found[0][0] == (name != "relu")
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=0)

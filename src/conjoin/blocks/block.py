@@ -31,8 +31,12 @@ def define(nn: Any, attention: Any, kinds: Any, grouped: Any, convolution: Any) 
             self.dropout = nn.Dropout(spec.activation_dropout)
 
         def forward(self, x: Array) -> Array:
-            y = self.activation(self.up(x)) if self.gate is None else self.activation(self.gate(x)) * self.up(x)
-            return self.down(self.dropout(y))
+            if self.gate is not None:
+                return self.down(self.dropout(self.activation(self.gate(x)) * self.up(x)))
+            y = self.up(x)
+            z = self.activation(y)
+            with nn.recalled(z, self.activation, y):
+                return self.down(self.dropout(z))
 
     class Block(nn.Module):
         """Self-attention, cross-attention where the spec asks for it, feed-forward; each with its residual and norms."""

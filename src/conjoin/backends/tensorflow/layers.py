@@ -27,6 +27,7 @@ __all__ = [
     "activation",
     "named",
     "parameter",
+    "recalled",
     "recomputed",
     "remade",
     "vector",
@@ -315,6 +316,11 @@ def vector(size: int, trained: bool) -> Vector:
 def parameter(*shape: int) -> Vector:
     """A parameter that a module keeps by itself; `values` reads it."""
     return Vector.of(shape, True, keras.config.dtype_policy())
+
+
+def recalled(z: Any, activation: Any, y: Any) -> contextlib.AbstractContextManager[None]:
+    """Nothing: what is kept for gradients is the compiler's to choose."""
+    return contextlib.nullcontext()
 
 
 def recomputed(block: Module, *inputs: Any) -> tf.Tensor:
