@@ -14,26 +14,20 @@ from conjoin.serving.jobs import Job
 
 __all__ = ["TOKENS", "begin", "groups"]
 
-PADDING = 16  # tokens of padding that cost as much as reading the weights again (docs/decisions.md)
-TOKENS = 512  # of sources, padding included, that are encoded between two steps: more would let those who run wait
+TOKENS = 512  # of sources that are encoded between two steps: more would let those who run wait
 
 
 def groups(model: Any, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Jobs that are encoded together: sources of like lengths, since padding costs what tokens do."""
+    """Jobs in their order, those that are encoded together side by side."""
     some: list[Job] = []
-    for job in sorted(jobs, key=lambda job: -job.source_tokens):
-        if some and not (shares(model, job) and shares(model, some[0]) and near(some, job)):
+    for job in jobs:
+        full = sum(one.source_tokens for one in some) + job.source_tokens > TOKENS
+        if some and (full or not (shares(model, job) and shares(model, some[0]))):
             yield some
             some = []
         some.append(job)
     if some:
         yield some
-
-
-def near(some: Sequence[Job], job: Job) -> bool:
-    """Whether one more, shorter source costs less beside these than alone, when all weights would be read once more."""
-    longest = some[0].source_tokens
-    return longest - job.source_tokens <= PADDING and longest * (len(some) + 1) <= TOKENS
 
 
 def shares(model: Any, job: Job) -> bool:
