@@ -76,6 +76,8 @@ class Native:
             return joined(parts, biases) if whole is None else with_bias(whole, biases, sizes)
         if any(type(layer) is not torch.nn.Linear or hooked(layer) for layer in layers):
             raise UnsupportedError("a layer that is not an ordinary linear one")
+        if self.mode is Mode.FLOAT16 and layers[0].in_features % 2:
+            raise UnsupportedError("an odd number of inputs, of which float16 weights stand two by two")
         return panels_of([layer.weight for layer in layers], biases, self.mode)
 
     def block(self, number: int, theirs: Any) -> Any:

@@ -50,7 +50,7 @@ def native(stack: Any) -> Any:
     """A twin on the engine's kernels, or None where they do not run or cannot hold the stack."""
     wanted, narrow = os.environ.get(SWITCH, ""), has_int8(stack)
     large = sum(p.numel() for p in stack.parameters()) >= SMALL
-    held = stack.dtype in (torch.float32, torch.bfloat16) and has_kernels()
+    held = stack.dtype in (torch.float32, torch.bfloat16, torch.float16) and has_kernels()
     if not held or (not narrow and (wanted == "torch" or not (large or wanted == "native"))):
         return None
     from conjoin.engine.native import native_twin

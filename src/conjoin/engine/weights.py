@@ -1,4 +1,4 @@
-"""Weights of linear layers in panels (kernels/instructions.py), in float32, bfloat16 or int8."""
+"""Weights of linear layers in panels (kernels/instructions.py), in float32, bfloat16, float16 or int8."""
 
 from dataclasses import dataclass, replace
 
@@ -23,8 +23,13 @@ __all__ = [
     "with_bias",
 ]
 
-STEP = {Mode.FLOAT32: 1, Mode.BFLOAT16: 2, Mode.INT8: 4}  # numbers of an input that one step reads
-KINDS = {Mode.FLOAT32: torch.float32, Mode.BFLOAT16: torch.bfloat16, Mode.INT8: torch.int8}
+STEP = {Mode.FLOAT32: 1, Mode.BFLOAT16: 2, Mode.INT8: 4, Mode.FLOAT16: 2}  # numbers of an input that one step reads
+KINDS = {
+    Mode.FLOAT32: torch.float32,
+    Mode.BFLOAT16: torch.bfloat16,
+    Mode.INT8: torch.int8,
+    Mode.FLOAT16: torch.float16,
+}
 LINE = 64  # bytes of a cache line
 CHUNK = 64  # panels that are written at a time
 
