@@ -26,7 +26,7 @@ from conjoin.engine.kernels.registers import (
     spread,
     vector_at,
 )
-from conjoin.engine.kernels.widened import scales_at, widened_byte, widened_half, widened_nibble
+from conjoin.engine.kernels.widened import widened_half
 from conjoin.engine.machine import has_halves
 
 __all__ = ["BLOCKS", "block"]
@@ -83,7 +83,6 @@ class Kind:
     dot: Callable[..., Any]
     numbers: int = 1  # of 4 bytes of a row that a step reads
     part: Callable[[Any, Any, int], Any] = lambda b, weights, k: weights
-    grouped: bool = False  # whether weights have scales by groups of inputs, float16, 32 channels together
 
 
 KINDS = {
@@ -92,8 +91,6 @@ KINDS = {
     "int8": Kind(INTS, dot_of_bytes),
     # Weights that are widened to float32, beside rows that are float32.
     "float16": Kind(FLOATS, fused_multiply_add, 2, widened_half),
-    "int8 weights": Kind(FLOATS, fused_multiply_add, 4, widened_byte),
-    "int4 weights": Kind(FLOATS, fused_multiply_add, 8, widened_nibble, grouped=True),
 }
 
 
@@ -101,8 +98,7 @@ def block(kind: str) -> Any:
     """(x, stride, rows, panel, panel stride, steps, out) -> done: out (done, 32) = the first rows of x times a panel.
 
     `done` is the largest of BLOCKS that is not above `rows`. All are addresses or numbers of bytes; a panel's vectors of 64 bytes
-    are `panel stride` apart from step to step. Sums of int8 numbers are int32. Weights with scales by groups have their address
-    as one argument more.
+    are `panel stride` apart from step to step. Sums of int8 numbers are int32.
     """
     how = KINDS[kind]
 
@@ -126,24 +122,6 @@ def block(kind: str) -> Any:
             done.add_incoming(count, came_from)
         return done
 
-    if how.grouped:
-
-        @intrinsic  # type: ignore[untyped-decorator]
-        def run_grouped(
-            typing: Any,
-            x: Any,
-            stride: Any,
-            rows: Any,
-            panel: Any,
-            panel_stride: Any,
-            steps: Any,
-            out: Any,
-            scales: Any,
-        ) -> Any:
-            return types.int64(*[types.int64] * 8), code
-
-        return run_grouped
-
     @intrinsic  # type: ignore[untyped-decorator]
     def run(typing: Any, x: Any, stride: Any, rows: Any, panel: Any, panel_stride: Any, steps: Any, out: Any) -> Any:
         return types.int64(*[types.int64] * 7), code
@@ -161,7 +139,6 @@ def emit_product(
     panel_stride: Any,
     steps: Any,
     out: Any,
-    scales: Any = None,
 ) -> None:
     """The product of so many rows: a loop over steps, its sums in registers."""
     vectors = PANEL // VECTOR
@@ -180,12 +157,9 @@ def emit_product(
         for total in each:
             total.add_incoming(zero, entry)
     weights = [vector_at(b, at, 64 * v) for v in range(vectors)]
-    sizes = None if scales is None else scales_at(b, scales, step, vectors)
     across, new = b.mul(step, I64(4 * how.numbers)), [list(each) for each in totals]
     for k in range(how.numbers):
         parts = [how.part(b, weight, k) for weight in weights]
-        if sizes is not None:
-            parts = [b.fmul(part, size) for part, size in zip(parts, sizes, strict=True)]
         for r in range(rows):
             one = b.load(b.inttoptr(b.add(row[r], b.add(across, I64(4 * k))), I32.as_pointer()))
             one.align = 4

@@ -14,7 +14,7 @@ from conjoin.engine.kernels.instructions import (
     int16s_at,
     int32s_at,
 )
-from conjoin.engine.kernels.layout import GROUP, PANEL, Mode
+from conjoin.engine.kernels.layout import PANEL, Mode
 from conjoin.engine.kernels.products import block
 from conjoin.engine.kernels.vectors import WIDTH, activating
 
@@ -23,12 +23,10 @@ __all__ = ["TILE", "activate", "activate_row", "combine", "multiply", "narrow", 
 TILE = 96  # rows that stay in the cache while a thread goes through its panels
 PIECE = 256  # numbers that an activation takes at a time
 FLOAT32, BFLOAT16, INT8 = int(Mode.FLOAT32), int(Mode.BFLOAT16), int(Mode.INT8)
-FLOAT16, INT8_WEIGHTS = int(Mode.FLOAT16), int(Mode.INT8_WEIGHTS)
+FLOAT16 = int(Mode.FLOAT16)
 
 float_block, half_block, byte_block = (block(kind) for kind in ("float32", "bfloat16", "int8"))
-wide_half_block, wide_byte_block, wide_nibble_block = (
-    block(kind) for kind in ("float16", "int8 weights", "int4 weights")
-)
+wide_half_block = block("float16")
 gelu, gelu_tanh, relu, silu, tanh, sigmoid = (activating(number) for number in (1, 2, 3, 4, 5, 6))
 
 
@@ -102,14 +100,6 @@ def multiply(
                     done = half_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
                 elif mode == FLOAT16:
                     done = wide_half_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
-                elif mode == INT8_WEIGHTS:
-                    done = wide_byte_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
-                    for one in range(done):
-                        for c in range(PANEL):
-                            sums[one * PANEL + c] *= scales[c]
-                elif mode != INT8:
-                    by_group = channel_scales + 2 * channel * (steps * 8 // GROUP)
-                    done = wide_nibble_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch, by_group)
                 else:
                     done = byte_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
                     for one in range(done):
