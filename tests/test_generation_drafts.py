@@ -292,6 +292,24 @@ def test_an_assistant_of_other_tokens_changes_none(two_vocabularies, asked):
     assert found.tolist() == alone.tolist()
 
 
+def test_an_assistant_of_other_sources_reads_their_texts(two_vocabularies, tmp_path, monkeypatch):
+    model, _ = two_vocabularies
+    parts = [tiny.gpt2(tmp_path / name) for name in ("encoder", "decoder")]
+    assistant = EncoderDecoderModel.from_encoder_decoder_pretrained(*parts).eval()
+    texts = ["the cat sat on the mat .", "a dog ran ."]
+    batch = model.tokenizers.source(texts, padding=True, return_tensors="pt")
+    read = []
+    encode = assistant.encode
+    monkeypatch.setattr(assistant, "encode", lambda ids, seen: (read.append((ids, seen)), encode(ids, seen))[1])
+    made = model.generate(**batch, max_new_tokens=12, assistant_model=assistant)
+    assert made.tolist() == model.generate(**batch, max_new_tokens=12).tolist()
+    ((ids, seen),) = read
+    words = assistant.encoder.tokenizer
+    assert [words.decode(row[there == 1]) for row, there in zip(ids, seen, strict=True)] == [
+        model.encoder.tokenizer.decode(row, skip_special_tokens=True) for row in batch["input_ids"]
+    ]
+
+
 def test_texts_come_back_as_the_models_tokens(two_vocabularies, monkeypatch):
     """An assistant that always knows what comes next saves steps, whatever its tokens."""
     model, assistant = two_vocabularies

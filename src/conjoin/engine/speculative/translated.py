@@ -103,6 +103,15 @@ def sources_of(
         mask = torch.ones_like(ids) if seen is None else seen
         kept = [row[there.bool()].tolist() for row, there in zip(ids, mask, strict=True)]
         texts = model.encoder.tokenizer.batch_decode(kept, skip_special_tokens=True)
-        read = assistant.encoder.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-        ids, seen = read["input_ids"].to(states.device), read["attention_mask"].to(states.device)
+        ids, seen = padded(assistant.encoder, texts, states.device)
     return {"states": assistant.encode(ids, seen)["last_hidden_state"], "seen": seen}
+
+
+def padded(encoder: Any, texts: list[str], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Texts as an encoder reads them, ids and mask (B, S); of what it has no positions for, the end is left out."""
+    most, pad = encoder.spec.max_length, encoder.tokenizer.pad_token_id or 0
+    rows = [row[:most] for row in encoder.tokenizer(texts)["input_ids"]]
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    return ids, mask
