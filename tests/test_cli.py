@@ -226,8 +226,11 @@ def test_generate_leaves_no_half_written_file(model, tmp_path, capfd):
     output = tmp_path / "out.txt"
     output.write_text("as it was")
     refused(capfd, "generate", model, source, "--output", output, "--batch-size", "1", *SHORT)
-    assert output.read_text() == "as it was"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.txt", "texts.txt"]
+    assert output.read_text() == "as it was"  # and what was answered is kept beside it
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.txt", "out.txt.part", "texts.txt"]
+    one = lines_file(tmp_path / "one.txt", ["cat", ""])
+    refused(capfd, "generate", model, one, "--output", tmp_path / "none.txt", *SHORT)
+    assert not list(tmp_path.glob("none*"))
 
 
 def test_generate_writes_to_a_device_as_it_is(model, tmp_path):

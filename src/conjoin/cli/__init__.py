@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = " ".join(error.format_message().split())  # choices come one a line
         return mistake(f"{said.rstrip('.')}. See: {where} --help")
     except ConjoinError as error:
-        return mistake(str(error))
+        return mistake(" ".join([str(error), *getattr(error, "__notes__", [])]))
     except (ImportError, TypeError) as error:
         if not is_for_users(error):
             raise

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conjoin.cli.lines import expect_folder, opened_output
+from conjoin.bulk.lines import expect_folder, opened_output
 from conjoin.cli.options import (
     BackendName,
     BatchSize,

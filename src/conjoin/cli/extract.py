@@ -1,15 +1,20 @@
 """`conjoin extract`: the sentences that sum up each document of a file or of standard input, in order."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conjoin.cli.generate import BATCHES_AT_ONCE, JSON_LINES, LINE_BREAKS, chunks, progress_bar
-from conjoin.cli.lines import json_object, named, numbered_lines, opened_output, text_field
+from conjoin.bulk.lines import chunks, count_lines, json_object, named, numbered_lines, opened_output, text_field
+from conjoin.bulk.sinks import LINE_BREAKS
+from conjoin.bulk.sources import JSON_LINES
+from conjoin.bulk.windows import BATCHES_AT_ONCE
+from conjoin.cli.bars import bar
 from conjoin.cli.options import Device, device_name
 from conjoin.errors import DataError
 
@@ -95,3 +100,13 @@ def answers(
             yield LINE_BREAKS.sub(" ", " ".join(found))
         else:
             yield json.dumps({**item.fields, column: found}, ensure_ascii=False)
+
+
+@contextmanager
+def progress_bar(file: str) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where that is a terminal and nobody types; gives what to call with lines done."""
+    if not sys.stderr.isatty() or (file == "-" and sys.stdin.isatty()):
+        yield lambda count: None
+        return
+    with bar("Extracting", None if file == "-" else count_lines(file), "lines") as advance:
+        yield advance

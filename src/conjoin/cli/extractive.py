@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from conjoin.cli.lines import opened_output
+from conjoin.bulk.lines import opened_output
 from conjoin.errors import ConfigError, InputError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conjoin.bulk.lines import json_object, named, numbered_lines, opened_output, text_field
 from conjoin.cli.bars import bar
-from conjoin.cli.lines import json_object, named, numbered_lines, opened_output, text_field
 from conjoin.errors import DataError, InputError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Lines in and lines out for commands: files, gzip, standard input and output; a file appears whole or not at all."""
+"""Lines in and lines out: files, gzip, standard input and output; a file appears whole or not at all."""
 
 import contextlib
 import gzip
@@ -7,16 +7,35 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from conjoin.errors import DataError, nearest
 
-__all__ = ["count_lines", "expect_folder", "json_object", "named", "numbered_lines", "opened_output", "text_field"]
+__all__ = [
+    "BYTE_ORDER_MARK",
+    "STANDARD",
+    "chunks",
+    "count_lines",
+    "decoded",
+    "expect_folder",
+    "is_ordinary",
+    "json_object",
+    "named",
+    "numbered_lines",
+    "opened_input",
+    "opened_output",
+    "read_line",
+    "replacing",
+    "text_field",
+]
 
+T = TypeVar("T")
 STANDARD = "-"
 BYTE_ORDER_MARK = "\ufeff"
+LONGEST = 1 << 26  # bytes of a line: one without an end would fill the memory, as would a small .gz of one
 
 
 def named(file: str) -> str:
@@ -25,18 +44,21 @@ def named(file: str) -> str:
 
 
 @contextlib.contextmanager
-def opened_input(file: str) -> Iterator[BinaryIO]:
-    """A file to read bytes from, unpacked where it ends in .gz. Raises DataError where it cannot be read."""
+def opened_input(file: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """A file to read bytes from, unpacked where it ends in .gz; and as it lies on the disk, which tells how far one is.
+
+    Raises DataError where it cannot be read.
+    """
     if file == STANDARD:
-        yield sys.stdin.buffer
+        yield sys.stdin.buffer, sys.stdin.buffer
         return
     try:
         with Path(file).open("rb") as plain:
             if file.endswith(".gz"):
                 with gzip.GzipFile(fileobj=plain) as unpacked:
-                    yield cast(BinaryIO, unpacked)
+                    yield cast(BinaryIO, unpacked), plain
             else:
-                yield plain
+                yield plain, plain
     except FileNotFoundError:
         raise DataError(f'there is no file "{file}".') from None
     except IsADirectoryError:
@@ -45,26 +67,46 @@ def opened_input(file: str) -> Iterator[BinaryIO]:
         raise DataError(f'"{file}" cannot be read: {error}.') from None
 
 
+def read_line(lines: BinaryIO, where: str) -> bytes:
+    """The next line with its end, or nothing at the end of a file. Raises DataError for one that is longer than any text."""
+    line = lines.readline(LONGEST + 1)
+    if len(line) > LONGEST:
+        raise DataError(f"{where} is longer than {LONGEST >> 20} MiB; a text a line was expected.")
+    return line
+
+
+def decoded(line: bytes, where: str) -> str:
+    """A line without its end. Raises DataError where it is not UTF-8."""
+    try:
+        return line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 ({error.reason}); save it as UTF-8.") from None
+
+
 def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
     """The lines of a file, or of standard input for "-", numbered from 1, without their ends.
 
-    Raises DataError where the file cannot be read or a line is not UTF-8.
+    Raises DataError where the file cannot be read, or a line is not UTF-8.
     """
-    with opened_input(file) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                text = line.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"line {number} of {named(file)} is not UTF-8 ({error.reason}); save it as UTF-8."
-                ) from None
-            yield number, text.removeprefix(BYTE_ORDER_MARK) if number == 1 else text
+    number = 1
+    with opened_input(file) as (lines, _):
+        while raw := read_line(lines, where := f"line {number} of {named(file)}"):
+            line = decoded(raw, where)
+            yield number, line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            number += 1
 
 
 def count_lines(file: str) -> int:
     """How many lines a file has, read once through."""
-    with opened_input(file) as lines:
+    with opened_input(file) as (lines, _):
         return sum(1 for _ in lines)
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, `size` at a time."""
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        yield chunk
 
 
 def json_object(line: str, where: str) -> dict[str, Any]:
@@ -96,6 +138,11 @@ def expect_folder(file: str | None) -> None:
         raise DataError(f'"{file}" cannot be written: there is no folder "{Path(str(file)).parent}".')
 
 
+def is_ordinary(file: str) -> bool:
+    """Whether this is a file that can be written anew, or read again: neither standard input or output, nor a device."""
+    return file != STANDARD and (Path(file).is_file() or not Path(file).exists())
+
+
 @contextlib.contextmanager
 def opened_output(file: str) -> Iterator[BinaryIO]:
     """Where to write bytes: standard output for "-", or a file that appears whole when the block ends, or not at all.
@@ -118,15 +165,16 @@ def opened_output(file: str) -> Iterator[BinaryIO]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     except OSError as error:
         raise DataError(f'"{file}" cannot be written: {error.strerror}.') from None
-    with whole_file(target, handle, Path(name)) as made:
+    os.close(handle)
+    with replacing(target, Path(name)) as made:
         yield made
 
 
 @contextlib.contextmanager
-def whole_file(target: Path, handle: int, name: Path) -> Iterator[BinaryIO]:
+def replacing(target: Path, name: Path) -> Iterator[BinaryIO]:
     """The open file `name`, which takes the place of `target` when the block ends, and is gone when it raises."""
     try:
-        with os.fdopen(handle, "wb") as plain:
+        with name.open("wb") as plain:
             if target.suffix == ".gz":
                 with gzip.GzipFile(fileobj=plain, mode="wb") as packed:
                     yield cast(BinaryIO, packed)
