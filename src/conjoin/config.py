@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f'"{path}" cannot be read: {error}.') from None
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError of another kind
         raise CheckpointError(f'"{path}" is not valid JSON: {error}.') from None
     if not isinstance(found, dict):
         raise CheckpointError(f'"{path}" holds a JSON {type(found).__name__}; an object was expected.')

@@ -35,8 +35,13 @@ class GGUFTensors:
         self.file_of = dict.fromkeys(self.source, path.name)
         self.shapes = {name: self._shape(name) for name in self.source}
         self.bytes = self.header.size
-        for name in self.source.values():
-            self._check(name)
+        for name, source in self.source.items():
+            self._check(source)
+            if self.changes[name] == "rotary" and self.header.tensors[source].shape[0] % self.config["head_dim"]:
+                raise CheckpointError(
+                    f'"{path}" is broken: "{source}" has {self.header.tensors[source].shape[0]} rows, in heads of '
+                    f"{self.config['head_dim']}."
+                )
 
     def __enter__(self) -> "GGUFTensors":
         return self

@@ -21,6 +21,7 @@ NONE = (None, "none", "no_vocab")
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # llama.cpp's types of tokens
 CAPITAL = re.compile("[A-Z]")
 SPACE = "▁"  # SentencePiece's
+LONGEST_PIECE = 1024  # characters: finding what a token may be merged of takes the square of its length
 SPECIAL = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -83,8 +84,14 @@ def tokens_of(header: Header) -> Tokens:
     if not texts:
         raise CheckpointError(f'"{header.path}" has no tokens in its tokenizer.')
     key = "tokenizer.ggml.token_type"
-    given = key in header.metadata
-    return Tokens(texts, [int(n) for n in header.numbers(key, len(texts))] if given else [NORMAL] * len(texts))
+    if key not in header.metadata:
+        return Tokens(texts, [NORMAL] * len(texts))
+    types = header.numbers(key, len(texts))
+    if type(types[0]) is not int:
+        raise CheckpointError(
+            f'"{header.path}": "{key}" holds {type(types[0]).__name__}s; whole numbers were expected.'
+        )
+    return Tokens(texts, [int(number) for number in types])
 
 
 def special_tokens(header: Header, tokens: Tokens) -> dict[str, str]:
@@ -193,6 +200,9 @@ def sentence_piece(header: Header, tokens: Tokens, special: dict[str, str]) -> B
         for text, kind, score in zip(tokens.texts, tokens.types, scores, strict=True)
         if kind not in (UNKNOWN, CONTROL, BYTE)
     }
+    longest = max(map(len, mergeable), default=0)
+    if longest > LONGEST_PIECE:
+        raise CheckpointError(f'"{header.path}" has a token of {longest} characters; {LONGEST_PIECE} is the most.')
     backend = Backend(
         BPE(
             vocabulary,
