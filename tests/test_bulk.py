@@ -1,4 +1,4 @@
-"""Files of any size: windows, forms, what a killed run leaves and how it goes on."""
+"""Files of any size: windows, forms, what a killed run leaves and how it goes on, parts for many machines."""
 
 import gzip
 import json
@@ -16,10 +16,12 @@ import tiny
 
 from conjoin import pipeline
 from conjoin.bulk import windows as bulk_windows
-from conjoin.bulk.sources import Item
+from conjoin.bulk.shards import shards_of
+from conjoin.bulk.sources import Item, Reading, Source
 from conjoin.bulk.windows import windows
 from conjoin.cli import main
 from conjoin.cli.bars import Pace
+from conjoin.errors import DataError
 
 TEXTS = [f"the {a} {b} ran on the {c} mat ." for a in ("big", "small", "red") for b in ("cat", "dog") for c in "abcdef"]
 SHORT = ["--max-new-tokens", "4", "--batch-size", "1"]  # windows of eight
@@ -281,3 +283,35 @@ def test_a_log_gets_a_line_a_minute(monkeypatch, capfd):
     for now[0] in (10.0, 61.0, 62.0, 130.0):
         pace.log(int(now[0] / 2), 1)
     assert capfd.readouterr().err.count("Generating: ") == 2
+
+
+# Parts.
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+def test_parts_of_lines_have_each_line_once(tmp_path, size, monkeypatch):
+    monkeypatch.setattr("conjoin.bulk.shards.BYTES", size)
+    lines = ["é" * (i % 9) + "x" for i in range(40)]
+    (tmp_path / "texts.txt").write_text("\n".join(lines))
+    shards = shards_of(Source(file=str(tmp_path / "texts.txt")), tmp_path / "out")
+    assert [item.source for shard in shards for item in Reading(shard.source)] == lines
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_parts_of_parquet_have_each_row_once(tmp_path, size, monkeypatch):
+    monkeypatch.setattr("conjoin.bulk.shards.ROWS", size)
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for name in "ba":
+        table = pa.table({"document": [f"{name}{i}" for i in range(40)]})
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=11)
+    shards = shards_of(Source(file=str(folder)), tmp_path / "out")
+    assert [item.source for shard in shards for item in Reading(shard.source)] == [
+        f"{n}{i}" for n in "ab" for i in range(40)
+    ]
+    assert {shard.output.suffix for shard in shards} == {".parquet"}
+
+
+def test_a_folder_without_files_has_no_parts(tmp_path):
+    with pytest.raises(DataError, match="has no files"):
+        shards_of(Source(file=str(tmp_path)), tmp_path / "out")

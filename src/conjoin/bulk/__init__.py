@@ -7,4 +7,6 @@ windows.py   so many texts at once, and what the model writes of them
 identity.py  what tells one model folder from another
 spool.py     the answers of a run that is not done yet
 running.py   one file, on this machine
+shards.py    files in parts for many machines
+cluster.py   those parts over a Ray cluster
 """

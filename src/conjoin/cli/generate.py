@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conjoin.bulk.cluster import Cluster, answered_by_cluster
 from conjoin.bulk.running import answered
 from conjoin.bulk.sources import Form, Source
 from conjoin.bulk.windows import Job
@@ -72,6 +73,18 @@ def generate(
     device: Device = None,
     dtype: DType = None,
     backend: BackendName = "torch",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local",
+            help="Share the work among the machines of a Ray cluster; --output is a folder then, and FILE may be one.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: models at once. [default: all that fit]", show_default=False)
+    ] = None,
+    worker_cpus: Annotated[int, typer.Option(min=1, help="With --ray: processors of each worker.")] = 1,
 ) -> None:
     """Write a text for each line of FILE, or of standard input.
 
@@ -110,7 +123,11 @@ def generate(
         skip_empty=skip_empty or typed,
     )
     job = Job(model, given, options)
-    answered(job, source, output, typing if typed else bulk_bar, typed=typed)
+    if ray is not None:
+        cluster = Cluster(ray, workers, worker_cpus, gpus=int(str(device).startswith("cuda")))
+        answered_by_cluster(job, source, output, bulk_bar, cluster)
+    else:
+        answered(job, source, output, typing if typed else bulk_bar, typed=typed)
 
 
 @contextmanager
