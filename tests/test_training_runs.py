@@ -75,7 +75,7 @@ def loads_or_is_absent(output: Path) -> None:
         assert Recipe.from_pretrained(output).batch_size == 8
 
 
-KILLS: dict[str, Any] = {"epochs": 20, "save_every": 1}
+KILLS: dict[str, Any] = {"epochs": 10, "save_every": 1}
 
 
 def main(folder: str, output: str, kills: str) -> None:
@@ -92,7 +92,7 @@ def main(folder: str, output: str, kills: str) -> None:
         if child == 0:
             tiny_run(Path(folder), Path(output), **KILLS)
             os._exit(0)
-        time.sleep(draw.uniform(0.05, 0.6))
+        time.sleep(draw.uniform(0.05, 0.35))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         loads_or_is_absent(Path(output))
