@@ -286,7 +286,8 @@ def test_lora_of_layers_that_are_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["gradient_checkpointing", pytest.param("compile", marks=pytest.mark.slow)])
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch.compile's own, both
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_what_a_step_costs_changes_nothing_else(tmp_path: Path, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = torch.compile  # without a compiler of C++: what torch makes of the model, run as it is
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: compiled(model, dynamic=dynamic, backend="eager"))
