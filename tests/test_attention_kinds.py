@@ -133,7 +133,8 @@ def test_local_attention_and_sums_of_blocks_equal_for_every_length(radius: int, 
             assert a.shape == b.shape
             np.testing.assert_allclose(a[0, 0, :, 0], b[0, 0, :, 0], **CLOSE)
         alone = ours(ids[:1]).last_hidden_state  # no mask, no padding
-        np.testing.assert_allclose(alone, expected[0][:1], **CLOSE)
+        # At 300 sums of one token each the peer itself is 1.2e-5 from its float64 states.
+        np.testing.assert_allclose(alone, expected[0][:1], rtol=1e-5, atol=1e-5 if length < 300 else 3e-5)
 
 
 def long_source(length: int = 71) -> tuple[torch.Tensor, torch.Tensor]:

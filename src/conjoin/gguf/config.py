@@ -79,7 +79,7 @@ def head_dim(header: Header, config: dict[str, Any]) -> int:
     rotated = header.optional(f"{name}.rope.dimension_count", int)
     of_keys, of_values = (header.optional(f"{name}.{key}", int) for key in HEAD_SIZES)
     found: int = of_keys or config["hidden_size"] // config["num_attention_heads"]
-    if found % 2 or (rotated or found) != found or (of_values or found) != found:
+    if found < 1 or found % 2 or (rotated or found) != found or (of_values or found) != found:
         raise ConfigError(
             f'"{header.path}": heads of {found} dimensions with {rotated or "all"} of them rotated and values of '
             f"{of_values or found} are not implemented; one size for all, and an even one, was expected."
