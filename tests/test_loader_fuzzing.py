@@ -159,6 +159,10 @@ def test_gguf_files_that_fuzzing_or_reading_found(tmp_path):
     read_all(llama(tmp_path / "whole.gguf"))
     with pytest.raises(CheckpointError, match="12 rows, in heads of 8"):
         read_all(llama(tmp_path / "rows.gguf", rows=12))
+    whole = (tmp_path / "whole.gguf").read_bytes()
+    (tmp_path / "name.gguf").write_bytes(whole.replace(b"llama.context", b"llama.\nontext"))
+    with pytest.raises(CheckpointError, match=r"it names something 'llama.\\nontext_length'"):
+        read_all(tmp_path / "name.gguf")
     with pytest.raises(CheckpointError, match="whole numbers were expected"):
         read_all(llama(tmp_path / "types.gguf", types=[float("nan")] * 264))
     tokens = ["<unk>", "<s>", "</s>", *BYTES, "a" * 1_000_000]  # of which merges were sought for hours

@@ -91,7 +91,7 @@ def read_header(path: Path) -> Header:
         tensor_count, entry_count = reader.number("Q"), reader.number("Q")
         reader.expect(entry_count * SMALLEST_ENTRY + tensor_count * SMALLEST_TENSOR)
         metadata = read_metadata(reader, entry_count)
-        found = [(reader.string(), *reader.tensor()) for _ in range(tensor_count)]
+        found = [(name_of(reader), *reader.tensor()) for _ in range(tensor_count)]
         tensors = placed(reader, found, metadata.get("general.alignment", ALIGNMENT))
         return Header(path, len(data), metadata, tensors)
 
@@ -165,11 +165,19 @@ class Reader:
         return shape[::-1], self.number("I"), self.number("Q")
 
 
+def name_of(reader: Reader) -> str:
+    """The name of what comes next, which sentences can hold."""
+    name = reader.string()
+    if not name.isprintable():
+        raise CheckpointError(f'"{reader.path}" is broken: it names something {name[:80]!r}.')
+    return name
+
+
 def read_metadata(reader: Reader, count: int) -> dict[str, Any]:
     """The metadata; a key that is there twice is refused."""
     found: dict[str, Any] = {}
     for _ in range(count):
-        key = reader.string()
+        key = name_of(reader)
         if key in found:
             raise CheckpointError(f'"{reader.path}" is broken: it has "{key}" twice.')
         found[key] = reader.value(reader.number("I"))
