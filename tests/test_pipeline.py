@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 import transformers
+from tiny import TEXTS
 
 import conjoin
 from conjoin import (
@@ -21,14 +22,6 @@ from conjoin.batching import BatchLimit
 from conjoin.onnx.layout import GRAPHS
 from conjoin.pipelines import Writer, pieces, pipeline
 from conjoin.tokens import TokenizerPair
-
-TEXTS = [
-    "the cat sat on the mat .",
-    "a dog ran .",
-    "the big red dog and the small blue cat ran under the tree .",
-    "it was here !",
-    "then the cat sat there , and it was big .",
-]
 
 
 @pytest.fixture(scope="session", params=["bert", "gpt2"])

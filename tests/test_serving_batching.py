@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 from test_engine import kernels
+from tiny import TEXTS
 
 from conjoin.pipelines import Writer, pipeline
 from conjoin.serving.beginning import groups
@@ -19,13 +20,6 @@ from conjoin.serving.metrics import Metrics
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.served import Served
 
-TEXTS = [
-    "the cat sat on the mat .",
-    "a dog ran .",
-    "the big red dog and the small blue cat ran under the tree .",
-    "it was here !",
-    "then the cat sat there , and it was big .",
-]
 # Every kind of search, side by side with different lengths, widths and rules.
 ASKED: list[dict[str, Any]] = [
     {"max_new_tokens": 12},

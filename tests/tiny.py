@@ -13,6 +13,13 @@ from conjoin import EncoderDecoderModel
 transformers.logging.disable_progress_bar()
 
 WORDS = "the a cat dog sat ran on under mat tree and then it was here there big small red blue"
+TEXTS = [
+    "the cat sat on the mat .",
+    "a dog ran .",
+    "the big red dog and the small blue cat ran under the tree .",
+    "it was here !",
+    "then the cat sat there , and it was big .",
+]
 TOKENS = (
     "[PAD]",
     "[UNK]",

@@ -21,7 +21,7 @@ from conjoin.cli.options import (
     NumBeams,
     Repetition,
     Truncate,
-    device_name,
+    writing_options,
 )
 from conjoin.errors import InputError
 
@@ -105,14 +105,7 @@ def evaluate(
         return
     pairs = read_pairs(data, **columns, split=split)
     pairs = pairs if limit is None else pairs.first(limit)
-    options = {
-        "batch_size": batch_size,
-        "max_batch_tokens": max_batch_tokens,
-        "truncation": truncate,
-        "device": device_name(device),
-        "dtype": dtype,
-        "backend": backend,
-    }
+    options = writing_options(batch_size, max_batch_tokens, truncate, device, dtype, backend)
     baseline = lead_baseline(pairs, seed=seed)  # first: where an extra is missing, it is said at once
     began = time.monotonic()
     systems = systems_of(models, pairs, given, options)

@@ -27,7 +27,7 @@ from conjoin.cli.options import (
     NumBeams,
     Repetition,
     Truncate,
-    device_name,
+    writing_options,
 )
 
 __all__ = ["generate"]
@@ -107,14 +107,7 @@ def generate(
     }
     given = {name: value for name, value in settings.items() if value is not None}
     typed = file == "-" and sys.stdin.isatty()
-    options = {
-        "batch_size": batch_size,
-        "max_batch_tokens": max_batch_tokens,
-        "truncation": truncate,
-        "device": device_name(device),
-        "dtype": dtype,
-        "backend": backend,
-    }
+    options = writing_options(batch_size, max_batch_tokens, truncate, device, dtype, backend)
     source = Source(
         file=file,
         form=form,

@@ -1,6 +1,6 @@
 """Options that several commands have, so that they are the same everywhere."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ __all__ = [
     "Repetition",
     "Truncate",
     "device_name",
+    "writing_options",
 ]
 
 Model = Annotated[
@@ -83,3 +84,22 @@ BackendName = Annotated[
 def device_name(device: str | None) -> str | int | None:
     """A device as `pipeline` takes it: a number where it is one."""
     return int(device) if device is not None and device.removeprefix("-").isdecimal() else device
+
+
+def writing_options(
+    batch_size: int | None,
+    max_batch_tokens: int | None,
+    truncate: bool,
+    device: str | None,
+    dtype: str | None,
+    backend: str,
+) -> dict[str, Any]:
+    """What a pipeline is opened and called with, beside settings of generation."""
+    return {
+        "batch_size": batch_size,
+        "max_batch_tokens": max_batch_tokens,
+        "truncation": truncate,
+        "device": device_name(device),
+        "dtype": dtype,
+        "backend": backend,
+    }

@@ -87,7 +87,9 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
         return None
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16" or "float64" was expected.')
+        raise InputError(
+            f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16", "float64" or "int8" was expected.'
+        )
     return found
 
 
