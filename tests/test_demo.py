@@ -104,7 +104,7 @@ def test_demo_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
     text = tmp_path / "texts.txt"
     text.write_text("A small library that reads and writes PNG images.\n")
     assert main(["generate", str(folder), str(text)]) == 0
-    assert capsys.readouterr().out.strip()
+    assert capsys.readouterr().out.count("\n") == 1  # one line a text, though a model so young may leave it empty
     assert not list(tmp_path.glob(".*"))  # nothing half-written
 
 
