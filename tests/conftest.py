@@ -79,3 +79,16 @@ def stored() -> Callable[[str], Path]:
         return folder
 
     return of
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generation on the engine's kernels, however small the model: in JAX and TensorFlow nothing is then compiled for it."""
+    monkeypatch.setenv("CONJOIN_ENGINE", "native")
+
+
+@pytest.fixture(params=["compiled", "engine"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way of generating in JAX and TensorFlow: as a program of the framework's, and on the engine's kernels."""
+    monkeypatch.setenv("CONJOIN_ENGINE", {"compiled": "framework", "engine": "native"}[request.param])
+    return str(request.param)

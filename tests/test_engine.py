@@ -4,14 +4,17 @@ import copy
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_families import DECODERS, ENCODERS, by_name, made  # noqa: F401
 
 from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, FlaxEncoderDecoderModel
-from conjoin.engine import is_native, rows, twin_of
+from conjoin.engine import tensor_rows as rows
+from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import has_kernels
 from conjoin.engine.program import Closed
+from conjoin.engine.twins import is_native, twin_of
 from conjoin.errors import CheckpointError, ConfigError, InputError
 
 kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
@@ -41,6 +44,43 @@ def pair_of(width: int = 64, layers: int = 2, **facts: object) -> EncoderDecoder
     return model
 
 
+def host_stack(role: str, part):
+    """A part as JAX's and TensorFlow's models have it on the kernels, with the parameters of PyTorch's."""
+    from conjoin.engine.host import model
+
+    made_ = getattr(model, role)(part.config)
+    model.fill(made_, lambda name: part.ops.read(part, name).numpy())
+    made_.pack(Mode.FLOAT32)
+    return made_
+
+
+class on_tensors:
+    """A part over NumPy's arrays, called with tensors and giving tensors."""
+
+    def __init__(self, part) -> None:
+        self.part, self.spec = part, part.spec
+
+    def __getattr__(self, name: str):
+        return lambda *args, **given: converted(
+            getattr(self.part, name)(*converted(args, torch.Tensor.numpy), **converted(given, torch.Tensor.numpy)),
+            torch.from_numpy,
+        )
+
+    def __call__(self, **given):
+        return self.__getattr__("__call__")(**given)
+
+
+def converted(x, change):
+    """x with each of its arrays changed."""
+    if isinstance(x, dict):
+        return type(x)({name: converted(one, change) for name, one in x.items()})
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*(converted(one, change) for one in x))
+    if isinstance(x, list | tuple):
+        return type(x)(converted(one, change) for one in x)
+    return change(x) if isinstance(x, torch.Tensor | np.ndarray) else x
+
+
 @kernels
 @by_name(DECODERS)
 @torch.inference_mode()
@@ -59,7 +99,7 @@ def test_a_decoder_on_the_kernels_is_pytorchs(made, case) -> None:  # noqa: F811
     seen = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])[:, None, None]
     ids = torch.randint(6, decoder.spec.vocab, (2, 6), generator=draw)
     found = []
-    for part in (decoder, twin):
+    for part in (decoder, twin, on_tensors(host_stack("Decoder", decoder))):
         memory = part.remember(states)
         cache = part.empty_cache(2, 6, states)
         mask = part.causal_mask(5, 0, 6, None, ids)
@@ -67,8 +107,9 @@ def test_a_decoder_on_the_kernels_is_pytorchs(made, case) -> None:  # noqa: F811
         place = part.abreast(ids[:, 5:], 5, torch.arange(6)[None] if part.spec.ordered else None)
         y, cache = part.step(ids[:, 5:], place, None, memory, seen, cache, 5)
         found.append((x, y, part.logits(y), cache[0][0]))
-    for ours, theirs in zip(found[1], found[0], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5)
+    for other in found[1:]:
+        for ours, theirs in zip(other, found[0], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5)
 
 
 @kernels
@@ -81,8 +122,12 @@ def test_an_encoder_on_the_kernels_is_pytorchs(made, case) -> None:  # noqa: F81
     if not is_native(twin) or encoder.spec.front is not None:
         return
     ids, mask = ids_of(4, vocab=encoder.spec.vocab)
-    ours, theirs = (part(input_ids=ids, attention_mask=mask)["last_hidden_state"] for part in (twin, encoder))
-    torch.testing.assert_close(ours[mask.bool()], theirs[mask.bool()], rtol=2e-5, atol=2e-5)
+    theirs, *others = (
+        part(input_ids=ids, attention_mask=mask)["last_hidden_state"]
+        for part in (encoder, twin, on_tensors(host_stack("Encoder", encoder)))
+    )
+    for ours in others:
+        torch.testing.assert_close(ours[mask.bool()], theirs[mask.bool()], rtol=2e-5, atol=2e-5)
 
 
 @kernels

@@ -7,6 +7,7 @@ import torch
 from frameworks import compiled_frameworks
 from peers import PAIRS
 
+pytestmark = pytest.mark.usefixtures("engine")
 CLOSE = 1e-5
 TINY = {"vocab": (17, 17)}  # so that the end comes early, and in each row at another step
 LENGTH = 14

@@ -13,6 +13,7 @@ from peers import POSITIONS
 
 from conjoin import InputError, pipeline
 
+pytestmark = pytest.mark.usefixtures("engine")
 CLOSE = 1e-5
 
 

@@ -21,6 +21,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 import conjoin
 from conjoin import BertTokenizer, EncoderDecoderModel
 
+pytestmark = pytest.mark.usefixtures("engine")
 SMALL = {
     "hidden_size": 24,
     "num_hidden_layers": 2,

@@ -73,6 +73,7 @@ def both(framework, pair, given, **settings):
     return expected.tolist(), framework.tokens(found)
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 @pytest.mark.parametrize("settings", TOGETHER.values(), ids=TOGETHER)
 def test_settings_together_give_equal_tokens(peer, framework, settings):
@@ -81,6 +82,7 @@ def test_settings_together_give_equal_tokens(peer, framework, settings):
     assert found == expected
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 @pytest.mark.parametrize("settings", PROMPTED.values(), ids=PROMPTED)
 def test_what_a_prompt_says_counts_behind_its_padding(peer, framework, settings):
@@ -92,8 +94,9 @@ def test_what_a_prompt_says_counts_behind_its_padding(peer, framework, settings)
     assert found == expected
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
-def test_drafts_are_refused_where_the_loop_is_compiled(peer, framework):
+def test_drafts_are_refused_whichever_way_it_is_generated(peer, framework):
     pair = peer("bert", "gpt2", **TINY)
     model, given = loaded(framework, pair), framework.arrays(peers.source(pair))
     for drafts in ({"prompt_lookup_num_tokens": 3}, {"assistant_model": model}):
@@ -103,6 +106,7 @@ def test_drafts_are_refused_where_the_loop_is_compiled(peer, framework):
             model.generate(**given, max_new_tokens=6, **drafts)
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 @pytest.mark.parametrize("beams", [1, 3])
 def test_further_rules_and_outputs_equal(peer, framework, beams):
@@ -132,6 +136,7 @@ def test_further_rules_and_outputs_equal(peer, framework, beams):
         assert near(torch.clamp(a, -1e30), np.maximum(framework.number(b), -1e30))
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_what_calls_python_at_each_step_is_refused_by_name(peer, framework):
     pair = peer("bert", "gpt2", **TINY)
@@ -150,6 +155,7 @@ def test_what_calls_python_at_each_step_is_refused_by_name(peer, framework):
             model.generate(**given, **asked)
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_scores_of_beams_equal(peer, framework):
     pair = peer("bert", "gpt2", **TINY)
@@ -229,6 +235,7 @@ def test_a_rule_changes_scores_as_in_pytorch(framework, settings, sampling):
     assert changed
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 @pytest.mark.parametrize("decoder", ["roberta", "gpt2"])  # positions that skip padding, and that do not
 @pytest.mark.parametrize("beams", [1, 3])
@@ -245,6 +252,7 @@ def test_prompts_equal_with_and_without_their_start_token_and_padding(peer, fram
         assert found == expected
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_a_start_token_for_each_row_and_ready_sources_equal(peer, framework):
     pair = peer("roberta", "bart", **TINY)
@@ -263,6 +271,7 @@ def test_a_start_token_for_each_row_and_ready_sources_equal(peer, framework):
     assert framework.tokens(again) == framework.tokens(plain)
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"num_return_sequences": 2, "top_k": 6}], ids=str)
 def test_with_a_seed_a_sample_does_not_depend_on_its_neighbours(peer, framework, settings):
@@ -284,6 +293,7 @@ def test_with_a_seed_a_sample_does_not_depend_on_its_neighbours(peer, framework,
         assert [r[:length] for r in whole[row * each : (row + 1) * each]] == alone
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_tokens_are_drawn_as_often_as_they_are_likely(peer, framework):
     pair = peer("bert", "gpt2", **TINY)
@@ -332,6 +342,7 @@ def test_other_lengths_and_batches_need_no_new_program(peer, framework, monkeypa
     assert len(traced) == 1
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_a_changed_weight_or_token_changes_what_is_generated(peer, framework):
     pair = peer("bert", "gpt2", **TINY)
@@ -344,6 +355,7 @@ def test_a_changed_weight_or_token_changes_what_is_generated(peer, framework):
     assert framework.tokens(model.generate(**given, max_new_tokens=8)) != before
 
 
+@pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_the_longest_output_fills_every_position(peer, framework):
     pair = peer("bert", "gpt2")
@@ -418,6 +430,7 @@ def watched(monkeypatch):
     return of
 
 
+@pytest.mark.usefixtures("way")
 @every_framework
 @pytest.mark.parametrize("settings", STREAMS.values(), ids=STREAMS)
 def test_a_stream_is_what_generate_makes(peer, framework, settings):
@@ -429,6 +442,7 @@ def test_a_stream_is_what_generate_makes(peer, framework, settings):
         )
 
 
+@pytest.mark.usefixtures("way")
 @every_framework
 def test_a_stream_begins_with_its_prompt(peer, framework):
     pair = peer("bert", "roberta", **TINY)
@@ -514,6 +528,7 @@ def test_jax_takes_the_memory_of_the_step_before(peer, watched):
     assert all(x.is_deleted() for step in steps for layer in step["cache"] for x in layer)
 
 
+@pytest.mark.usefixtures("way")
 @every_framework
 def test_streams_take_turns_with_each_other_and_with_generate(peer, framework):
     pair = peer("bert", "gpt2", **TINY)
@@ -550,6 +565,7 @@ def test_a_stream_of_beams_is_what_generate_makes_and_comes_before_the_end(peer,
     assert early
 
 
+@pytest.mark.usefixtures("way")
 @every_framework
 def test_a_stream_of_several_sequences_is_refused(peer, framework):
     pair = peer("bert", "gpt2", **TINY)

@@ -15,6 +15,7 @@ from transformers.models.bart.modeling_bart import BartEncoder
 
 from conjoin import BertConfig, EncoderDecoderConfig, GPT2Config, RobertaConfig
 
+pytestmark = pytest.mark.usefixtures("engine")
 TORCH = ALL["torch"]
 UNTIED = (("tie_word_embeddings", False),)
 PROJECTION = ("enc_to_dec_proj.weight", "enc_to_dec_proj.bias")

@@ -10,6 +10,7 @@ from test_frameworks import near
 
 from conjoin import BertConfig, EncoderDecoderConfig, InputError
 
+pytestmark = pytest.mark.usefixtures("engine")
 UNTIED = (("tie_word_embeddings", False),)
 CASES = {  # a head with a bias, a head without, a last bias of its own, a head of its own
     "bert": ("bert", {}),

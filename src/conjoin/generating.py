@@ -52,6 +52,16 @@ class GeneratingModel:
         """What `generate` was given; where the encoder is not ours, with its source read."""
         return input_ids, given
 
+    def searcher(
+        self, config: GenerationConfig, input_ids: Any, given: dict[str, Any]
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Which model makes the ids of a call, and of what: itself, or one on the CPU's engine."""
+        return self, input_ids, given
+
+    def returned(self, found: Any) -> Any:
+        """What that model made, in arrays of this one's framework."""
+        return found
+
     def generate(
         self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any
     ) -> Any:

@@ -40,7 +40,7 @@ INSTEAD = {
 def with_hooks(model: Any, settings: Settings, config: GenerationConfig, given: Mapping[str, Any]) -> Settings:
     """The settings with what is to be called at each step, and with the cache among the outputs where it is returned."""
     asked = {name: given.get(name) if name in CALLBACKS else getattr(config, name) for name in STEPWISE}
-    if model.ops.FIXED_SHAPES:
+    if not model.ops.CALLS_BACK:
         for name, value in asked.items():
             if value is not None and value is not False:
                 instead = INSTEAD.get(name, "use the PyTorch model, EncoderDecoderModel, from the same folder")

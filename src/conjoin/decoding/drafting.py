@@ -49,7 +49,7 @@ def check_alone(model: Any, settings: Settings) -> None:
     """Drafts are for one sequence a source, in a loop that Python runs."""
     lookup = settings.prompt_lookup_num_tokens
     name = "assistant_model" if settings.assistant is not None else f"prompt_lookup_num_tokens={lookup}"
-    if model.ops.FIXED_SHAPES:
+    if not model.ops.CALLS_BACK:
         raise InputError(
             f"{name} came; rows take as many drafted tokens as they can, each its own number, which a compiled loop of fixed "
             f"shapes cannot gain from: leave it out, or use EncoderDecoderModel."

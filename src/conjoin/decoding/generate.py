@@ -39,6 +39,14 @@ def generate(
     if generation_config is not None:
         config = config.updated(generation_config.to_dict())
     config = config.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
+    searcher, input_ids, given = model.searcher(config, input_ids, given)
+    return model.returned(made(searcher, input_ids, config, given))  # type: ignore[no-any-return]
+
+
+def made(
+    model: Any, input_ids: Array | None, config: GenerationConfig, given: Mapping[str, Any]
+) -> Array | GenerateOutput:
+    """What a model makes of a call, in arrays of its own."""
     ops = model.ops
     settings, call = resolved(model, input_ids, config, given)
     warn_ignored(settings, given)
@@ -190,7 +198,7 @@ def searched(ops: Any, model: Any, settings: Settings, call: Call, noise: Any, s
     state = search_of(settings).first(ops, settings, state)
     if settings.callbacks.streamer is not None:
         choose = telling(ops, settings, settings.callbacks.streamer, state, choose)
-    states: list[State] = ops.run(choose, partial(advance, ops, model), state)
+    states: list[State] = ops.run(ops, choose, partial(advance, ops, model), state)
     return states
 
 

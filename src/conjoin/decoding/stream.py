@@ -46,6 +46,7 @@ def streams(model: Any, input_ids: Array, given: Mapping[str, Any]) -> Iterator[
     input_ids, given = model.read_first(input_ids, dict(given))
     refuse_unknown("stream()", given, [*ARGUMENTS, *GENERATION_FIELDS])
     config = model.config.generation.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
+    model, input_ids, given = model.searcher(config, input_ids, given)
     ops = model.ops
     settings, call = resolved(model, input_ids, config, given)
     rows = call.source.shape[0]

@@ -16,7 +16,10 @@ from torch import Tensor
 from torch.nn import Embedding, Linear, Module
 
 from conjoin.backends.torch.layers import OutputEmbedding
+from conjoin.engine.arrays import Array
 from conjoin.engine.machine import has_kernels
+from conjoin.engine.tensors import bits
+from conjoin.engine.threads import kernel_threads
 from conjoin.engine.weights import Panels, cut, empty_panels, filled, plain, quantised, rows_of
 from conjoin.errors import CheckpointError
 
@@ -43,15 +46,19 @@ class Int8(Module):
         """(out, in), float32; on the meta device until there are values."""
         if not self.is_filled:
             return torch.empty(self.shape, device="meta")
-        numbers, scales = plain(self.panels)
+        numbers, scales = as_tensors(plain(self.panels))
         return numbers * scales[:, None]
 
     def take(self, weight: Tensor) -> None:
         """Quantises a weight (out, in)."""
-        self.take_stored(*quantised(weight.detach()))
+        self.keep(*quantised(bits(weight)))
 
     def take_stored(self, numbers: Tensor, scales: Tensor) -> None:
         """int8 numbers (out, in) and scales (out,)."""
+        self.keep(numbers.numpy(), scales.numpy())
+
+    def keep(self, numbers: Array, scales: Array) -> None:
+        """The same as arrays."""
         filled(self.panels, numbers, scales)
         self.is_filled = True
 
@@ -84,18 +91,19 @@ class Int8Linear(Int8):
 
     def by_kernels(self, rows: Tensor) -> Tensor:
         """The product on the engine's kernels."""
-        from conjoin.engine.native import one_product, team
+        from conjoin.engine.kernels.team import team_of
+        from conjoin.engine.native import one_product
 
         if self.ready is None:
             self.ready = one_product(self.panels)
         out = torch.empty(len(rows), self.out_features)
-        self.ready.run(rows, out, len(rows), 0, team())
+        self.ready.run(bits(rows), out.numpy(), len(rows), 0, team_of(kernel_threads()))
         return out
 
     def by_torch(self, rows: Tensor) -> Tensor:
         """The same product on other machines: torch's own of int8 matrices."""
         if self.ready is None:
-            self.ready = plain(self.panels)
+            self.ready = as_tensors(plain(self.panels))
         numbers, scales = self.ready
         most = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         narrowed = (rows * (127 / most)).round().to(torch.int8)
@@ -112,11 +120,16 @@ class Int8Embedding(Int8):
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids (...) -> (..., W)."""
-        return rows_of(self.panels, ids)
+        return torch.from_numpy(rows_of(self.panels, ids.numpy()))
 
 
 class Int8Output(Int8):
     """An output embedding of its own."""
+
+
+def as_tensors(arrays: tuple[Array, ...]) -> tuple[Tensor, ...]:
+    """Arrays as tensors that lie where they do."""
+    return tuple(torch.from_numpy(x) for x in arrays)
 
 
 def narrow(stack: Module) -> None:
@@ -169,7 +182,7 @@ def narrow_tensors(model: Module, gone: Collection[str]) -> dict[str, Tensor]:
         if module is None:
             tensors[name] = tensor
         else:
-            tensors[name], tensors[name + SCALES] = plain(module.panels)
+            tensors[name], tensors[name + SCALES] = as_tensors(plain(module.panels))
     return tensors
 
 

@@ -1,11 +1,16 @@
-"""Whether the engine's kernels run on this machine: Linux on x86-64 with AVX-512, and Numba installed."""
+"""Whether the engine's kernels run on this machine, Linux on x86-64 with AVX-512 and Numba, and whether they are wanted."""
 
 import importlib.util
+import os
 import platform
 import sys
 from functools import cache
 
-__all__ = ["has_halves", "has_kernels"]
+__all__ = ["SWITCH", "has_halves", "has_kernels", "wants_kernels"]
+
+SWITCH = "CONJOIN_ENGINE"  # "framework" for no kernels (or "torch"), "native" for them whatever the size
+OFF = ("framework", "torch")
+SMALL = 4_000_000  # parameters below which compiling the kernels once costs more than they bring
 
 NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512vnni")
 
@@ -28,3 +33,9 @@ def has_kernels() -> bool:
 def has_halves() -> bool:
     """Whether the CPU multiplies bfloat16 numbers itself; elsewhere the kernels widen them."""
     return has_kernels() and "avx512bf16" in features()
+
+
+def wants_kernels(parameters: int) -> bool:
+    """Whether a stack of so many parameters is to run on the kernels."""
+    wanted = os.environ.get(SWITCH, "")
+    return wanted == "native" or (wanted not in OFF and parameters >= SMALL)

@@ -1,12 +1,13 @@
 """What the engine keeps of a source, as every other decoder keeps it."""
 
 from dataclasses import replace
-
-from torch import Tensor
+from typing import Any
 
 from conjoin.seq2seq.cache import DecoderCache
 
 __all__ = ["unpacked"]
+
+Array = Any  # of NumPy or PyTorch
 
 
 def unpacked(cache: DecoderCache) -> DecoderCache:
@@ -17,11 +18,13 @@ def unpacked(cache: DecoderCache) -> DecoderCache:
     return replace(cache, cross=[(keys_of(k, v.shape[3]), values_of(v, size)) for k, v in cache.cross])
 
 
-def keys_of(panels: Tensor, tokens: int) -> Tensor:
+def keys_of(panels: Array, tokens: int) -> Array:
     """(B, H, S / 32, D, 32) -> (B, H, S, D)."""
-    return panels.transpose(3, 4).flatten(2, 3)[:, :, :tokens]
+    batch, heads, _, size, _ = panels.shape
+    return panels.swapaxes(3, 4).reshape(batch, heads, -1, size)[:, :, :tokens]
 
 
-def values_of(panels: Tensor, size: int) -> Tensor:
+def values_of(panels: Array, size: int) -> Array:
     """(B, H, D / 32, S, 32) -> (B, H, S, D)."""
-    return panels.transpose(2, 3).flatten(3)[..., :size]
+    batch, heads, _, tokens, _ = panels.shape
+    return panels.swapaxes(2, 3).reshape(batch, heads, tokens, -1)[..., :size]

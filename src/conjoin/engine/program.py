@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from conjoin.engine.arrays import Array, address, empty
 from conjoin.engine.kernels.layout import FIELDS, LAYER, LAYERS, PANEL, Code, Fact
 from conjoin.engine.kernels.team import Team
 
@@ -70,7 +69,7 @@ class Program:
 
     layers: int
     widths: list[int] = field(default_factory=list)  # of each buffer
-    vectors: dict[int, Tensor] = field(default_factory=dict)  # buffers that are one row for all: parameters
+    vectors: dict[int, Array] = field(default_factory=dict)  # buffers that are one row for all: parameters
     operations: list[Operation] = field(default_factory=list)
     kept: list[object] = field(default_factory=list)  # whatever the table has addresses of
     result: int = 0
@@ -81,7 +80,7 @@ class Program:
         self.widths.append(width)
         return Place(len(self.widths) - 1, 0, width)
 
-    def vector(self, values: Tensor) -> Place:
+    def vector(self, values: Array) -> Place:
         """A buffer that is the same row for every row."""
         made = self.buffer(len(values))
         self.vectors[made.buffer] = values
@@ -119,7 +118,7 @@ class Closed:
         self.rows = 0
         self.scratch_bytes = self.threads = 0
         for buffer, values in program.vectors.items():
-            self.addresses[self.physical[buffer]] = values.data_ptr()
+            self.addresses[self.physical[buffer]] = address(values)
         inputs = [op.numbers[5] for op in program.operations if op.code == Code.LINEAR]
         self.widest = max(inputs, default=0) + 4
 
@@ -132,33 +131,29 @@ class Closed:
         """Makes room for so many rows, and so many bytes of scratch for each thread."""
         if rows > self.rows:
             own = {self.physical[b] for b in (*self.program.vectors, 0, self.program.result)}
-            self.room = [torch.empty(0 if i in own else rows * w) for i, w in enumerate(self.sizes)]
+            self.room = [empty((0 if i in own else rows * w,)) for i, w in enumerate(self.sizes)]
             for i, values in enumerate(self.room):
                 if i not in own:
-                    self.addresses[i] = values.data_ptr()
-            self.narrowed = torch.empty(rows * self.widest * 2, dtype=torch.uint8)
-            self.row_scales = torch.empty(rows)
-            self.facts[Fact.NARROWED], self.facts[Fact.ROW_SCALES] = (
-                self.narrowed.data_ptr(),
-                self.row_scales.data_ptr(),
-            )
+                    self.addresses[i] = address(values)
+            self.narrowed = empty((rows * self.widest * 2,), np.uint8)
+            self.row_scales = empty((rows,))
+            self.facts[Fact.NARROWED] = address(self.narrowed)
+            self.facts[Fact.ROW_SCALES] = address(self.row_scales)
             self.rows = rows
         need = -(-(BLOCK + max(scratch, 2 * (2 * self.widest + 64))) // 64) * 64
         if need > self.scratch_bytes or team.threads > self.threads:
             need, self.threads = max(need, self.scratch_bytes), team.threads
-            self.scratch = torch.empty(need * team.threads + 64, dtype=torch.uint8)
-            self.facts[Fact.SCRATCH] = -(-self.scratch.data_ptr() // 64) * 64
+            self.scratch = empty((need * team.threads,), np.uint8)
+            self.facts[Fact.SCRATCH] = address(self.scratch)
             self.facts[Fact.SCRATCH_BYTES] = self.scratch_bytes = need
         self.facts[Fact.COUNTER] = team.counter
 
-    def run(self, x: Tensor, out: Tensor, batch: int, scratch: int, team: Team) -> None:
+    def run(self, x: Array, out: Array, batch: int, scratch: int, team: Team) -> None:
         """x (B * T, W) to out (B * T, W'), in place; both float32 and contiguous. Facts of layers are the caller's to set."""
         rows = len(x)
         self.fit(rows, scratch, team)
-        self.addresses[self.physical[0]], self.addresses[self.physical[self.program.result]] = (
-            x.data_ptr(),
-            out.data_ptr(),
-        )
+        self.addresses[self.physical[0]] = address(x)
+        self.addresses[self.physical[self.program.result]] = address(out)
         self.facts[Fact.ROWS], self.facts[Fact.BATCH], self.facts[Fact.LENGTH] = rows, batch, rows // batch
         team.run(self.ops, self.by, self.addresses, self.facts)
 

@@ -1,23 +1,23 @@
 """A backend of `blocks/` that computes nothing and writes down what is to be computed: a stack's program.
 
-Leaves are bound to those of a PyTorch stack by their names. What a program cannot hold raises UnsupportedError, and the stack
-then runs in PyTorch.
+Leaves are bound to those of a stack by their names. What a program cannot hold raises UnsupportedError, and the stack
+then runs in its framework.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from conjoin.engine.arrays import Array, address
 from conjoin.engine.kernels.layout import Code
 from conjoin.engine.kernels.vectors import ACTIVATIONS
 from conjoin.engine.program import Place, Program
 from conjoin.engine.weights import Panels
 
-__all__ = ["Cached", "Heads", "Module", "Remembered", "Rows", "UnsupportedError", "bind"]
+__all__ = ["Cached", "Heads", "Leaves", "Module", "Remembered", "Rows", "UnsupportedError", "bind"]
 
 FIXED_SHAPES = False
 
@@ -151,8 +151,8 @@ class Norm(Module):
 
     def __init__(self, eps: float, root: bool, offset: float = 0.0) -> None:
         self.eps, self.root, self.offset = eps, root, offset
-        self.weight: Tensor | None = None
-        self.bias: Tensor | None = None
+        self.weight: Array | None = None
+        self.bias: Array | None = None
 
     def forward(self, x: Rows | Heads) -> Rows | Heads:
         """Over the last axis."""
@@ -161,8 +161,8 @@ class Norm(Module):
         program = rows.program
         out = program.buffer(rows.place.width)
         program.kept += [self.weight, self.bias]
-        bias = 0 if self.bias is None else self.bias.data_ptr()
-        numbers = [self.weight.data_ptr(), bias, len(self.weight), int(self.root), heads]
+        bias = 0 if self.bias is None else address(self.bias)
+        numbers = [address(self.weight), bias, len(self.weight), int(self.root), heads]
         made = Rows(program, out, program.add(Code.NORM, [rows.place, out], numbers, (self.eps, 0)))
         return Heads(made, heads) if isinstance(x, Heads) else made
 
@@ -217,7 +217,7 @@ class Vector(Module):
     """A vector of parameters."""
 
     def __init__(self) -> None:
-        self.values: Tensor | None = None
+        self.values: Array | None = None
 
 
 def vector(size: int, trained: bool) -> Vector:
@@ -246,13 +246,13 @@ def scaled(x: Rows, scale: float) -> Rows:
 def stretched(x: Rows, by: Vector) -> Rows:
     """x times a vector."""
     assert by.values is not None
-    return combined(x, Rows(x.program, x.program.vector(by.values.float())), 2)
+    return combined(x, Rows(x.program, x.program.vector(by.values)), 2)
 
 
 def tanh(x: Vector) -> float:
     """Of a gate."""
     assert x.values is not None
-    return float(torch.tanh(x.values))
+    return float(np.tanh(x.values[0]))
 
 
 def split_heads(x: Rows, heads: int) -> Heads:
@@ -323,18 +323,31 @@ def attention(
 # Weights.
 
 
-def bind(recorded: Any, module: Any, pack: Any) -> None:
-    """Gives the leaves of a recorded module what those of a PyTorch one hold; `pack` makes panels of linear layers."""
+class Leaves(Protocol):
+    """How what a stack holds is read, whichever framework's it is."""
+
+    def panels(self, layers: list[Any]) -> Panels:
+        """Linear layers over one input in panels, biases included. Raises UnsupportedError for what is no such layer."""
+
+    def table(self, table: Any, bias: Any) -> Panels:
+        """An output embedding in panels, with the head's bias."""
+
+    def numbers(self, x: Any) -> Array:
+        """A parameter in float32, in one piece."""
+
+
+def bind(recorded: Any, module: Any, leaves: Leaves) -> None:
+    """Gives the leaves of a recorded module what those of a stack's hold."""
     for name, mine in vars(recorded).items():
         theirs: Any = getattr(module, name, None)
         if isinstance(mine, Linear):
-            mine.panels = pack([theirs])
+            mine.panels = leaves.panels([theirs])
         elif isinstance(mine, Norm):
-            weight = theirs.weight.detach().float()
-            mine.weight = (weight + mine.offset if mine.offset else weight).contiguous()
+            weight = leaves.numbers(theirs.weight)
+            mine.weight = weight + np.float32(mine.offset) if mine.offset else weight
             bias = getattr(theirs, "bias", None)
-            mine.bias = None if bias is None else bias.detach().float().contiguous()
+            mine.bias = None if bias is None else leaves.numbers(bias)
         elif isinstance(mine, Vector):
-            mine.values = theirs.detach()
+            mine.values = leaves.numbers(theirs)
         elif isinstance(mine, Module) and not isinstance(mine, Dropout | Activation | Products):
-            bind(mine, theirs, pack)
+            bind(mine, theirs, leaves)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from conjoin.engine.int8 import has_int8, int8_modules
 from conjoin.engine.kernels.layout import Mode
-from conjoin.engine.machine import has_kernels
+from conjoin.engine.machine import SWITCH, has_kernels, wants_kernels
 from conjoin.engine.packed import can_pack, packed_copy
 
 __all__ = ["is_native", "twin_of"]
@@ -17,8 +17,7 @@ __all__ = ["is_native", "twin_of"]
 # Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
 TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
 SAMPLED = 1024  # values of each weight that are looked at
-SMALL = 4_000_000  # parameters below which compiling the kernels once costs more than they bring
-SWITCH = "CONJOIN_ENGINE"  # "torch" for no kernels, "native" for them whatever the size
+MODES = {torch.float32: Mode.FLOAT32, torch.bfloat16: Mode.BFLOAT16, torch.float16: Mode.FLOAT16}
 
 
 def twin_of(stack: Any) -> Any:
@@ -48,17 +47,14 @@ def made(stack: Any) -> Any:
 
 def native(stack: Any) -> Any:
     """A twin on the engine's kernels, or None where they do not run or cannot hold the stack."""
-    wanted, narrow = os.environ.get(SWITCH, ""), has_int8(stack)
-    large = sum(p.numel() for p in stack.parameters()) >= SMALL
-    held = stack.dtype in (torch.float32, torch.bfloat16, torch.float16) and has_kernels()
-    if not held or (not narrow and (wanted == "torch" or not (large or wanted == "native"))):
+    narrow, size = has_int8(stack), sum(p.numel() for p in stack.parameters())
+    if stack.dtype not in MODES or not has_kernels() or not (narrow or wants_kernels(size)):
         return None
-    from conjoin.engine.native import native_twin
     from conjoin.engine.recording import UnsupportedError
-    from conjoin.engine.weights import mode_of
+    from conjoin.engine.tensors import native_twin
 
     try:
-        return native_twin(stack, Mode.INT8 if narrow else mode_of(stack.dtype))
+        return native_twin(stack, Mode.INT8 if narrow else MODES[stack.dtype])
     except UnsupportedError:
         return None
 
@@ -69,7 +65,8 @@ def signature(stack: Any) -> tuple[object, ...]:
     The values are for writes through `.data`, which torch does not count.
     """
     weights = [p.detach() for p in stack.parameters()]
-    weights += [module.panels.scales for _, module in int8_modules(stack) if module.panels.scales is not None]
+    scales = (module.panels.scales for _, module in int8_modules(stack))
+    weights += [torch.from_numpy(one) for one in scales if one is not None]
     sums = [p.view(-1)[:: max(1, p.numel() // SAMPLED)].float().sum() for p in weights if p.is_contiguous()]
     return (
         os.environ.get(SWITCH),

@@ -1,11 +1,12 @@
 """A padded batch without its padding: the tokens of all sequences one after another, so that products see nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from conjoin.blocks import Inputs, Sight
+from conjoin.blocks import Sight
+from conjoin.engine.arrays import Array
 
 __all__ = ["Real", "real_tokens"]
 
@@ -16,31 +17,32 @@ WORTH = 0.98  # share of tokens above which padding costs less than leaving it o
 class Real:
     """Which of (B, S) are tokens, and the rows (B + 1,) at which sequences begin when only tokens are kept."""
 
-    seen: Tensor
-    starts: Tensor
+    seen: Array
+    starts: Array
 
-    def sights(self, padded: list[Sight]) -> list[Sight]:
+    def sights(self, padded: Sequence[Sight]) -> list[Sight]:
         """What layers see, with rotary positions for each token that is kept; masks and biases stay by sequence."""
-        turns = {id(sight.turn): sight.turn for sight in padded if sight.turn is not None}
-        kept = {key: (self.kept(cosines), self.kept(sines)) for key, (cosines, sines) in turns.items()}
-        return [sight if sight.turn is None else sight._replace(turn=kept[id(sight.turn)]) for sight in padded]
+        tables = {id(table): table for sight in padded for table in sight.turn or ()}
+        kept = {key: self.kept(table) for key, table in tables.items()}
+        turns = (None if s.turn is None else (kept[id(s.turn[0])], kept[id(s.turn[1])]) for s in padded)
+        return [sight._replace(turn=turn) for sight, turn in zip(padded, turns, strict=True)]
 
-    def kept(self, table: Tensor) -> Tensor:
+    def kept(self, table: Array) -> Array:
         """(1 or B, 1, S, P) -> (1, 1, N, P)."""
-        return table.expand(len(self.seen), *table.shape[1:])[:, 0][self.seen][None, None]
+        whole = np.broadcast_to(table, (len(self.seen), *table.shape[1:]))
+        return whole[:, 0][self.seen][None, None]
 
 
-def real_tokens(given: Inputs) -> Real | None:
-    """The tokens of a pass without a cache whose padding stands at the end of each sequence; None where there is hardly any."""
-    mask = given.mask
-    if given.cache is not None or given.memory is not None or mask is None or mask.shape[1:3] != (1, 1):
+def real_tokens(shape: tuple[int, ...], mask: Array | None) -> Real | None:
+    """The tokens of (B, S, ...) whose padding stands at the end of each sequence; None where there is hardly any, or no mask."""
+    if mask is None or mask.shape[1:3] != (1, 1):
         return None
     seen = mask[:, 0, 0]
-    if seen.shape != given.embeddings.shape[:2]:
+    if seen.shape != shape[:2]:
         return None
     lengths = seen.sum(1)
-    if int(lengths.sum()) > WORTH * seen.numel() or int(lengths.min()) == 0:
+    if lengths.sum() > WORTH * seen.size or lengths.min() == 0:
         return None
-    if not torch.equal(seen, torch.arange(seen.shape[1]) < lengths[:, None]):
+    if not np.array_equal(seen, np.arange(seen.shape[1]) < lengths[:, None]):
         return None
-    return Real(seen, torch.nn.functional.pad(lengths.cumsum(0), (1, 0)))
+    return Real(seen, np.concatenate([[0], lengths.cumsum()]).astype(np.int64))

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 from flax import nnx
 
 from conjoin.backends import jax as backend
-from conjoin.backends.jax import Kept, dropping_with
+from conjoin.backends.jax import Kept, dropping_with, host
 from conjoin.composite import EncoderDecoderConfig
+from conjoin.engine.host.hosting import hosted, returned
 from conjoin.flax.native import BaseEncoderDecoder
 from conjoin.flax.parts import Decoder, Encoder
 from conjoin.generation import GenerationConfig
@@ -42,14 +43,25 @@ class FlaxEncoderDecoderModel(JoinedModel, BaseEncoderDecoder):  # type: ignore[
 
     __call__ = checked_names(BaseEncoderDecoder.forward)
 
+    def searcher(
+        self, config: GenerationConfig, input_ids: Any, given: dict[str, Any]
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """The engine's model of these parameters, where it runs and no transformation of JAX does; else this one."""
+        return hosted(self, host, config, input_ids, given)
+
+    def returned(self, found: Any) -> Any:
+        """In arrays of JAX."""
+        return returned(host, found)
+
     def generate(
         self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any
     ) -> GenerateOutput:
         """As `EncoderDecoderModel.generate`, and always an output with `.sequences` (N, T), as Flax's users expect.
 
-        The whole search is one program, compiled for a few lengths (16, 24, 32, 48...) into which calls are padded; sounds
-        only where that changes nothing (convolutions with layer norms, no adapter), so pad others to few lengths. Within
-        a `jax.jit` of yours it becomes part of that, and the sequences keep their full length.
+        On a CPU it runs on the engine's kernels where they can (docs/frameworks.md). Elsewhere the whole search is one program,
+        compiled for a few lengths (16, 24, 32, 48...) into which calls are padded; sounds only where that changes nothing
+        (convolutions with layer norms, no adapter), so pad others to few lengths. Within a `jax.jit` of yours it becomes
+        part of that, and the sequences keep their full length.
         """
         found: GenerateOutput = super().generate(
             input_ids, generation_config, **{**settings, "return_dict_in_generate": True}

@@ -13,7 +13,7 @@ import torch
 from conjoin.backends import torch as ops
 from conjoin.blocks import Inputs, Place
 from conjoin.decoding.state import State, advance, has_read, to_read
-from conjoin.engine import is_native
+from conjoin.engine.twins import is_native
 
 __all__ = ["advance_all"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from conjoin.backends import torch as ops
 from conjoin.decoding.generate import begun
-from conjoin.engine import is_native
+from conjoin.engine.twins import is_native
 from conjoin.serving.jobs import Job
 
 __all__ = ["TOKENS", "begin", "groups"]

@@ -19,7 +19,8 @@ from conjoin.decoding.certain import Certain
 from conjoin.decoding.generate import chooser
 from conjoin.decoding.search import search_of
 from conjoin.decoding.state import advance
-from conjoin.engine import is_native, kernels_alone, twin_of
+from conjoin.engine.threads import kernels_alone
+from conjoin.engine.twins import is_native, twin_of
 from conjoin.serving.abreast import advance_all
 from conjoin.serving.beginning import TOKENS, begin, groups
 from conjoin.serving.jobs import Answer, Job

@@ -13,7 +13,7 @@ from conjoin.decoding.callbacks import NOTHING
 from conjoin.decoding.generate import chooser
 from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.decoding.state import State
-from conjoin.engine.rows import suits
+from conjoin.engine.tensor_rows import suits
 from conjoin.serving.jobs import Job
 
 __all__ = ["choose_all", "exact", "kind_of", "kinds"]

@@ -11,8 +11,11 @@ import optree
 import tensorflow as tf
 
 from conjoin.backends import tensorflow as backend
+from conjoin.backends.tensorflow import host
 from conjoin.composite import EncoderDecoderConfig
+from conjoin.engine.host.hosting import forget, hosted, returned
 from conjoin.errors import ConjoinError, refuse_unknown
+from conjoin.generation import GenerationConfig
 from conjoin.initial import blank
 from conjoin.model import JoinedModel
 from conjoin.outputs import ModelOutput
@@ -119,6 +122,17 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
         ]
     )
     generate = as_it_is(JoinedModel.generate)
+
+    def searcher(
+        self, config: GenerationConfig, input_ids: Any, given: dict[str, Any]
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """The engine's model of these variables, where it runs and no tf.function does; else this one."""
+        return hosted(self, host, config, input_ids, given)
+
+    def returned(self, found: Any) -> Any:
+        """In tensors of TensorFlow."""
+        return returned(host, found)
+
     encode = as_it_is(BaseEncoderDecoder.encode)
     encode_in_chunks = as_it_is(BaseEncoderDecoder.encode_in_chunks)
     decode = as_it_is(BaseEncoderDecoder.decode)
@@ -131,6 +145,11 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
         return found
 
     # Training.
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras's; what the engine knows of variables that now change is given back first."""
+        forget(self)
+        return super().make_train_function(force)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of `fit`; on the model's own loss no logits are kept."""

@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 from conjoin.backends.jax.loss import is_traced
 from conjoin.decoding.call import Call
-from conjoin.decoding.compiled import run as compiled_run
+from conjoin.decoding.compiled import run
 from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "programs", "run"]
+__all__ = ["CALLS_BACK", "FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "programs", "run"]
 
 FIXED_SHAPES = True
+CALLS_BACK = False  # whether steps call what a user gave
 Array = Any  # a jax.Array
 
 jax.tree_util.register_dataclass(DecoderCache, data_fields=[f.name for f in fields(DecoderCache)], meta_fields=[])
@@ -98,13 +99,6 @@ def program(function: Callable[..., Any], graph: Any, tree: Any, fixed: Settings
         return function(ops, model, fixed.with_lengths(lengths), noise, arrays, *changing)
 
     return jax.jit(run_program, donate_argnames="changing")
-
-
-def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
-    """The compiled loop."""
-    from conjoin.backends import jax as ops
-
-    return compiled_run(ops, choose, advance, state)
 
 
 def on_host(call: Call) -> Call:

@@ -38,11 +38,16 @@ def given(**arrays: Any) -> list[Array | None]:
     return [None if x is None else as_array(name, x) for name, x in arrays.items()]
 
 
-def as_array(name: str, x: Any) -> Array:
-    """One array."""
+def checked(name: str, x: Any) -> Any:
+    """One array as it came, a list as NumPy's. Raises InputError for another framework's."""
     if not isinstance(x, jax.Array | np.ndarray | list | tuple | np.generic):
         raise InputError(foreign(name, x, "a JAX or NumPy array"))
-    found = x if isinstance(x, jax.Array) else np.asarray(x)
+    return x if isinstance(x, jax.Array) else np.asarray(x)
+
+
+def as_array(name: str, x: Any) -> Array:
+    """One array."""
+    found = checked(name, x)
     if found.dtype == np.bool_ or jnp.issubdtype(found.dtype, jnp.floating):
         return jnp.asarray(found)
     return jnp.asarray(found, jnp.int32)

@@ -132,7 +132,7 @@ def shapes(model: Any) -> dict[str, tuple[int, ...]]:
 def read(model: Any, name: str) -> NpArray:
     """A parameter's values, in PyTorch's layout."""
     module, attribute, turned = leaf(model, name)
-    values = np.asarray(getattr(module, attribute)[...])
+    values = np.asarray(getattr(module, attribute).get_value())
     return values.T if turned else values
 
 

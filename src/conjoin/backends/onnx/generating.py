@@ -1,15 +1,15 @@
-"""Random numbers for sampling in NumPy, and the loop of a search."""
+"""Random numbers for sampling with exported models, and the searches that graphs cannot do."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from conjoin.backends import numpy as host
 from conjoin.errors import InputError
 
-__all__ = ["FIXED_SHAPES", "as_loop_array", "executed", "noise", "programs", "run"]
+__all__ = ["noise", "programs"]
 
-FIXED_SHAPES = False
 Array = np.ndarray[Any, Any]
 
 
@@ -29,30 +29,10 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Array, int, Arr
     return drawn
 
 
-def executed(decoded: Callable[..., Any], model: Any, settings: Any, call: Any, noise: Any) -> dict[str, Any]:
-    """Runs the program of a call, step by step."""
-    (run_program,) = programs(model, settings, noise, decoded)
-    found: dict[str, Any] = run_program(call.arrays())
-    return found
-
-
 def programs(model: Any, settings: Any, noise: Any, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """Functions of (ops, model, settings, noise, arrays, *changing) as functions of (arrays, *changing): called as they are.
-
-    Raises InputError for what cannot be done with graphs.
-    """
-    from conjoin.backends import onnx as ops
-
+    """As NumPy's. Raises InputError for what cannot be done with graphs."""
     refuse(settings)
-
-    def program(function: Callable[..., Any]) -> Callable[..., Any]:
-        def run_program(*arrays: Any) -> Any:
-            with np.errstate(all="ignore"):  # forbidden tokens are infinite, and no framework warns of them
-                return function(ops, model, settings, noise, *arrays)
-
-        return run_program
-
-    return [program(function) for function in functions]
+    return host.programs(model, settings, noise, *functions)
 
 
 def refuse(settings: Any) -> None:
@@ -67,16 +47,3 @@ def refuse(settings: Any) -> None:
                 f"{name} came and the model is an exported one: {why}; use EncoderDecoderModel, from the folder that was "
                 f"exported."
             )
-
-
-def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
-    """The loop in Python, finished rows leaving the batch."""
-    from conjoin.backends import onnx as ops
-    from conjoin.decoding.loop import run as stepwise
-
-    return stepwise(ops, choose, advance, state)
-
-
-def as_loop_array(value: Any) -> Any:
-    """What a step hands to the next, as it is."""
-    return value

@@ -11,14 +11,15 @@ import numpy as np
 import tensorflow as tf
 from conjoin.backends.tensorflow.loss import is_traced
 from conjoin.decoding.call import Call
-from conjoin.decoding.compiled import run as compiled_run
+from conjoin.decoding.compiled import run
 from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "programs", "run"]
+__all__ = ["CALLS_BACK", "FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "programs", "run"]
 
 FIXED_SHAPES = True
+CALLS_BACK = False  # whether steps call what a user gave
 # Of each model, for the variables that it had: by function and settings.
 PROGRAMS: "weakref.WeakKeyDictionary[Any, tuple[list[Any], dict[Any, Any]]]" = weakref.WeakKeyDictionary()
 
@@ -48,9 +49,13 @@ class Noise:
         self.key, self.alike = key, alike
 
     def __call__(self, row: tf.Tensor, length: Any, scores: tf.Tensor) -> tf.Tensor:
-        shape = (1 if self.alike else scores.shape[0], *scores.shape[1:])
-        seed = tf.stack([self.key, tf.cast(length, tf.int64)])
-        return -tf.math.log(tf.random.stateless_uniform(shape, seed, minval=np.finfo(np.float32).tiny))
+        return drawn(self.key, length, (1 if self.alike else scores.shape[0], *scores.shape[1:]))
+
+
+def drawn(key: tf.Tensor, length: Any, shape: tuple[int, ...]) -> tf.Tensor:
+    """Exponential noise of a key for a length."""
+    seed = tf.stack([key, tf.cast(length, tf.int64)])
+    return -tf.math.log(tf.random.stateless_uniform(shape, seed, minval=np.finfo(np.float32).tiny))
 
 
 def noise(seed: Any, batch: int, count: int) -> Noise:
@@ -111,13 +116,6 @@ def program(function: Callable[..., Any], model: Any, fixed: Settings, alike: bo
         return function(ops, model(), fixed.with_lengths(lengths), Noise(key, alike), *arrays)
 
     return run
-
-
-def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
-    """The compiled loop."""
-    from conjoin.backends import tensorflow as ops
-
-    return compiled_run(ops, choose, advance, state)
 
 
 def on_host(call: Call) -> Call:

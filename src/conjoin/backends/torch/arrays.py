@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from conjoin.engine import rows
+from conjoin.engine import tensor_rows as rows
 from torch import Tensor
 
 __all__ = [

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from conjoin.decoding.loop import run
 from conjoin.engine.memory import unpacked
 from conjoin.errors import InputError
 from conjoin.seq2seq.cache import DecoderCache
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import Module
 
 __all__ = [
+    "CALLS_BACK",
     "FIXED_SHAPES",
     "ReadyModel",
     "as_loop_array",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 FIXED_SHAPES = False
+CALLS_BACK = True  # whether steps call what a user gave
 
 
 def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, int, Tensor], Tensor]:
@@ -93,7 +96,7 @@ TRACED = frozenset({"attentions", "hidden_states"})
 
 def ready_for(model: Any, settings: Any) -> ReadyModel:
     """The model with the fastest parts that can do what is asked: where those cannot, they are its own."""
-    from conjoin.engine import twin_of
+    from conjoin.engine.twins import twin_of
 
     spec = model.decoder.spec
     # Where drafts are checked each row's tokens stand at places of their own, and a kernel's bias is one for all rows.
@@ -126,7 +129,8 @@ def ordinary(found: Any) -> Any:
 def programs(model: Module, settings: Any, noise: Any, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
     """Functions of (ops, model, settings, noise, arrays, *changing) as functions of (arrays, *changing): called as they are."""
     from conjoin.backends import torch as ops
-    from conjoin.engine import is_native, kernels_alone
+    from conjoin.engine.threads import kernels_alone
+    from conjoin.engine.twins import is_native
 
     ready = cache(lambda: ready_for(model, settings))
 
@@ -138,14 +142,6 @@ def programs(model: Module, settings: Any, noise: Any, *functions: Callable[...,
         return run_program
 
     return [program(function) for function in functions]
-
-
-def run(choose: Callable[[Any], Any], advance: Callable[[Any], Any], state: Any) -> list[Any]:
-    """The loop in Python, finished rows leaving the batch."""
-    from conjoin.backends import torch as ops
-    from conjoin.decoding.loop import run as stepwise
-
-    return stepwise(ops, choose, advance, state)
 
 
 def speculated(model: Any, settings: Any, call: Any, noise: Any) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-from conjoin.backends.onnx.arrays import flags, merged
+from conjoin.backends.numpy.arrays import flags, merged
 
 __all__ = [
     "added_at",
