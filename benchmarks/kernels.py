@@ -43,19 +43,22 @@ def linear() -> None:
 def engine() -> None:
     """The engine's products beside oneDNN's packed ones and torch's int8 one, microseconds, medians."""
     from conjoin.engine.kernels.layout import Mode
-    from conjoin.engine.native import one_product, team
+    from conjoin.engine.kernels.team import team_of
+    from conjoin.engine.native import one_product
+    from conjoin.engine.tensors import bits
+    from conjoin.engine.threads import kernel_threads
     from conjoin.engine.weights import empty_panels, filled, panels_of, quantised
 
     rows = []
     for out, into in ((1536, 384), (384, 1536), (3072, 768), (768, 3072), (30522, 768)):
         weights = [torch.randn(out, into) for _ in range(max(1, int(STREAMED / (4 * out * into))))]
-        halves, bytes_ = [w.bfloat16() for w in weights], [quantised(w) for w in weights]
+        halves, bytes_ = [w.bfloat16() for w in weights], [quantised(w.numpy()) for w in weights]
         programs: dict[str, list] = {"float32": [], "bfloat16": [], "int8": []}
         for weight in weights:
-            programs["float32"].append(one_product(panels_of([weight], [None], Mode.FLOAT32)))
-            programs["bfloat16"].append(one_product(panels_of([weight], [None], Mode.BFLOAT16)))
+            programs["float32"].append(one_product(panels_of([weight.numpy()], [None], Mode.FLOAT32)))
+            programs["bfloat16"].append(one_product(panels_of([bits(weight.bfloat16())], [None], Mode.BFLOAT16)))
             panels = empty_panels(out, into)
-            filled(panels, *quantised(weight))
+            filled(panels, *quantised(weight.numpy()))
             programs["int8"].append(one_product(panels))
         for count in (1, 8, 32):
             x, made = torch.randn(count, into), torch.empty(count, out)
@@ -67,10 +70,12 @@ def engine() -> None:
             work = {
                 "oneDNN float32": lambda: pointwise(x, next(cycles["a"]), None, "none", [], ""),
                 "oneDNN bfloat16": lambda: pointwise(x.bfloat16(), next(cycles["b"]), None, "none", [], ""),
-                "torch int8": lambda: torch._int_mm(narrowed, next(cycles["c"])[0].t()),
+                "torch int8": lambda: torch._int_mm(narrowed, torch.from_numpy(next(cycles["c"])[0]).t()),
             }
             for name in programs:
-                work[name] = lambda name=name: next(cycles[name]).run(x, made, count, 0, team())
+                work[name] = lambda name=name: next(cycles[name]).run(
+                    x.numpy(), made.numpy(), count, 0, team_of(kernel_threads())
+                )
             with torch.inference_mode():
                 times = {name: f"{1e6 * statistics.median(s):.0f}" for name, s in alternate(work, 30).items()}
             rows.append([f"{out} x {into}", str(count), *times.values()])

@@ -21,6 +21,11 @@ def bits(x: Tensor) -> Array:
     return x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
 
 
+def floats(x: Tensor) -> Array:
+    """A tensor's numbers in float32."""
+    return x.detach().float().numpy()
+
+
 def native_twin(stack: Any, mode: Mode) -> Any:
     """A copy of a stack that shares its parameters and runs on the engine. Raises UnsupportedError where it cannot."""
     from conjoin.engine.native import Native, Run
@@ -34,7 +39,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
             return type(stack).hidden(twin, given)  # type: ignore[no-any-return]
         x, cache, memory, mask = given.embeddings, given.cache, given.memory, given.memory_mask
         out = kernels.hidden(
-            x.float().numpy(),
+            floats(x),
             as_seen(twin.sights(given)),
             None if memory is None else pairs(memory),
             None if mask is None else mask.numpy(),
@@ -60,17 +65,17 @@ def native_twin(stack: Any, mode: Mode) -> Any:
             )
             for one in given
         ]
-        out = kernels.hidden_of_runs(x.float().numpy(), as_seen(twin.sights(Inputs(x[None], place))), runs)
+        out = kernels.hidden_of_runs(floats(x), as_seen(twin.sights(Inputs(x[None], place))), runs)
         return torch.from_numpy(out).to(x.dtype)
 
     def remember(memory: Tensor) -> list[Cache]:
         """As Stack.remember, in panels."""
-        made = kernels.remember(memory.float().numpy())
+        made = kernels.remember(floats(memory))
         return [(torch.from_numpy(keys), torch.from_numpy(values)) for keys, values in made]
 
     def logits(x: Tensor) -> Tensor:
         """As Stack.logits."""
-        return torch.from_numpy(kernels.logits(x.float().numpy()))
+        return torch.from_numpy(kernels.logits(floats(x)))
 
     twin.is_native, twin.hidden, twin.remember, twin.logits = True, hidden, remember, logits
     twin.hidden_of_runs = hidden_of_runs
@@ -88,7 +93,7 @@ def as_seen(sights: list[Sight]) -> list[Sight]:
 
     def array(x: Tensor) -> Array:
         if id(x) not in known:
-            known[id(x)] = (x if x.dtype == torch.bool else x.float()).numpy()
+            known[id(x)] = x.numpy() if x.dtype == torch.bool else floats(x)
         return known[id(x)]
 
     def seen(sight: Sight) -> Sight:

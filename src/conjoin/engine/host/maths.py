@@ -14,12 +14,15 @@ from conjoin.engine.host.threads import host_threads
 __all__ = [
     "argmax",
     "best_of_sums",
+    "dots",
     "first_row",
     "heads_first",
     "log_softmax",
+    "normalised",
     "scaled",
     "sloped",
     "top_k",
+    "transposed",
     "turns",
     "zeros",
 ]
@@ -39,6 +42,23 @@ def first_row(table: Embedding) -> Array:
     """The first row of a table, which broadcasts over all tokens."""
     row: Array = table.weight[0]
     return row
+
+
+def normalised(x: Array) -> Array:
+    """Vectors along the last axis, of length one."""
+    found: Array = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    return found
+
+
+def dots(a: Array, b: Array) -> Array:
+    """Every product of a (B, H, T, D) with b (1 or B, H, S, D) -> (B, H, T, S)."""
+    found: Array = a @ transposed(b)
+    return found
+
+
+def transposed(x: Array) -> Array:
+    """The last two axes in turn."""
+    return x.swapaxes(-1, -2)
 
 
 def turns(positions: Array, frequencies: Sequence[float], scale: float, like: Array) -> tuple[Array, Array]:
@@ -75,6 +95,8 @@ def argmax(x: Array) -> Array:
 
 def best_of_sums(scores: Array, sums: Array, k: int) -> tuple[Array, Array]:
     """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
-    values, places = top_k(scores, k)
+    if not rows.suits(scores.shape[-1], scores.size, k):
+        return arrays.best_of_sums(scores, sums, k)
+    values, places = rows.best(scores, k, host_threads())
     found, chosen = arrays.top_k(arrays.flat(values + sums[..., None]), k)
     return found, (chosen // k) * scores.shape[-1] + arrays.take_last(arrays.flat(places), chosen)
