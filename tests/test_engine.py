@@ -160,7 +160,7 @@ def test_an_encoder_reads_no_padding_and_gives_the_same_bit_for_bit(monkeypatch:
         assert read.pop() == mask.sum()
         assert not states[mask == 0].any()
         with monkeypatch.context() as padded:
-            padded.setattr("conjoin.engine.native.real_tokens", lambda given: None)
+            padded.setattr("conjoin.engine.native.real_tokens", lambda *given: None)
             expected = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]
         assert read.pop() == mask.numel()
         assert torch.equal(states[mask == 1], expected[mask == 1])
