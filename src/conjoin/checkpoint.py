@@ -100,10 +100,10 @@ class TensorFolder:
         for file in files:
             if Path(file).name != file or "\\" in file or file in ("", ".", ".."):
                 raise CheckpointError(
-                    f'"{self.folder / index}" points to "{file}"; shards must lie in the folder itself.'
+                    f'"{self.folder / index}" points to {file!r:.200}; shards must lie in the folder itself.'
                 )
-            if not (self.folder / file).is_file():
-                raise CheckpointError(f'"{self.folder / index}" names the shard "{file}", which is not there.')
+            if not os.path.isfile(self.folder / file):  # a Path's own is_file raises for a name that is too long
+                raise CheckpointError(f'"{self.folder / index}" names the shard {file!r:.200}, which is not there.')
         return files
 
     def _open(self, file: str) -> None:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args
@@ -31,6 +32,8 @@ BASE_IRRELEVANT = frozenset(
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises CheckpointError where the file is missing, broken, or another kind of JSON."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CheckpointError(f'"{path}" is no plain file; one was expected.')  # a pipe would be waited for
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise CheckpointError(f'"{path.parent}" has no {path.name}.') from None

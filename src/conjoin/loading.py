@@ -121,7 +121,7 @@ def initialise_projection(ops: Any, model: Any) -> None:
 def load_folder(ops: Any, model: Any, path: Path, where: Any) -> None:
     """Fills a blank model from the folder of a joined model."""
     skip = shared_names(model.config, list(ops.shapes(model.encoder)))
-    if (path / INT8).exists():
+    if (path / INT8).is_file():
         ops.load_narrow(model, path / INT8, [f"encoder.{name}" for name in skip], where)
         model.tie()
         return

@@ -339,7 +339,7 @@ class JoinedModel(GeneratingModel):
 
 def kept_in(folder: Path, dtype: Any) -> Any:
     """The type that a folder's model is loaded in: what was asked for, or int8 where that is what the folder holds."""
-    if not (folder / INT8).exists():
+    if not (folder / INT8).is_file():
         return dtype
     if dtype in (None, "auto", "int8"):
         return "int8"

@@ -35,6 +35,10 @@ def checked_strings(given: Any) -> tuple[str, ...]:
     strings = (given,) if isinstance(given, str) else given
     if not isinstance(strings, list | tuple) or not strings or not all(isinstance(s, str) and s for s in strings):
         raise InputError(f"stop_strings is {given!r}; a string or a list of strings was expected, none of them empty.")
+    try:
+        "".join(strings).encode()
+    except UnicodeEncodeError:
+        raise InputError("stop_strings hold half of a surrogate pair; whole characters were expected.") from None
     return tuple(dict.fromkeys(strings))
 
 

@@ -6,6 +6,7 @@ gate.py         before every endpoint: keys, connections, sizes, draining
 app.py          endpoints of ours
 completions.py  OpenAI's
 bodies.py       what requests hold
+answers.py      what answers hold, for the OpenAPI document
 requests.py     between the event loop and the scheduler's thread
 served.py       a model by its name; requests made jobs
 jobs.py         a text on its way

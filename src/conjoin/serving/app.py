@@ -17,6 +17,18 @@ from starlette.exceptions import HTTPException
 from conjoin import __version__
 from conjoin.errors import nearest
 from conjoin.serving import completions
+from conjoin.serving.answers import (
+    ASKED,
+    POSTED,
+    WRITTEN,
+    Alive,
+    Attention,
+    Information,
+    Readiness,
+    Refused,
+    Written,
+    answers,
+)
 from conjoin.serving.bodies import Completion, Generate, Looking
 from conjoin.serving.gate import FREE, Gate, answer_to
 from conjoin.serving.jobs import Answer
@@ -101,7 +113,7 @@ class App:
         if name is None and len(self.models) > 1:
             raise Refusal(422, "model", f'several models are here; "model" chooses one of {known}.', field="model")
         if name is not None and name not in self.models:
-            sentence = f'there is no model "{name}"{nearest(name, self.models)}; one of {known}.'
+            sentence = f"there is no model {quoted(name)}{nearest(name, self.models)}; one of {known}."
             raise Refusal(404, "model", sentence, field="model")
         return next(iter(self.models.values())) if name is None else self.models[name]
 
@@ -110,13 +122,18 @@ class App:
         api = self.api
         for kind in (Refusal, RequestValidationError, HTTPException):
             api.exception_handler(kind)(self.refused)
-        api.get(FREE)(health)
-        api.get("/ready")(self.readiness)
-        api.get("/info")(self.info)
-        api.get("/metrics", response_class=Response)(self.prometheus)
-        api.post("/generate")(self.generate)
-        api.post("/generate/stream", response_class=StreamingResponse)(self.stream)
-        api.post("/attention")(self.attention)
+        posted = (*ASKED, *POSTED)
+        written = (*posted, *WRITTEN)
+        ready = answers(Readiness)
+        ready["responses"][503] = {"model": Readiness | Refused}
+        events = answers(other="text/event-stream", statuses=written)
+        api.get(FREE, **answers(Alive, statuses=()))(health)
+        api.get("/ready", **ready)(self.readiness)
+        api.get("/info", **answers(Information))(self.info)
+        api.get("/metrics", response_class=Response, **answers(other="text/plain"))(self.prometheus)
+        api.post("/generate", **answers(Written, statuses=written))(self.generate)
+        api.post("/generate/stream", response_class=StreamingResponse, **events)(self.stream)
+        api.post("/attention", **answers(Attention, statuses=posted))(self.attention)
         api.get("/", response_class=HTMLResponse, include_in_schema=False)(page)
         completions.routes(self)
 
@@ -290,8 +307,15 @@ def invalid(request: Request, error: RequestValidationError) -> Refusal:
     field = ".".join(where) or "body"
     if first["type"] == "extra_forbidden":
         known = BODIES[request.url.path].model_fields
-        return Refusal(422, "unknown_field", f'there is no field "{field}"{nearest(where[-1], known)}.', field=field)
-    return Refusal(422, "invalid_value", f"{field}: {first['msg']}.", field=field)
+        sentence = f"there is no field {quoted(field)}{nearest(where[-1], known)}."
+        return Refusal(422, "unknown_field", sentence, field=field)
+    said = field if field.isprintable() else quoted(field)
+    return Refusal(422, "invalid_value", f"{said}: {first['msg']}.", field=field)
+
+
+def quoted(name: str) -> str:
+    """A name that somebody sent, within one line."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def unknown(request: Request, error: HTTPException) -> Refusal:

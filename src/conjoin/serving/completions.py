@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from conjoin.serving.answers import ASKED, POSTED, WRITTEN, Completed, Models, answers
 from conjoin.serving.bodies import Completion
 from conjoin.serving.jobs import Answer
 from conjoin.serving.refusals import Refusal
@@ -74,8 +75,9 @@ def routes(app: Any) -> None:
             "data": [{"id": name, "object": "model", "created": 0, "owned_by": "conjoin"} for name in app.models],
         }
 
-    app.api.post("/v1/completions")(completions)
-    app.api.get("/v1/models")(models)
+    told = answers(Completed, statuses=(*ASKED, *POSTED, *WRITTEN), other="text/event-stream")
+    app.api.post("/v1/completions", **told)(completions)
+    app.api.get("/v1/models", **answers(Models))(models)
 
 
 def choice(text: str, index: int, reason: str | None) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import asyncio
 import base64
 import hmac
+import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import Metrics
@@ -118,8 +119,8 @@ class Gate:
         self.limits.refuse("body_bytes", size, "bytes of a body", status=413)
 
 
-def answer_to(refusal: Refusal) -> JSONResponse:
-    """The answer that a refusal is."""
+def answer_to(refusal: Refusal) -> Response:
+    """The answer that a refusal is. What it quotes may be no character, so it is written in ASCII."""
     headers = {}
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, round(refusal.retry_after)))
@@ -127,4 +128,4 @@ def answer_to(refusal: Refusal) -> JSONResponse:
         headers["www-authenticate"] = 'Basic realm="conjoin", charset="UTF-8"'
     if refusal.status in CLOSING:
         headers["connection"] = "close"
-    return JSONResponse(refusal.body(), refusal.status, headers)
+    return Response(json.dumps(refusal.body()), refusal.status, headers, "application/json")

@@ -25,15 +25,17 @@ __all__ = [
     "word_piece",
 ]
 
+PANIC = ("pyo3_runtime", "PanicException")  # where Rust code finds itself wrong; no module has the class to import
+
 
 @contextmanager
 def backend_errors(say: Callable[[str], ConjoinError]) -> Iterator[None]:
-    """Turns the errors of the `tokenizers` library into ours: `say` makes one of its message."""
+    """Turns the errors of the `tokenizers` library, panics of its Rust too, into ours: `say` makes one of its message."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         # The library raises the bare class for whatever goes wrong inside it; anything else is a bug of ours.
-        if type(error) is not Exception:
+        if type(error) is not Exception and (type(error).__module__, type(error).__name__) != PANIC:
             raise
         raise say(str(error)) from error
 
@@ -42,9 +44,14 @@ def read_backend(path: Path) -> Backend:
     """A tokenizer.json. Raises CheckpointError where it is broken."""
     with backend_errors(lambda message: CheckpointError(_broken(path, message))):
         try:
-            return Backend.from_str(path.read_text(encoding="utf-8"))
+            backend = Backend.from_str(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
             raise CheckpointError(_broken(path, str(error))) from error
+        if (
+            backend.post_processor is not None
+        ):  # a template may name tokens that it does not have, and say so when it is used
+            backend.post_processor.process(Backend(BPE()).encode(""))
+        return backend
 
 
 def _broken(path: Path, message: str) -> str:
