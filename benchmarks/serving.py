@@ -90,6 +90,8 @@ def load(locust: str, clients: int, seconds: float, **environment: str) -> Any:
 
         def rows() -> dict[str, dict[str, str]]:
             process.wait()
+            with open(f"{folder}/out_failures.csv", encoding="utf-8") as lines:
+                print(*csv.DictReader(lines), sep="\n", end="")
             with open(f"{folder}/out_stats.csv", encoding="utf-8") as lines:
                 return {row["Name"]: row for row in csv.DictReader(lines)}
 
@@ -174,7 +176,8 @@ def soak(args: argparse.Namespace) -> None:
         ]
         print("\n".join(told))
         print(
-            f"health: median {1000 * statistics.median(health):.1f} ms, longest {1000 * max(health):.1f} ms of {len(health)}"
+            f"health: median {1000 * statistics.median(health):.1f} ms, p99 {1000 * sorted(health)[-len(health) // 100]:.1f} ms, "
+            f"longest {1000 * max(health):.1f} ms of {len(health)}, {sum(h > 0.1 for h in health)} above 100 ms"
         )
         before = process.cpu_times().user + process.cpu_times().system
         time.sleep(5)

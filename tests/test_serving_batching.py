@@ -1,11 +1,14 @@
 """Continuous batching: an answer is what `generate` gives of its text alone, whoever else comes, stays or leaves."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 import tiny
 import torch
@@ -13,11 +16,13 @@ from test_engine import kernels
 from tiny import TEXTS
 
 from conjoin.pipelines import Writer, pipeline
+from conjoin.serving.allocating import give_back
 from conjoin.serving.beginning import groups
 from conjoin.serving.jobs import Answer, Job
 from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import Metrics
 from conjoin.serving.refusals import Refusal
+from conjoin.serving.requests import Exchange
 from conjoin.serving.served import Served
 
 # Every kind of search, side by side with different lengths, widths and rules.
@@ -381,3 +386,40 @@ def test_who_is_there_when_the_thread_ends_is_answered_and_nobody_is_taken_in(
     assert len(died) == 1
     with pytest.raises(Refusal, match="has ended"):
         served.scheduler.submit(served.jobs(TEXTS[:1], {}, False, False, told))
+
+
+@only_bert
+@only_torch
+def test_where_the_queue_is_full_texts_are_refused_before_they_are_read(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, told = serve(queue=2), Told()
+    scheduler = served.scheduler
+
+    async def send() -> None:
+        await Exchange(served).send(TEXTS[:1], {}, False, streams=False)
+
+    with scheduler.changed:  # nobody joins meanwhile
+        scheduler.submit(served.jobs(TEXTS[:2], {}, False, False, told))
+        monkeypatch.setattr(served, "jobs", None)
+        with pytest.raises(Refusal) as found:
+            asyncio.run(send())
+    assert found.value.name == "queue"
+
+
+@only_bert
+@only_torch
+def test_memory_is_given_back_now_and_then(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
+    monkeypatch.setattr("conjoin.serving.scheduler.give_back", lambda: calls.append(time.monotonic()))
+    monkeypatch.setattr("conjoin.serving.scheduler.TIDY", 0.0)
+    served, told = serve(), Told()
+    jobs = served.jobs(TEXTS[:1], {"max_new_tokens": 5}, False, False, told)
+    served.scheduler.submit(jobs)
+    told.wait(jobs)
+    assert len(calls) > 3
+    held = [np.ones(8000) for _ in range(2000)]  # blocks of 64 KB, of which every other one goes
+    del held[::2]
+    before = psutil.Process().memory_info().rss
+    give_back()
+    assert before - psutil.Process().memory_info().rss > 32 << 20

@@ -27,6 +27,9 @@ class Exchange:
 
     async def send(self, texts: Sequence[str], settings: Mapping[str, Any], truncation: bool, streams: bool) -> None:
         """Checks the texts and hands them to the scheduler. Raises a Refusal."""
+        self.served.scheduler.check_room(
+            len(texts)
+        )  # before the work of reading them, which under overload would be most of it
         self.jobs = await asyncio.to_thread(self.served.jobs, texts, settings, truncation, streams, self.tell)
         self.served.scheduler.submit(self.jobs)
         self.open = set(self.jobs)

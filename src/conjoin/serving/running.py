@@ -1,7 +1,9 @@
 """The process that serves: uvicorn, signals that drain, and connections that are counted."""
 
+import math
 import signal
 import socket
+import sys
 import time
 from types import FrameType
 from typing import Any
@@ -14,6 +16,9 @@ from conjoin.serving.app import App
 
 __all__ = ["Server", "bound", "configured", "run"]
 
+SWITCH = (
+    0.0005  # seconds that a thread computes in Python while the event loop waits, of whose turns a request takes many
+)
 EVERY = 10  # of uvicorn's ticks, of which there are ten a second: how often idle connections are looked for
 
 
@@ -79,10 +84,14 @@ def configured(app: App) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=math.ceil(
+            app.limits.queue_seconds
+        ),  # as for who asks nothing: who is hung up on may be asking just then
         timeout_graceful_shutdown=5,
     )
 
 
 def run(app: App, listening: socket.socket) -> None:
     """Serves on a socket until a signal ends it."""
+    sys.setswitchinterval(SWITCH)
     Server(app, configured(app)).run(sockets=[listening])

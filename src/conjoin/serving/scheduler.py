@@ -22,6 +22,7 @@ from conjoin.decoding.state import advance
 from conjoin.engine.threads import kernels_alone
 from conjoin.engine.twins import is_native, twin_of
 from conjoin.serving.abreast import advance_all
+from conjoin.serving.allocating import give_back
 from conjoin.serving.beginning import TOKENS, begin, groups
 from conjoin.serving.jobs import Answer, Job
 from conjoin.serving.limits import Limits
@@ -37,9 +38,11 @@ logger = logging.getLogger("conjoin.serving")
 # What torch and our own code raise when a step fails: the texts in it are answered so, and the next ones are served.
 FAILURES = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
+TIDY = 5.0  # seconds between two times that memory is given back
+
 
 class Scheduler:
-    """The running batch of one model. Only `submit`, `cancel` and `stop` are called by other threads."""
+    """The running batch of one model. Only `submit`, `check_room`, `cancel` and `stop` are called by other threads."""
 
     def __init__(
         self, model: Any, limits: Limits, memory: int, metrics: ModelMetrics, *, batching: bool = True
@@ -54,6 +57,7 @@ class Scheduler:
         self.running: list[Job] = []
         self.changed = threading.Condition()
         self.stopped = False
+        self.tidied = time.monotonic()
         self.thread = threading.Thread(target=self.run, name="conjoin-scheduler", daemon=True)
 
     # For other threads.
@@ -67,16 +71,19 @@ class Scheduler:
         with self.changed:
             if not self.thread.is_alive():
                 raise Refusal(503, "stopped", "the thread that writes has ended; the log says why.")
-            room = self.limits.queue - len(self.waiting)
-            if len(jobs) > room:
-                raise Refusal(
-                    429,
-                    "queue",
-                    f"{len(self.waiting)} texts wait already and the queue takes {self.limits.queue}; try again later.",
-                    retry_after=self.wait(),
-                )
+            self.check_room(len(jobs))
             self.waiting.extend(jobs)
             self.changed.notify()
+
+    def check_room(self, count: int) -> None:
+        """Raises a Refusal where the queue has no room for so many texts."""
+        if count > self.limits.queue - len(self.waiting):
+            raise Refusal(
+                429,
+                "queue",
+                f"{len(self.waiting)} texts wait already and the queue takes {self.limits.queue}; try again later.",
+                retry_after=self.wait(),
+            )
 
     def cancel(self, jobs: Iterable[Job]) -> None:
         """Gives up texts: their rows are free with the next step."""
@@ -117,6 +124,7 @@ class Scheduler:
 
     def sleep(self) -> bool:
         """Waits until there is something to do; False where there never will be."""
+        self.tidy(time.monotonic())
         with self.changed:
             self.metrics.batch(0, 0, 0)
             self.changed.wait_for(lambda: self.waiting or self.stopped)
@@ -130,6 +138,13 @@ class Scheduler:
         if self.running:
             self.attempt(self.step, self.running)
         self.metrics.batch(len(self.waiting), len(self.running), sum(job.rows for job in self.running))
+        self.tidy(now)
+
+    def tidy(self, now: float) -> None:
+        """Gives memory back now and then."""
+        if now - self.tidied > TIDY:
+            self.tidied = now
+            give_back()
 
     def attempt(self, work: Any, jobs: list[Job]) -> None:
         """Does some work for jobs; where it fails, they are answered so, and are gone."""
