@@ -15,6 +15,7 @@ import torch
 from test_engine import kernels
 from tiny import TEXTS
 
+from conjoin.decoding.stop_strings import KEPT, TABLES
 from conjoin.pipelines import Writer, pipeline
 from conjoin.serving.allocating import give_back
 from conjoin.serving.beginning import groups
@@ -23,6 +24,7 @@ from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import Metrics
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.requests import Exchange
+from conjoin.serving.scheduler import tables
 from conjoin.serving.served import Served
 
 # Every kind of search, side by side with different lengths, widths and rules.
@@ -423,3 +425,22 @@ def test_memory_is_given_back_now_and_then(serve: Callable[..., Served], monkeyp
     before = psutil.Process().memory_info().rss
     give_back()
     assert before - psutil.Process().memory_info().rss > 32 << 20
+
+
+@only_bert
+@only_torch
+def test_tables_of_stop_strings_have_no_more_memory_than_there_is(write: Writer, serve: Callable[..., Served]) -> None:
+    served, told = serve(), Told()
+    for number in range(12):
+        asked = {"stop_strings": [f"cat {number}"], "max_new_tokens": 4}
+        jobs = served.jobs(TEXTS[:2], asked, False, False, told)
+        served.scheduler.submit(jobs)
+    told.wait(jobs)
+    assert len(TABLES[write.model.decoder.tokenizer]) == KEPT
+    table = jobs[0].call.stop_moves
+    assert tables(jobs) == table.nbytes > 0
+    plain = served.jobs(TEXTS[:2], {"max_new_tokens": 4}, False, False, told)
+    assert [job.bytes for job in jobs] == [job.bytes + table.nbytes for job in plain]
+    served.scheduler.memory = table.nbytes - 1
+    with pytest.raises(Refusal, match="the tables of stop strings"):
+        served.scheduler.submit(jobs)

@@ -6,6 +6,7 @@ strings. A string may begin and end within tokens, and span several.
 
 import json
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,8 @@ __all__ = ["checked_strings", "moves", "state_count", "window"]
 Ints = np.ndarray[Any, np.dtype[np.int32]]
 # Of each tokenizer, by the strings and how many tokens it has: making a table of a large vocabulary takes a second.
 TABLES: "WeakKeyDictionary[Any, dict[Any, Ints]]" = WeakKeyDictionary()
+KEPT = 8  # of which one may take megabytes
+ONE = Lock()  # at a time is made, for the same reason
 BASE = "abcdef"  # what stands before a token, so that it is written as in the middle of a text
 
 
@@ -54,11 +57,14 @@ def state_count(strings: Sequence[str]) -> int:
 
 def moves(tokenizer: TokenizerLike, strings: tuple[str, ...]) -> Ints:
     """(tokens * states,): at token * states + state, twice the next state, and one more where a string ended on the way."""
-    known = TABLES.setdefault(tokenizer, {})
     key = (strings, len(tokenizer))
-    if key not in known:
-        known[key] = table(token_bytes(tokenizer), strings)
-    return known[key]
+    with ONE:
+        known = TABLES.setdefault(tokenizer, {})
+        found = known.pop(key, None)
+        known[key] = table(token_bytes(tokenizer), strings) if found is None else found  # the last used stands last
+        while len(known) > KEPT:
+            del known[next(iter(known))]
+        return known[key]
 
 
 def beginnings(strings: Sequence[str]) -> list[bytes]:

@@ -72,18 +72,19 @@ class Scheduler:
             if not self.thread.is_alive():
                 raise Refusal(503, "stopped", "the thread that writes has ended; the log says why.")
             self.check_room(len(jobs))
+            if tables([*self.waiting, *jobs]) > self.memory:
+                raise self.full("the tables of stop strings that texts wait with fill the memory")
             self.waiting.extend(jobs)
             self.changed.notify()
 
     def check_room(self, count: int) -> None:
         """Raises a Refusal where the queue has no room for so many texts."""
         if count > self.limits.queue - len(self.waiting):
-            raise Refusal(
-                429,
-                "queue",
-                f"{len(self.waiting)} texts wait already and the queue takes {self.limits.queue}; try again later.",
-                retry_after=self.wait(),
-            )
+            raise self.full(f"{len(self.waiting)} texts wait already and the queue takes {self.limits.queue}")
+
+    def full(self, why: str) -> Refusal:
+        """What is said to who finds no room."""
+        return Refusal(429, "queue", f"{why}; try again later.", retry_after=self.wait())
 
     def cancel(self, jobs: Iterable[Job]) -> None:
         """Gives up texts: their rows are free with the next step."""
@@ -257,3 +258,8 @@ class Scheduler:
             self.running.remove(job)
         job.state = job.choose = None
         job.tell(job, told)
+
+
+def tables(jobs: Iterable[Job]) -> int:
+    """Bytes of the tables of stop strings of jobs; several may have one."""
+    return sum({x.data_ptr(): x.nbytes for job in jobs if (x := job.call.stop_moves) is not None}.values())

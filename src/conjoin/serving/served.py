@@ -134,13 +134,13 @@ class Served:
         self.limits.check_settings(settings)
         if streams:  # of beams the best is told as it comes, the others at the end
             check(replace(settings, num_return_sequences=1) if settings.num_beams > 1 else settings)
-        size = self.size(settings, len(row))
+        size = self.size(settings, len(row), 0 if call.stop_moves is None else call.stop_moves.nbytes)
         noise = ops.noise(given.get("seed"), 1, settings.hypotheses)
         return Job(settings, call, noise, size, tell, streams)
 
-    def size(self, settings: Settings, source: int) -> int:
-        """Bytes that a text needs while it runs. Raises a Refusal where there are never so many."""
-        size = sum(estimate(self.model, settings, 1, source).values())
+    def size(self, settings: Settings, source: int, table: int) -> int:
+        """Bytes that a text needs while it runs, a table among them. Raises a Refusal where there are never so many."""
+        size = sum(estimate(self.model, settings, 1, source).values()) + table
         if size > self.memory:
             raise Refusal(
                 422,
