@@ -444,3 +444,19 @@ def test_tables_of_stop_strings_have_no_more_memory_than_there_is(write: Writer,
     served.scheduler.memory = table.nbytes - 1
     with pytest.raises(Refusal, match="the tables of stop strings"):
         served.scheduler.submit(jobs)
+
+
+@only_bert
+@only_torch
+def test_warming_writes_several_texts_side_by_side_and_by_beams(serve: Callable[..., Served]) -> None:
+    served = serve()
+    step, seen = served.scheduler.step, []
+
+    def counted(running: list[Job]) -> None:
+        seen.append({job.settings.num_beams for job in running})
+        step(running)
+
+    served.scheduler.step = counted  # type: ignore[method-assign]
+    served.warm()
+    assert {1, 2} in seen
+    serve(beams=1, queue=1, texts=1, new_tokens=1).warm()

@@ -1,9 +1,11 @@
 """A model as the server has it: by a name, with its tokenizers, its limits and the thread that runs it; requests made jobs."""
 
+import contextlib
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -151,18 +153,22 @@ class Served:
         return size
 
     def warm(self) -> None:
-        """Writes two tokens, so that everything is compiled, and returns."""
-        import threading
+        """Writes two tokens of several texts side by side, by beams too, so that everything is compiled and loaded."""
+        told: SimpleQueue[Any] = SimpleQueue()
 
-        done = threading.Event()
-        told: list[Any] = []
+        def some(**asked: int) -> list[Job]:
+            asked["max_new_tokens"] = min(2, self.new_tokens)
+            return [
+                job
+                for text in ("ready", "ready to write")
+                for job in self.jobs([text], asked, True, False, lambda _, what: told.put(what))
+            ]
 
-        def tell(job: Job, what: Any) -> None:
-            told.append(what)
-            done.set()
-
-        jobs = self.jobs(["ready"], {"max_new_tokens": min(2, self.new_tokens)}, True, False, tell)
+        jobs = some()
+        with contextlib.suppress(Refusal):  # a model's own settings may leave no beams
+            jobs += some(num_beams=min(2, self.limits.beams))
+        jobs = jobs[: self.limits.queue]
         self.scheduler.submit(jobs)
-        done.wait()
-        if isinstance(told[0], Refusal):
-            raise InputError(f'"{self.name}" does not write: {told[0]}')
+        for _ in jobs:
+            if isinstance(what := told.get(), Refusal):
+                raise InputError(f'"{self.name}" does not write: {what}')
