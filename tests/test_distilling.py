@@ -159,6 +159,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     student = EncoderDecoderModel.from_pretrained(tmp_path / "student")
     assert (student.decoder.spec.layers, student.encoder.spec.layers) == (2, 2)
     assert len(list((tmp_path / "student").glob("teacher-*.jsonl"))) == 1
+    assert (tmp_path / "student" / "report.html").is_file()
     capsys.readouterr()
 
     for wrong, said in (

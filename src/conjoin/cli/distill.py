@@ -46,6 +46,7 @@ def distill(
     ] = None,
     precision: Annotated[str | None, option("auto, float32 or bfloat16 (auto).")] = None,
     device: Annotated[str | None, option("auto or cpu (auto: a GPU where there is one).")] = None,
+    report: Annotated[bool, typer.Option(help="Write report.html, with plots, into the output folder.")] = True,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
     seed: Annotated[int | None, option("Of everything that is drawn (42).")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
@@ -94,7 +95,15 @@ def distill(
     with shown as progress:
         lessons = taught(model, pairs, targets, output, progress=progress, **settings)
     result = train(
-        student, lessons, held_out, recipe, output, resume=resume, evaluate_generation=text_scores, quiet=quiet
+        student,
+        lessons,
+        held_out,
+        recipe,
+        output,
+        resume=resume,
+        evaluate_generation=text_scores,
+        report=report,
+        quiet=quiet,
     )
     conclude(result, output, validation)
 
