@@ -1,10 +1,12 @@
 """The server over HTTP, a real one on this machine: endpoints, refusals, keys, streams, OpenAI's client, draining."""
 
+import gc
 import json
 import logging
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from conjoin.pipelines import Writer, pipeline
 from conjoin.serving.app import App
 from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import Metrics
-from conjoin.serving.running import Server, bound, configured
+from conjoin.serving.running import Server, bound, configured, run
 from conjoin.serving.served import Served
 
 TEXT = "the cat sat on the mat ."
@@ -404,6 +406,19 @@ def test_limits_that_memory_cannot_hold_are_refused_before_serving(
         Limits(queue=0)
     with pytest.raises(InputError, match="raise rows"):
         Limits(rows=4)
+
+
+def test_what_is_loaded_is_not_looked_through_for_garbage_while_it_serves(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, interval = [], sys.getswitchinterval()
+    monkeypatch.setattr(Server, "run", lambda self, sockets: frozen.append(gc.get_freeze_count()))
+    try:
+        run(server.app, server.listening)
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(interval)
+    assert frozen[0] > 100_000
 
 
 def test_a_taken_port_is_one_sentence(server: Running) -> None:
