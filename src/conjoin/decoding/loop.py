@@ -21,7 +21,7 @@ def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], S
         if done == len(state.done):
             return [*left, state]
         if not state.whole and done > (1 - STAY) * len(state.done):
-            left.append(without_cache(select(ops, state, state.done)))
+            left.append(select(ops, without_cache(state), state.done))
             state = select(ops, state, ~state.done)
         state = advance(state)
 

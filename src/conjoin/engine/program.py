@@ -46,6 +46,7 @@ PLACES = {
     Code.PACK: (1, 4),
     Code.LOG_SOFTMAX: (1, 4),
     Code.BEST: (1, 4),
+    Code.CHOOSE: (1, 4),
 }
 NUMBERS = {
     Code.LINEAR: 7,
@@ -60,6 +61,7 @@ NUMBERS = {
     Code.PACK: 7,
     Code.LOG_SOFTMAX: 7,
     Code.BEST: 7,
+    Code.CHOOSE: 7,
 }
 
 

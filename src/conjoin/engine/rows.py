@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.engine.arrays import Array, empty
+from conjoin.engine.arrays import Array, address, empty
 from conjoin.engine.machine import has_kernels
 
-__all__ = ["best", "log_softmax", "suits"]
+__all__ = ["best", "best_of_logits", "log_softmax", "suits"]
 
 WIDE = 8192  # numbers from which on the kernels are worth their call
 MOST = 64  # of the largest
+GLANCE = 256  # numbers of which the kernels keep the largest
+SCRATCH = 1024  # numbers that they need beside
 
 
 def suits(width: int, size: int, k: int = 1) -> bool:
@@ -29,21 +31,37 @@ def log_softmax(x: Array, threads: int) -> Array:
 
 def best(x: Array, k: int, threads: int) -> tuple[Array, Array]:
     """(..., V) -> the k largest, in order, and where they are (..., k)."""
+    return found("BEST", x, k, threads)
+
+
+def best_of_logits(logits: Array, forbidden: Array, k: int, threads: int) -> tuple[Array, Array]:
+    """(..., V) -> the k largest log-probabilities, in order, and where they are (..., k).
+
+    Without those of forbidden tokens (..., N), -1 for none, which are probabilities all the same.
+    """
+    return found("CHOOSE", logits, k, threads, np.ascontiguousarray(forbidden, np.int32))
+
+
+def found(name: str, x: Array, k: int, threads: int, forbidden: Array | None = None) -> tuple[Array, Array]:
+    """Values and places (..., k) that an operation finds."""
     width = x.shape[-1]
     out = empty((x.size // width, 2 * k))
-    run(row_program("BEST", width, k), x, out, threads)
+    run(row_program(name, width, k), x, out, threads, forbidden)
     values, places = out[:, :k], np.ascontiguousarray(out[:, k:]).view(np.int32).astype(np.int64)
     return values.reshape(*x.shape[:-1], k), places.reshape(*x.shape[:-1], k)
 
 
-def run(program: Any, x: Array, out: Array, threads: int) -> None:
+def run(program: Any, x: Array, out: Array, threads: int, forbidden: Array | None = None) -> None:
     """Runs a program over rows."""
+    from conjoin.engine.kernels.layout import Fact
     from conjoin.engine.kernels.team import team_of
 
     closed, lock = program
-    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    rows, forbids = np.ascontiguousarray(x).reshape(-1, x.shape[-1]), 0 if forbidden is None else forbidden.shape[-1]
     with lock:
-        closed.run(rows, out, len(rows), 4 * 1024, team_of(threads))
+        if forbidden is not None:
+            closed.facts[[Fact.FORBIDDEN, Fact.FORBIDDEN + 1]] = address(forbidden), forbids
+        closed.run(rows, out, len(rows), 4 * (SCRATCH + x.shape[-1] // GLANCE + forbids), team_of(threads))
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ from torch import Tensor
 from conjoin.engine import rows
 from conjoin.engine.threads import kernel_threads
 
-__all__ = ["argmax", "best", "best_of_sums", "log_softmax"]
+__all__ = ["argmax", "best", "best_of_logits", "best_of_sums", "log_softmax", "suits"]
 
 
 def suits(x: Tensor, k: int = 1) -> bool:
@@ -38,6 +38,17 @@ def best_of_sums(scores: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """scores (B, K, V) after sums (B, K): the k best (B, k), and where they stand in (B, K * V); each beam's own k first."""
     if not suits(scores, k):
         return best((scores + sums[..., None]).flatten(1), k)
-    values, places = best(scores, k)
+    return best_of_each(*best(scores, k), sums, scores.shape[-1])
+
+
+def best_of_logits(logits: Tensor, forbidden: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `best_of_sums`, of the log-probabilities of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none."""
+    values, places = rows.best_of_logits(logits.numpy(), forbidden.numpy(), k, kernel_threads())
+    return best_of_each(torch.from_numpy(values), torch.from_numpy(places), sums, logits.shape[-1])
+
+
+def best_of_each(values: Tensor, places: Tensor, sums: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The best (B, k) of each beam's own k (B, K, k), after sums (B, K), and where they stand in (B, K * V)."""
+    k = values.shape[-1]
     found, chosen = torch.topk((values + sums[..., None]).flatten(1), k)
-    return found, (chosen // k) * scores.shape[-1] + places.flatten(1).gather(1, chosen)
+    return found, (chosen // k) * width + places.flatten(1).gather(1, chosen)

@@ -16,6 +16,7 @@ __all__ = [
     "argmax",
     "best_of_sums",
     "broadcast",
+    "chooses",
     "clipped",
     "concat",
     "cumsum",
@@ -162,6 +163,11 @@ def top_k(x: Array, k: int) -> tuple[Array, Array]:
 def best_of_sums(scores: Array, sums: Array, k: int) -> tuple[Array, Array]:
     """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
     return top_k(flat(scores + sums[..., None]), k)
+
+
+def chooses(logits: Array, k: int) -> bool:
+    """Whether the best of logits are found without writing log-probabilities down: not here."""
+    return False
 
 
 def sort(x: Array) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ __all__ = [
     "argmax",
     "best_of_sums",
     "broadcast",
+    "chooses",
     "clipped",
     "concat",
     "cumsum",
@@ -152,6 +153,11 @@ def top_k(x: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 def best_of_sums(scores: tf.Tensor, sums: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
     return top_k(flat(scores + sums[..., None]), k)
+
+
+def chooses(logits: tf.Tensor, k: int) -> bool:
+    """Whether the best of logits are found without writing log-probabilities down: not here."""
+    return False
 
 
 def sort(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -14,8 +14,10 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "best_of_logits",
     "best_of_sums",
     "broadcast",
+    "chooses",
     "clipped",
     "concat",
     "cumsum",
@@ -138,6 +140,16 @@ def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def best_of_sums(scores: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
     return rows.best_of_sums(scores, sums, k)
+
+
+def chooses(logits: Tensor, k: int) -> bool:
+    """Whether `best_of_logits` takes them."""
+    return rows.suits(logits, k)
+
+
+def best_of_logits(logits: Tensor, forbidden: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `best_of_sums`, of the log-probabilities of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none."""
+    return rows.best_of_logits(logits, forbidden, sums, k)
 
 
 def sort(x: Tensor) -> tuple[Tensor, Tensor]:

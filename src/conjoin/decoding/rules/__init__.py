@@ -15,7 +15,7 @@ watermark.py   green lists
 from typing import Any
 
 from conjoin.decoding.rules.callbacks import allowed_by_prefix, user_processor
-from conjoin.decoding.rules.kinds import Rule
+from conjoin.decoding.rules.kinds import Ban, Rule, forbidden_by
 from conjoin.decoding.rules.repetition import (
     encoder_no_repeat_ngram,
     encoder_repetition_penalty,
@@ -38,6 +38,7 @@ from conjoin.decoding.rules.whole import guidance, length_decay, remove_invalid,
 from conjoin.decoding.settings import Settings
 
 __all__ = [
+    "Ban",
     "Rule",
     "allowed_by_prefix",
     "encoder_no_repeat_ngram",
@@ -46,6 +47,7 @@ __all__ = [
     "eta_cutoff",
     "finishers",
     "forbidden",
+    "forbidden_by",
     "forced",
     "guidance",
     "length_decay",

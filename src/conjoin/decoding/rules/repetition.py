@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from conjoin.decoding.rules.kinds import LOW, Rule, never
+from conjoin.decoding.rules.kinds import Ban, Rule, banning, never
 
 __all__ = ["encoder_no_repeat_ngram", "encoder_repetition_penalty", "no_repeat_ngram", "repetition_penalty"]
 
@@ -29,41 +29,37 @@ def encoder_repetition_penalty(ops: Any, penalty: float, source: Array) -> Rule:
     return rule
 
 
-def no_repeat_ngram(ops: Any, size: int) -> Rule:
+def no_repeat_ngram(ops: Any, size: int) -> Ban:
     """No `size` tokens in a row are made twice: the token that would complete a second time is forbidden."""
 
-    def rule(ids: Array, length: Any, scores: Array) -> Array:
+    def found(ids: Array, length: Any) -> tuple[Array, Array] | None:
         width = ids.shape[-1] - size + 1
         if width < 1:
-            return scores
+            return None
         # follows[i]: the last size - 1 tokens equal those that stand before column i + size - 1, which is filled.
         follows = ops.broadcast(ops.arange(width, ids) + size - 1 < length, (*ids.shape[:-1], width))
         for back in range(1, size):
             last = ops.column(ids, length - back)
             follows = follows & (ids[..., size - 1 - back : size - 1 - back + width] == last)
-        if never(ops, follows):
-            return scores
-        banned = ops.marked(ids[..., size - 1 :], follows, scores.shape[-1])
-        return ops.where(banned & (length >= size), LOW, scores)
+        return None if never(ops, follows) else (ids[..., size - 1 :], follows & (length >= size))
 
-    return rule
+    return banning(ops, found)
 
 
-def encoder_no_repeat_ngram(ops: Any, size: int, source: Array) -> Rule:
+def encoder_no_repeat_ngram(ops: Any, size: int, source: Array) -> Ban:
     """No `size` tokens in a row of the source are made."""
 
-    def rule(ids: Array, length: Any, scores: Array) -> Array:
+    def found(ids: Array, length: Any) -> tuple[Array, Array] | None:
         width = source.shape[-1] - size + 1
         if width < 1:
-            return scores
+            return None
         spread = source[:, None]
         follows = ops.broadcast(spread[..., size - 1 :] >= 0, (*ids.shape[:-1], width))
         for back in range(1, size):
             last = ops.column(ids, length - back)
             follows = follows & (spread[..., size - 1 - back : size - 1 - back + width] == last)
         if never(ops, follows):
-            return scores
-        banned = ops.marked(ops.broadcast(spread[..., size - 1 :], follows.shape), follows, scores.shape[-1])
-        return ops.where(banned & (length >= size - 1), LOW, scores)
+            return None
+        return ops.broadcast(spread[..., size - 1 :], follows.shape), follows & (length >= size - 1)
 
-    return rule
+    return banning(ops, found)

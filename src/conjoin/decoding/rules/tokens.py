@@ -3,21 +3,27 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from conjoin.decoding.rules.kinds import LOW, Rule, never
+from conjoin.decoding.rules.kinds import LOW, Ban, Rule, never
 
 __all__ = ["forbidden", "forced", "sequence_bias"]
 
 Array = Any
 
 
-def forbidden(ops: Any, tokens: Sequence[int], when: Callable[[Any], Any]) -> Rule:
+def forbidden(ops: Any, tokens: Sequence[int], when: Callable[[Any], Any]) -> Ban:
     """Some tokens cannot come while `when(length)` holds."""
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
         now = when(length)
         return scores if never(ops, now) else ops.where(ops.one_of(tokens, scores) & now, LOW, scores)
 
-    return rule
+    def found(ids: Array, length: Any) -> tuple[Array, Array] | None:
+        now, shape = when(length), (*ids.shape[:2], len(tokens))
+        if never(ops, now):
+            return None
+        return ops.broadcast(ops.constant_row(tokens, ids), shape), ops.broadcast(ops.true(ids[..., :1]) & now, shape)
+
+    return Ban(rule, found)
 
 
 def forced(ops: Any, tokens: Sequence[int], when: Callable[[Any], Any]) -> Rule:

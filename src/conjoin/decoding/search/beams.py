@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from conjoin.decoding.rules import Ban, forbidden_by
 from conjoin.decoding.search.steps import LOW, Rules, apply, best_of_both, paths, written
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
@@ -46,19 +47,9 @@ def first_beams(ops: Any, settings: Settings, state: State) -> State:
 
 def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, state: State) -> State:
     """One token more for each beam: of all beams' continuations the best go on, and the best of those that end are kept."""
-    kept, count, was = settings.kept, settings.num_beams, state.search
-    scores = apply(rules, state, ops.log_softmax(state.logits))
-    if settings.do_sample:
-        scores = apply(warps, state, scores)
-    vocab = scores.shape[-1]
-    if settings.do_sample:
-        total = ops.flat(scores + was.scores[..., None])
-        # The largest p / q, q exponential, are a draw without replacement.
-        _, chosen = ops.top_k(ops.softmax(total) / noise(state.row, state.length, total), kept)
-        best = ops.take_last(total, chosen)
-    else:
-        best, chosen = ops.best_of_sums(scores, was.scores, kept)
-    parent, token = ops.divided(chosen, vocab)
+    count, was = settings.num_beams, state.search
+    best, chosen = (drawn if settings.do_sample else likeliest)(ops, settings, rules, warps, noise, state)
+    parent, token = ops.divided(chosen, state.logits.shape[-1])
     ids, path = written(ops, settings, state, parent, token)
     ending = ends(ops, settings, state, ids, token) | (state.length + 1 >= settings.max_length)
     running, on = ops.top_k(best + ops.number(ending) * LOW, count)
@@ -83,6 +74,31 @@ def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, s
         search=replace(search, scores=running, hope=hope, path=None if path is None else ops.pick(path, on)),
         done=done,
     )
+
+
+def likeliest(
+    ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, state: State
+) -> tuple[Array, Array]:
+    """The best continuations (B, N) of all beams, and where they stand in (B, K * V).
+
+    Where rules do nothing but forbid, their log-probabilities may be looked at without being written down.
+    """
+    given, sums = rules(state), state.search.scores
+    bans = [rule for rule in given if isinstance(rule, Ban)]
+    if len(bans) == len(given) and ops.chooses(state.logits, settings.kept):
+        forbidden = forbidden_by(ops, bans, state.ids, state.length_for_rules)
+        return ops.best_of_logits(state.logits, forbidden, sums, settings.kept)  # type: ignore[no-any-return]
+    scores = apply(rules, state, ops.log_softmax(state.logits))
+    return ops.best_of_sums(scores, sums, settings.kept)  # type: ignore[no-any-return]
+
+
+def drawn(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, state: State) -> tuple[Array, Array]:
+    """As `likeliest`, drawn at random."""
+    scores = apply(warps, state, apply(rules, state, ops.log_softmax(state.logits)))
+    total = ops.flat(scores + state.search.scores[..., None])
+    # The largest p / q, q exponential, are a draw without replacement.
+    _, chosen = ops.top_k(ops.softmax(total) / noise(state.row, state.length, total), settings.kept)
+    return ops.take_last(total, chosen), chosen
 
 
 def every_full(ops: Any, state: State, full: Array) -> Array:

@@ -13,7 +13,9 @@ from conjoin.engine.host.threads import host_threads
 
 __all__ = [
     "argmax",
+    "best_of_logits",
     "best_of_sums",
+    "chooses",
     "dots",
     "first_row",
     "heads_first",
@@ -97,6 +99,21 @@ def best_of_sums(scores: Array, sums: Array, k: int) -> tuple[Array, Array]:
     """The k best (B, k) of all beams' continuations, scores (B, K, V) after sums (B, K), and where they stand in (B, K * V)."""
     if not rows.suits(scores.shape[-1], scores.size, k):
         return arrays.best_of_sums(scores, sums, k)
-    values, places = rows.best(scores, k, host_threads())
+    return best_of_each(*rows.best(scores, k, host_threads()), sums, scores.shape[-1])
+
+
+def chooses(logits: Array, k: int) -> bool:
+    """Whether `best_of_logits` takes them."""
+    return rows.suits(logits.shape[-1], logits.size, k)
+
+
+def best_of_logits(logits: Array, forbidden: Array, sums: Array, k: int) -> tuple[Array, Array]:
+    """As `best_of_sums`, of the log-probabilities of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none."""
+    return best_of_each(*rows.best_of_logits(logits, forbidden, k, host_threads()), sums, logits.shape[-1])
+
+
+def best_of_each(values: Array, places: Array, sums: Array, width: int) -> tuple[Array, Array]:
+    """The best (B, k) of each beam's own k (B, K, k), after sums (B, K), and where they stand in (B, K * V)."""
+    k = values.shape[-1]
     found, chosen = arrays.top_k(arrays.flat(values + sums[..., None]), k)
-    return found, (chosen // k) * scores.shape[-1] + arrays.take_last(arrays.flat(places), chosen)
+    return found, (chosen // k) * width + arrays.take_last(arrays.flat(places), chosen)

@@ -9,7 +9,8 @@ import numpy as np
 from conjoin.engine.kernels.compiling import compiled
 from conjoin.engine.kernels.instructions import bytes_at, floats_at, int32s_at
 from conjoin.engine.kernels.layout import PANEL
-from conjoin.engine.kernels.rows import float_block, tanh
+from conjoin.engine.kernels.products import block
+from conjoin.engine.kernels.rows import tanh
 from conjoin.engine.kernels.slots import mixture_of, scores_of
 from conjoin.engine.kernels.vectors import WIDTH, exponentials, maximum
 
@@ -17,6 +18,7 @@ __all__ = ["attend_cache", "attend_panels", "pack_keys", "pack_values", "slots_s
 
 LOWEST = np.float32(-3.4028234663852886e38)
 BLOCK = 12  # queries at a time
+float_block = block("float32")
 scores_32, scores_64, scores_128 = (scores_of(size) for size in (32, 64, 128))  # the widths that heads have
 mixture_32, mixture_64, mixture_128 = (mixture_of(size) for size in (32, 64, 128))
 
@@ -202,22 +204,22 @@ def attend_panels(
     while r < rows:
         here, done = queries + 4 * r * stride, 0
         for first in range(0, full, PANEL):
-            done = float_block(here, 4 * stride, rows - r, keys + 4 * first * size, 4 * PANEL, size, scratch)
-            for one in range(done):
-                to = floats_at(scores + 4 * (one * padded + first), PANEL)
-                for c in range(PANEL):
-                    to[c] = sums[one * PANEL + c] * scale
+            panel = keys + 4 * first * size
+            done = float_block(here, 4 * stride, rows - r, panel, size, scores + 4 * first, 4 * padded, scale)
         for one in range(done):
             shown = mask + (r + one) * mask_stride if mask != 0 else 0
             more = bias + 4 * (r + one) * bias_stride if bias != 0 else 0
             weigh(scores + 4 * one * padded, tokens, shown, more, cap)
         for first in range(0, size, PANEL):
-            float_block(scores, 4 * padded, rows - r, values + 4 * first * tokens, 4 * PANEL, tokens, scratch)
-            width = min(PANEL, size - first)
+            panel, to, width = values + 4 * first * tokens, out + 4 * (r * out_stride + first), min(PANEL, size - first)
+            if width == PANEL:
+                float_block(scores, 4 * padded, rows - r, panel, tokens, to, 4 * out_stride, np.float32(1))
+                continue
+            float_block(scores, 4 * padded, rows - r, panel, tokens, scratch, 4 * PANEL, np.float32(1))
             for one in range(done):
-                to = floats_at(out + 4 * ((r + one) * out_stride + first), width)
+                row = floats_at(to + 4 * one * out_stride, width)
                 for c in range(width):
-                    to[c] = sums[one * PANEL + c]
+                    row[c] = sums[one * PANEL + c]
         r += done
 
 

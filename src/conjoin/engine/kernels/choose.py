@@ -1,4 +1,4 @@
-"""Kernels by which tokens are chosen: log-probabilities over a vocabulary, and the largest of many numbers."""
+"""Kernels by which tokens are chosen: log-probabilities over a vocabulary, and the largest of many numbers, or both at once."""
 
 import math
 
@@ -6,28 +6,92 @@ import numpy as np
 
 from conjoin.engine.kernels.compiling import compiled
 from conjoin.engine.kernels.instructions import floats_at, int32s_at
-from conjoin.engine.kernels.vectors import WIDTH, maximum, sum_of_exponentials
+from conjoin.engine.rows import GLANCE
+from conjoin.engine.kernels.vectors import LOWEST, WIDTH, maximum, sum_of_exponentials
 
-__all__ = ["largest", "log_softmax"]
+__all__ = ["choose", "largest", "log_softmax"]
 
 PIECE = 64  # vectors whose sum is taken in float32
-GLANCE = 256  # numbers of which the largest is looked at first
 
 
 @compiled
 def log_softmax(x: int, out: int, width: int) -> None:
     """One row's log-probabilities."""
-    row, to, whole = floats_at(x, width), floats_at(out, width), width // WIDTH
-    best, total = maximum(x, whole), np.float64(0)
+    row, to = floats_at(x, width), floats_at(out, width)
+    less = log_of_sum(x, width, greatest_of(x, width))
+    for i in range(width):
+        to[i] = row[i] - less
+
+
+@compiled
+def greatest_of(x: int, width: int) -> np.float32:
+    """The largest number of a row."""
+    row, whole = floats_at(x, width), width // WIDTH
+    best = maximum(x, whole)
     for i in range(whole * WIDTH, width):
         best = max(best, row[i])
+    return best
+
+
+@compiled
+def log_of_sum(x: int, width: int, best: np.float32) -> np.float32:
+    """The logarithm of the sum of a row's exponentials; `best` is its largest number."""
+    row, whole, total = floats_at(x, width), width // WIDTH, np.float64(0)
     for first in range(0, whole, PIECE):
         total += sum_of_exponentials(x + 4 * WIDTH * first, min(PIECE, whole - first), best)
     for i in range(whole * WIDTH, width):
         total += math.exp(row[i] - best)
-    less = np.float32(np.float64(best) + math.log(total))
-    for i in range(width):
-        to[i] = row[i] - less
+    return np.float32(np.float64(best) + math.log(total))
+
+
+@compiled
+def choose(x: int, width: int, count: int, forbidden: int, forbids: int, out: int, scratch: int) -> None:
+    """As `largest`, of the log-probabilities of a row's logits: what `log_softmax` and it would give, which are not written down.
+
+    Forbidden tokens have none, but count in the sum. `scratch` has room for a number for each GLANCE of the row and each of them.
+    """
+    row, tokens, kept = floats_at(x, width), int32s_at(forbidden, forbids), floats_at(scratch, forbids)
+    parts = (width + GLANCE - 1) // GLANCE
+    tops, best = floats_at(scratch + 4 * forbids, parts), np.float32(LOWEST)
+    for part in range(parts):
+        tops[part] = greatest_of(x + 4 * GLANCE * part, min(GLANCE, width - GLANCE * part))
+        best = max(best, tops[part])
+    less = log_of_sum(x, width, best)
+    for i in range(forbids):
+        token = tokens[i]
+        if 0 <= token < width:
+            kept[i], row[token], part = row[token], -np.inf, token // GLANCE
+            tops[part] = greatest_of(x + 4 * GLANCE * part, min(GLANCE, width - GLANCE * part))
+    pick(row, less, tops, count, out)
+    for i in range(forbids - 1, -1, -1):  # a token may stand there twice
+        token = tokens[i]
+        if 0 <= token < width:
+            row[token] = kept[i]
+
+
+@compiled
+def pick(row: np.ndarray, less: np.float32, tops: np.ndarray, count: int, out: int) -> None:
+    """The `count` largest of a row less a number; `tops` are the largest of each GLANCE of it."""
+    values, places = floats_at(out, count), int32s_at(out + 4 * count, count)
+    for i in range(count):
+        values[i] = -np.inf
+    for top in tops:
+        if top > values[count - 1]:
+            insert(top, 0, count - 1, values, places)
+    floor = values[count - 1] - less  # so many are at least this large
+    if not floor > LOWEST / 2:  # hardly any has a probability
+        for i in range(len(row)):
+            if i < count or row[i] - less > values[count - 1]:
+                insert(row[i] - less, i, min(i, count - 1), values, places)
+        return
+    for i in range(count):
+        values[i] = -np.inf
+    for part in range(len(tops)):
+        if tops[part] - less >= floor:
+            for i in range(GLANCE * part, min(len(row), GLANCE * (part + 1))):
+                value = row[i] - less
+                if value >= floor and value > values[count - 1]:
+                    insert(value, i, count - 1, values, places)
 
 
 @compiled

@@ -3,7 +3,7 @@
 import numpy as np
 
 from conjoin.engine.kernels.attend import attend_cache, attend_panels, pack_keys, pack_values, slots_seen, write_cache
-from conjoin.engine.kernels.choose import largest, log_softmax
+from conjoin.engine.kernels.choose import choose, largest, log_softmax
 from conjoin.engine.kernels.compiling import compiled
 from conjoin.engine.kernels.instructions import (
     add_atomic,
@@ -24,7 +24,7 @@ FEW = 2  # rows that each thread makes narrow for itself, rather than wait for a
 
 LINEAR, NORM, COMBINE, SCALE = int(Code.LINEAR), int(Code.NORM), int(Code.COMBINE), int(Code.SCALE)
 ACTIVATE, TURN, ATTEND, PACK = int(Code.ACTIVATE), int(Code.TURN), int(Code.ATTEND), int(Code.PACK)
-LOG_SOFTMAX, BEST = int(Code.LOG_SOFTMAX), int(Code.BEST)
+LOG_SOFTMAX, BEST, CHOOSE = int(Code.LOG_SOFTMAX), int(Code.BEST), int(Code.CHOOSE)
 ATTEND_MEMORY, ATTEND_LONG = int(Code.ATTEND_MEMORY), int(Code.ATTEND_LONG)
 FLOAT32, INT8, FLOAT16 = int(Mode.FLOAT32), int(Mode.INT8), int(Mode.FLOAT16)
 
@@ -33,7 +33,7 @@ SEEN, SOURCE, COUNTER, SOURCE_MASK = int(Fact.SEEN), int(Fact.SOURCE), int(Fact.
 SCRATCH, SCRATCH_BYTES = int(Fact.SCRATCH), int(Fact.SCRATCH_BYTES)
 NARROWED, ROW_SCALES = int(Fact.NARROWED), int(Fact.ROW_SCALES)
 FIRST, RUNS, RUN_FACTS, RUN_STRIDE = int(Fact.FIRST), int(Fact.RUNS), int(Fact.RUN_FACTS), int(Fact.RUN_STRIDE)
-SEQUENCES, STARTS = int(Fact.SEQUENCES), int(Fact.STARTS)
+SEQUENCES, STARTS, FORBIDDEN = int(Fact.SEQUENCES), int(Fact.STARTS), int(Fact.FORBIDDEN)
 
 KEYS, VALUES, SLOTS = int(PerLayer.KEYS), int(PerLayer.VALUES), int(PerLayer.SLOTS)
 MEMORY_KEYS, MEMORY_VALUES = int(PerLayer.MEMORY_KEYS), int(PerLayer.MEMORY_VALUES)
@@ -113,7 +113,7 @@ def linear(op: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, 
 
 @compiled
 def by_rows(op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, threads: int) -> None:
-    """NORM, COMBINE, SCALE, ACTIVATE, TURN, LOG_SOFTMAX and BEST: each thread some rows."""
+    """NORM, COMBINE, SCALE, ACTIVATE, TURN, LOG_SOFTMAX, BEST and CHOOSE: each thread some rows."""
     code, rows = op[0], facts[ROWS]
     a, b, stride, other = place(buffers, op, 1), 0, op[3], 0
     if code != TURN:
@@ -131,6 +131,10 @@ def by_rows(op: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarr
             log_softmax(x, y, op[7])
         elif code == BEST:
             largest(x, op[7], op[8], y)
+        elif code == CHOOSE:
+            forbids = facts[FORBIDDEN + 1]
+            mine = facts[SCRATCH] + thread * facts[SCRATCH_BYTES]
+            choose(x, op[7], op[8], facts[FORBIDDEN] + 4 * forbids * r, forbids, y, mine)
         elif code == ACTIVATE:
             activate_row(op[8], x, y, op[7], facts[SCRATCH] + thread * facts[SCRATCH_BYTES])
         else:

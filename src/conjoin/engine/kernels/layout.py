@@ -29,6 +29,7 @@ class Code(IntEnum):
     PACK = 9  # places of keys, values; heads of keys, size, layer
     LOG_SOFTMAX = 10  # place in, place out, width
     BEST = 11  # place in, place out: values, then numbers as int32; width, how many
+    CHOOSE = 12  # as BEST, of the log-probabilities of logits, without tokens that the run forbids
 
 
 class Mode(IntEnum):
@@ -61,6 +62,7 @@ class Fact(IntEnum):
     RUN_STRIDE = 16  # numbers from one's facts to the next one's
     SEQUENCES = 17  # how many sequences of other lengths stand one after another, for ATTEND_LONG; 0 for (B, T)
     STARTS = 18  # address of their first rows, and the row after the last, as int64
+    FORBIDDEN = 19  # address of each row's forbidden tokens, as int32, -1 for none; and how many a row has
 
 
 LAYERS = 24  # where the first layer's facts begin

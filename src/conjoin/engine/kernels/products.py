@@ -12,10 +12,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from conjoin.engine.kernels.layout import PANEL
 from conjoin.engine.kernels.registers import (
+    F32,
     FLOATS,
     I32,
     I64,
@@ -29,7 +31,7 @@ from conjoin.engine.kernels.registers import (
 from conjoin.engine.kernels.widened import widened_half
 from conjoin.engine.machine import has_halves
 
-__all__ = ["BLOCKS", "block"]
+__all__ = ["BLOCKS", "block", "finished_block"]
 
 BLOCKS = (12, 8, 4, 2, 1)  # how many rows a product is made for
 
@@ -95,52 +97,137 @@ KINDS = {
 
 
 def block(kind: str) -> Any:
-    """(x, stride, rows, panel, panel stride, steps, out) -> done: out (done, 32) = the first rows of x times a panel.
+    """(x, stride, rows, panel, steps, out, out stride, scale) -> done: out (done, 32) = scale times the first rows of x times a panel.
 
-    `done` is the largest of BLOCKS that is not above `rows`. All are addresses or numbers of bytes; a panel's vectors of 64 bytes
-    are `panel stride` apart from step to step. Sums of int8 numbers are int32.
+    `done` is the largest of BLOCKS that is not above `rows`. All but float32 `scale` are addresses or numbers of bytes.
     """
-    how = KINDS[kind]
 
     def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-        x, stride, rows, *rest = given
-        end = b.append_basic_block("done")
-        reached = []
-        for count in BLOCKS:
-            enough, fewer = b.append_basic_block(f"rows{count}"), b.append_basic_block("fewer")
-            b.cbranch(b.icmp_signed(">=", rows, I64(count)), enough, fewer)
-            b.position_at_end(enough)
-            emit_product(b, how, count, x, stride, *rest)
-            reached.append((I64(count), b.block))
-            b.branch(end)
-            b.position_at_end(fewer)
-        reached.append((I64(0), b.block))
-        b.branch(end)
-        b.position_at_end(end)
-        done = b.phi(I64)
-        for count, came_from in reached:
-            done.add_incoming(count, came_from)
-        return done
+        x, stride, rows, panel, steps, out, out_stride, scale = given
+        by = spread(b, scale)
+
+        def emit(count: int) -> None:
+            for r, totals in enumerate(emit_sums(b, KINDS[kind], count, x, stride, panel, steps)):
+                for v, total in enumerate(totals):
+                    store(b, b.fmul(total, by), out, out_stride, r, v)
+
+        return by_count(b, rows, emit)
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing: Any, x: Any, stride: Any, rows: Any, panel: Any, panel_stride: Any, steps: Any, out: Any) -> Any:
-        return types.int64(*[types.int64] * 7), code
+    def run(
+        typing: Any, x: Any, stride: Any, rows: Any, panel: Any, steps: Any, out: Any, out_stride: Any, scale: Any
+    ) -> Any:
+        return types.int64(*[types.int64] * 7, types.float32), code
 
     return run
 
 
-def emit_product(
-    b: Any,
-    how: Kind,
-    rows: int,
-    x: Any,
-    stride: Any,
-    panel: Any,
-    panel_stride: Any,
-    steps: Any,
-    out: Any,
-) -> None:
-    """The product of so many rows: a loop over steps, its sums in registers."""
+def finished_block(kind: str) -> Any:
+    """(x, stride, rows, panel, steps, row scales, scales, corrections, bias, added, added stride, out, out stride) -> done.
+
+    As `block`, of a linear layer: out (done, 32) = x W + bias + added, in float32. Of int8 numbers the sums are scaled by row and
+    channel, after what 128 added to each channel is taken away. Bias and added are 0 for what there is not.
+    """
+    how = KINDS[kind]
+
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        x, stride, rows, panel, steps, row_scales, scales, corrections, bias, added, added_stride, out, out_stride = given
+        none = cgutils.global_constant(b, "zeros", ir.Constant(ir.ArrayType(F32, PANEL), None))
+        zeros = b.ptrtoint(none, I64)
+        bias = b.select(b.icmp_signed("==", bias, I64(0)), zeros, bias)
+        added_stride = b.select(b.icmp_signed("==", added, I64(0)), I64(0), added_stride)
+        added = b.select(b.icmp_signed("==", added, I64(0)), zeros, added)
+
+        def emit(count: int) -> None:
+            sums = emit_sums(b, how, count, x, stride, panel, steps)
+            biases = [vector_at(b, bias, 64 * v) for v in range(PANEL // VECTOR)]
+            if how.sums is INTS:
+                sums = scaled_sums(b, sums, row_scales, scales, corrections, biases)
+            else:
+                sums = [[b.fadd(total, more) for total, more in zip(row, biases, strict=True)] for row in sums]
+            for r, totals in enumerate(sums):
+                more = b.add(added, b.mul(added_stride, I64(r)))
+                for v, total in enumerate(totals):
+                    store(b, b.fadd(total, vector_at(b, more, 64 * v)), out, out_stride, r, v)
+
+        return by_count(b, rows, emit)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def run(
+        typing: Any,
+        x: Any,
+        stride: Any,
+        rows: Any,
+        panel: Any,
+        steps: Any,
+        row_scales: Any,
+        scales: Any,
+        corrections: Any,
+        bias: Any,
+        added: Any,
+        added_stride: Any,
+        out: Any,
+        out_stride: Any,
+    ) -> Any:
+        return types.int64(*[types.int64] * 13), code
+
+    return run
+
+
+def store(b: Any, made: Any, out: Any, stride: Any, r: int, v: int) -> None:
+    """Writes the `v`th vector of row `r`."""
+    place = b.add(b.add(out, b.mul(stride, I64(r))), I64(64 * v))
+    b.store(made, b.inttoptr(place, FLOATS.as_pointer())).align = 4
+
+
+def scaled_sums(
+    b: Any, sums: list[list[Any]], row_scales: Any, scales: Any, corrections: Any, biases: list[Any]
+) -> list[list[Any]]:
+    """Sums of bytes as the float32 numbers that they stand for, and biases.
+
+    What is rounded once is written so: LLVM would choose by the number of rows, and a row may not hang on those beside it.
+    """
+    vectors = range(PANEL // VECTOR)
+    by = [vector_at(b, scales, 64 * v) for v in vectors]
+    less = [vector_at(b, corrections, 64 * v) for v in vectors]
+    made = []
+    for r, totals in enumerate(sums):
+        size = spread(b, number_at(b, row_scales, 4 * r, F32))
+        whole = [b.fsub(b.sitofp(totals[v], FLOATS), less[v]) for v in vectors]
+        made.append([fused_multiply_add(b, biases[v], whole[v], b.fmul(by[v], size)) for v in vectors])
+    return made
+
+
+def number_at(b: Any, address: Any, bytes_on: int, kind: Any = I32) -> Any:
+    """One number of 4 bytes."""
+    loaded = b.load(b.inttoptr(b.add(address, I64(bytes_on)), kind.as_pointer()))
+    loaded.align = 4
+    return loaded
+
+
+def by_count(b: Any, rows: Any, emit: Callable[[int], None]) -> Any:
+    """The code that `emit` writes for the largest of BLOCKS that is not above `rows`: which one it was."""
+    end = b.append_basic_block("done")
+    reached = []
+    for count in BLOCKS:
+        enough, fewer = b.append_basic_block(f"rows{count}"), b.append_basic_block("fewer")
+        b.cbranch(b.icmp_signed(">=", rows, I64(count)), enough, fewer)
+        b.position_at_end(enough)
+        emit(count)
+        reached.append((I64(count), b.block))
+        b.branch(end)
+        b.position_at_end(fewer)
+    reached.append((I64(0), b.block))
+    b.branch(end)
+    b.position_at_end(end)
+    done = b.phi(I64)
+    for count, came_from in reached:
+        done.add_incoming(count, came_from)
+    return done
+
+
+def emit_sums(b: Any, how: Kind, rows: int, x: Any, stride: Any, panel: Any, steps: Any) -> list[list[Any]]:
+    """The sums of so many rows, which stay in registers: a loop over steps."""
     vectors = PANEL // VECTOR
     zero = ir.Constant(how.sums, [0] * VECTOR)
     row = [x]
@@ -161,10 +248,9 @@ def emit_product(
     for k in range(how.numbers):
         parts = [how.part(b, weight, k) for weight in weights]
         for r in range(rows):
-            one = b.load(b.inttoptr(b.add(row[r], b.add(across, I64(4 * k))), I32.as_pointer()))
-            one.align = 4
-            new[r] = [how.dot(b, new[r][v], spread(b, one), parts[v]) for v in range(vectors)]
-    following, further = b.add(step, I64(1)), b.add(at, panel_stride)
+            one = spread(b, number_at(b, b.add(row[r], across), 4 * k))
+            new[r] = [how.dot(b, new[r][v], one, parts[v]) for v in range(vectors)]
+    following, further = b.add(step, I64(1)), b.add(at, I64(4 * PANEL))
     step.add_incoming(following, b.block)
     at.add_incoming(further, b.block)
     for r in range(rows):
@@ -172,7 +258,4 @@ def emit_product(
             totals[r][v].add_incoming(new[r][v], b.block)
     b.cbranch(b.icmp_signed("<", following, steps), loop, end)
     b.position_at_end(end)
-    for r in range(rows):
-        for v in range(vectors):
-            place = b.add(out, I64(4 * PANEL * r + 64 * v))
-            b.store(new[r][v], b.inttoptr(place, how.sums.as_pointer())).align = 4
+    return new

@@ -12,11 +12,10 @@ from conjoin.engine.kernels.instructions import (
     bytes_at,
     floats_at,
     int16s_at,
-    int32s_at,
 )
 from conjoin.engine.kernels.layout import PANEL, Mode
-from conjoin.engine.kernels.products import block
-from conjoin.engine.kernels.vectors import WIDTH, activating
+from conjoin.engine.kernels.products import finished_block
+from conjoin.engine.kernels.vectors import WIDTH, activating, as_bytes, greatest
 
 __all__ = ["TILE", "activate", "activate_row", "combine", "multiply", "narrow", "normalise", "scale", "turn"]
 
@@ -25,8 +24,8 @@ PIECE = 256  # numbers that an activation takes at a time
 FLOAT32, BFLOAT16, INT8 = int(Mode.FLOAT32), int(Mode.BFLOAT16), int(Mode.INT8)
 FLOAT16 = int(Mode.FLOAT16)
 
-float_block, half_block, byte_block = (block(kind) for kind in ("float32", "bfloat16", "int8"))
-wide_half_block = block("float16")
+float_block, half_block, byte_block = (finished_block(kind) for kind in ("float32", "bfloat16", "int8"))
+wide_half_block = finished_block("float16")
 gelu, gelu_tanh, relu, silu, tanh, sigmoid = (activating(number) for number in (1, 2, 3, 4, 5, 6))
 
 
@@ -44,18 +43,18 @@ def narrow(mode: int, x: int, width: int, out: int, scales: int, row: int) -> No
         if width & 1:
             halves[width] = np.uint16(0)
         return
-    most = np.float32(0)
-    for i in range(width):
+    vectors, most = width // WIDTH, greatest(x, width // WIDTH)
+    for i in range(vectors * WIDTH, width):
         most = max(most, abs(numbers[i]))
-    size = most / np.float32(127)
     by = np.float32(127) / most if most > 0 else np.float32(0)
     full = (width + 3) & ~3
     small = bytes_at(out, full)
-    for i in range(width):
-        small[i] = np.uint8(np.int32(np.floor(numbers[i] * by + np.float32(128.5))))
+    as_bytes(x, vectors, by, out)
+    for i in range(vectors * WIDTH, width):
+        small[i] = np.uint8(np.int32(np.rint(numbers[i] * by)) + 128)
     for i in range(width, full):
         small[i] = np.uint8(128)
-    floats_at(scales, row + 1)[row] = size
+    floats_at(scales, row + 1)[row] = most / np.float32(127)
 
 
 @compiled
@@ -81,48 +80,77 @@ def multiply(
     scratch: int,
 ) -> None:
     """Panels `first` to `last` of out (rows, outputs) = act(x W + bias) + added. Addresses are 0 for what there is not."""
-    sums, whole = floats_at(scratch, 12 * PANEL), int32s_at(scratch, 12 * PANEL)
-    scale_of_row = floats_at(row_scales, rows)
     for top in range(0, rows, TILE):
         below = min(rows, top + TILE)
         for g in range(first, last):
             panel, channel = weight + g * steps * 4 * PANEL, g * PANEL
             width = min(PANEL, outputs - channel)
-            scales = floats_at(channel_scales + 4 * channel, PANEL)
-            correction = floats_at(corrections + 4 * channel, PANEL)
-            biases = floats_at(bias + 4 * channel, PANEL)
+            at, biases = 4 * channel, bias + 4 * channel if bias != 0 else 0
+            full = width == PANEL and (kind == 0 or added == 0)
             r = top
             while r < below:
-                here = x + r * x_stride
+                here, sizes = x + r * x_stride, row_scales + 4 * r
+                more = added + 4 * r * added_stride + at if added != 0 and full else 0
+                to, to_stride = scratch, 4 * PANEL
+                if full:
+                    to, to_stride = out + 4 * r * out_stride + at, 4 * out_stride
+                left, more_stride = below - r, 4 * added_stride
                 if mode == FLOAT32:
-                    done = float_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
+                    done = float_block(
+                        here, x_stride, left, panel, steps, 0, 0, 0, biases, more, more_stride, to, to_stride
+                    )
                 elif mode == BFLOAT16:
-                    done = half_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
+                    done = half_block(
+                        here, x_stride, left, panel, steps, 0, 0, 0, biases, more, more_stride, to, to_stride
+                    )
                 elif mode == FLOAT16:
-                    done = wide_half_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
+                    done = wide_half_block(
+                        here, x_stride, left, panel, steps, 0, 0, 0, biases, more, more_stride, to, to_stride
+                    )
                 else:
-                    done = byte_block(here, x_stride, below - r, panel, 4 * PANEL, steps, scratch)
-                    for one in range(done):
-                        size = scale_of_row[r + one]
-                        for c in range(PANEL):
-                            at = one * PANEL + c
-                            sums[at] = (np.float32(whole[at]) - correction[c]) * (scales[c] * size)
-                if bias != 0:
-                    for one in range(done):
-                        for c in range(PANEL):
-                            sums[one * PANEL + c] += biases[c]
+                    done = byte_block(
+                        here,
+                        x_stride,
+                        left,
+                        panel,
+                        steps,
+                        sizes,
+                        channel_scales + at,
+                        corrections + at,
+                        biases,
+                        more,
+                        more_stride,
+                        to,
+                        to_stride,
+                    )
                 if kind != 0:
-                    activate(kind, scratch, done * PANEL // WIDTH)
-                for one in range(done):
-                    to = floats_at(out + 4 * ((r + one) * out_stride + channel), width)
-                    if added != 0:
-                        more = floats_at(added + 4 * ((r + one) * added_stride + channel), width)
-                        for c in range(width):
-                            to[c] = sums[one * PANEL + c] + more[c]
-                    else:
-                        for c in range(width):
-                            to[c] = sums[one * PANEL + c]
+                    for one in range(done):
+                        activate(kind, to + one * to_stride, PANEL // WIDTH)
+                if not full:
+                    keep(
+                        scratch,
+                        done,
+                        width,
+                        out + 4 * r * out_stride + at,
+                        out_stride,
+                        added + 4 * r * added_stride + at if added != 0 else 0,
+                        added_stride,
+                    )
                 r += done
+
+
+@compiled
+def keep(sums: int, rows: int, width: int, out: int, out_stride: int, added: int, added_stride: int) -> None:
+    """out (rows, width) = sums (rows, 32) + added, of a panel that is not full, or after an activation."""
+    for r in range(rows):
+        made, to = floats_at(sums + 4 * r * PANEL, width), floats_at(out + 4 * r * out_stride, width)
+        if added == 0:
+            for c in range(width):
+                to[c] = made[c]
+        else:
+            more = floats_at(added + 4 * r * added_stride, width)
+            for c in range(width):
+                to[c] = made[c] + more[c]
 
 
 @compiled

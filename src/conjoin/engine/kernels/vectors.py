@@ -14,10 +14,21 @@ from numba.extending import intrinsic
 
 from conjoin.engine.kernels.registers import F32, FLOATS, I64, INTS, VECTOR, called, spread, total_of
 
-__all__ = ["ACTIVATIONS", "LOWEST", "WIDTH", "activating", "exponentials", "maximum", "sum_of_exponentials"]
+__all__ = [
+    "ACTIVATIONS",
+    "LOWEST",
+    "WIDTH",
+    "activating",
+    "as_bytes",
+    "exponentials",
+    "greatest",
+    "maximum",
+    "sum_of_exponentials",
+]
 
 WIDTH = VECTOR
 LOWEST = -3.4028234663852886e38
+BYTES = ir.VectorType(ir.IntType(8), VECTOR)
 
 
 class Vector:
@@ -219,17 +230,44 @@ def summing(replaces: bool) -> Any:
 exponentials, sum_of_exponentials = summing(True), summing(False)
 
 
+def extreme(of: Function, least: float) -> Any:
+    """(address, vectors) -> the largest of a function of the numbers; `least` of none."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def run(typing: Any, address: Any, vectors: Any) -> Any:
+        def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+            def body(x: Vector, best: Any) -> tuple[None, Any]:
+                value = of(x).value
+                return None, b.select(b.fcmp_ordered(">", value, best), value, best)
+
+            best = loop(b, given[0], given[1], ir.Constant(FLOATS, [least] * WIDTH), body)
+            function = ir.FunctionType(F32, [FLOATS])
+            called = cgutils.get_or_insert_function(b.module, function, "llvm.vector.reduce.fmax.v16f32")
+            return b.call(called, [best], fastmath=("nnan",))
+
+        return types.float32(types.int64, types.int64), code
+
+    return run
+
+
+maximum, greatest = extreme(lambda x: x, LOWEST), extreme(lambda x: x.call("fabs"), 0.0)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def maximum(typing: Any, address: Any, vectors: Any) -> Any:
-    """(address, vectors) -> the largest number; the lowest there is of none."""
+def as_bytes(typing: Any, address: Any, vectors: Any, by: Any, out: Any) -> Any:
+    """(address, vectors, by, out) -> None: numbers times `by`, from -127 to 127, as bytes around 128."""
 
     def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-        def body(x: Vector, best: Any) -> tuple[None, Any]:
-            return None, b.select(b.fcmp_ordered(">", x.value, best), x.value, best)
+        address, vectors, by, out = given
+        all_by = Vector(b, spread(b, by))
 
-        best = loop(b, given[0], given[1], ir.Constant(FLOATS, [LOWEST] * WIDTH), body)
-        function = ir.FunctionType(F32, [FLOATS])
-        called = cgutils.get_or_insert_function(b.module, function, "llvm.vector.reduce.fmax.v16f32")
-        return b.call(called, [best], fastmath=("nnan",))
+        def body(x: Vector, at: Any) -> tuple[None, Any]:
+            whole = b.fptosi((x * all_by).call("rint").value, INTS)
+            made = b.trunc(b.add(whole, ir.Constant(INTS, [128] * WIDTH)), BYTES)
+            b.store(made, b.inttoptr(at, BYTES.as_pointer())).align = 1
+            return None, b.add(at, I64(WIDTH))
 
-    return types.float32(types.int64, types.int64), code
+        loop(b, address, vectors, out, body)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.float32, types.int64), code
