@@ -12,7 +12,7 @@ from conjoin.engine.kernels.layout import PANEL
 from conjoin.engine.kernels.products import block
 from conjoin.engine.kernels.rows import tanh
 from conjoin.engine.kernels.slots import mixture_of, scores_of
-from conjoin.engine.kernels.vectors import WIDTH, exponentials, maximum
+from conjoin.engine.kernels.vectors import WIDTH, exponentials, maximum, scaled
 
 __all__ = ["attend_cache", "attend_panels", "pack_keys", "pack_values", "slots_seen", "write_cache"]
 
@@ -108,10 +108,7 @@ def attend_cache(
         for n in range(count):
             scores[n] += floats_at(bias + 4 * slots[n], 1)[0]
     squeeze(scratch, count, cap)
-    best = row_maximum(scratch, count)
-    over = np.float32(1) / exponentiate(scratch, count, best) if count > 0 else np.float32(0)
-    for n in range(count):
-        scores[n] *= over
+    softmax(scratch, count)
     mix_slots(scratch, size, values, chosen, count, out)
 
 
@@ -131,21 +128,13 @@ def squeeze(row: int, count: int, cap: np.float32) -> None:
 
 
 @compiled
-def row_maximum(row: int, count: int) -> np.float32:
-    """The largest of some numbers."""
-    numbers, best = floats_at(row, count), maximum(row, count // WIDTH)
-    for n in range(count // WIDTH * WIDTH, count):
-        best = max(best, numbers[n])
-    return best
-
-
-@compiled
-def exponentiate(row: int, count: int, best: np.float32) -> np.float32:
-    """The exponentials of numbers less `best`, in place, and their sum; up to fifteen more behind them become 0."""
-    numbers = floats_at(row, count + WIDTH)
-    for n in range(count, count + WIDTH):
+def softmax(row: int, count: int) -> None:
+    """The softmax of some numbers, in place, zeros where all are the lowest; up to fifteen more behind them become 0."""
+    numbers, vectors = floats_at(row, count + WIDTH), (count + WIDTH - 1) // WIDTH
+    for n in range(count, vectors * WIDTH):
         numbers[n] = LOWEST
-    return exponentials(row, (count + WIDTH - 1) // WIDTH, best)
+    best = maximum(row, vectors)
+    scaled(row, vectors, np.float32(1) / exponentials(row, vectors, best) if best > LOWEST else np.float32(0))
 
 
 @compiled
@@ -236,7 +225,4 @@ def weigh(row: int, tokens: int, mask: int, bias: int, cap: np.float32) -> None:
         flags = bytes_at(mask, tokens)
         for i in range(tokens):
             scores[i] = scores[i] if flags[i] != 0 else LOWEST
-    best = row_maximum(row, tokens)
-    over = np.float32(1) / exponentiate(row, tokens, best) if best > LOWEST else np.float32(0)
-    for i in range(tokens):
-        scores[i] *= over
+    softmax(row, tokens)
