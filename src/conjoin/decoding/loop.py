@@ -1,12 +1,12 @@
 """The loop in Python: steps until every source is done, sources that are done leaving the batch on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from conjoin.decoding.state import State
 
-__all__ = ["run"]
+__all__ = ["in_lanes", "run"]
 
 Array = Any
 STAY = 0.75  # with more than this share of its rows alive, a batch is not worth copying
@@ -24,6 +24,11 @@ def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], S
             left.append(select(ops, without_cache(state), state.done))
             state = select(ops, state, ~state.done)
         state = advance(state)
+
+
+def in_lanes(model: Any, asked: Any, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """`function`, which generates as `asked`, of each item: one after another, where a backend knows no better."""
+    return map(function, items)
 
 
 def select(ops: Any, state: State, keep: Array) -> State:

@@ -6,6 +6,7 @@ machine.py    whether the kernels run here, and who wants them
 arrays.py     arrays as the kernels read them
 native.py     a stack as programs of the kernels
 program.py    a program: operations over buffers
+pool.py       programs that are borrowed
 unpadded.py   a padded batch without its padding
 recording.py  a backend of blocks/ that writes programs down
 weights.py    weights in panels: float32, bfloat16, int8
@@ -20,6 +21,7 @@ twins.py      which twin a stack generates on
 tensors.py    a stack's twin on the kernels
 tensor_rows.py rows.py for tensors
 threads.py    whose threads work while a model generates
+lanes.py      batches side by side
 int8.py       models in int8: layers, files
 speculative/  drafts by lookup or by a smaller model, checked in one step
 packed.py     a stack with oneDNN's packed layers, where the kernels do not run

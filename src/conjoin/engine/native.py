@@ -14,6 +14,7 @@ from conjoin.engine import recording
 from conjoin.engine.arrays import Array, address, contiguous, empty
 from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, Mode, PerLayer
 from conjoin.engine.kernels.team import Team, team_of
+from conjoin.engine.pool import Pool
 from conjoin.engine.program import Closed, Place, Program
 from conjoin.engine.recording import Cached, Leaves, Module, Products, Remembered, Rows, UnsupportedError
 from conjoin.engine.unpadded import Real, real_tokens
@@ -51,7 +52,7 @@ class Native:
         if stack.norm is not None:
             self.norm = recording.Norm(spec.norm_eps, spec.norm == "rms", spec.norm_offset)
             recording.bind(Holder(self.norm), Holder(stack.norm), self.leaves)
-        self.programs: dict[str, Closed] = {}
+        self.programs: dict[str, Pool] = {}
 
     def block(self, number: int, theirs: Any) -> Any:
         """One layer, recorded, its products of queries, keys and values made as one."""
@@ -95,10 +96,10 @@ class Native:
         if real is not None:
             return self.unpadded(x, sights, real)
         x = contiguous(x)
-        program = self.program("steps" if cache is not None else "long", memory is not None)
+        pool = self.program("steps" if cache is not None else "long", memory is not None)
         seen = length if cache is None else at + length
         out = empty(x.shape)
-        with self.lock:
+        with pool.borrowed() as program:
             kept = self.tell(program.facts, Run(x.shape, sights, memory, memory_mask, cache, at))
             scratch = self.scratch(length, max(seen, int(program.facts[Fact.SOURCE])))
             program.run(x.reshape(-1, width), out.reshape(-1, width), batch, scratch, self.team())
@@ -107,10 +108,10 @@ class Native:
 
     def unpadded(self, x: Array, sights: Sequence[Sight], real: Real) -> Array:
         """As `hidden` without a cache, of the tokens alone, one sequence after another."""
-        program, length = self.program("long", False), x.shape[1]
+        pool, length = self.program("long", False), x.shape[1]
         tokens, out = contiguous(x[real.seen]), np.zeros(x.shape, np.float32)
         made = empty(tokens.shape)
-        with self.lock:
+        with pool.borrowed() as program:
             kept = self.tell(program.facts, Run(x.shape, real.sights(sights)))
             program.facts[Fact.SEQUENCES], program.facts[Fact.STARTS] = len(real.seen), address(real.starts)
             program.run(tokens, made, 1, self.scratch(length, length), self.team())
@@ -124,17 +125,16 @@ class Native:
 
         `sights` say where the rows of x stand, one after another; attention looks at those of its run.
         """
-        program = self.program("steps", True)
         x = contiguous(x)
         out, kept, seen, longest, first = empty(x.shape), [], 0, 0, 0
-        facts = np.zeros((len(runs), len(program.facts)), np.int64)
+        facts = np.zeros((len(runs), LAYERS + LAYER * self.spec.layers), np.int64)
         for own, run in zip(facts, runs, strict=True):
             batch, length, _ = run.shape
             kept.append(self.tell(own, run))
             own[Fact.FIRST], own[Fact.BATCH], own[Fact.LENGTH] = first, batch, length
             first, longest = first + batch * length, max(longest, length)
             seen = max(seen, int(own[Fact.SEEN]), int(own[Fact.SOURCE]))
-        with self.lock:
+        with self.program("steps", True).borrowed() as program:
             kept.append(self.tell(program.facts, Run((1, *x.shape), sights)))
             program.facts[[Fact.RUNS, Fact.RUN_FACTS, Fact.RUN_STRIDE]] = len(runs), address(facts), facts.shape[1]
             program.run(x, out, 1, self.scratch(longest, seen), self.team())
@@ -144,7 +144,6 @@ class Native:
     def remember(self, memory: Array) -> list[Cache]:
         """Each cross-attention's keys and values of memory (B, S, W), in panels."""
         spec, (batch, tokens, width) = self.spec, memory.shape
-        program = self.program("remember", True)
         size, heads = spec.head_dim, spec.key_heads
         full, deep = -(-tokens // PANEL), -(-size // PANEL)
         crossing = [i for i in range(spec.layers) if spec.has_cross(i)]
@@ -152,7 +151,7 @@ class Native:
             (empty((batch, heads, full, size, PANEL)), empty((batch, heads, deep, tokens, PANEL))) for _ in crossing
         ]
         memory = contiguous(memory)
-        with self.lock:
+        with self.program("remember", True).borrowed() as program:
             for rows in pieces(batch, tokens):
                 for i, (keys, values) in zip(crossing, made, strict=True):
                     at = LAYERS + LAYER * i + PerLayer.MEMORY_KEYS
@@ -163,10 +162,9 @@ class Native:
 
     def logits(self, x: Array) -> Array:
         """Hidden states (..., W) -> logits (..., V), in float32."""
-        program = self.program("logits", False)
         rows = contiguous(x).reshape(-1, x.shape[-1])
         out = empty((len(rows), self.spec.vocab))
-        with self.lock:
+        with self.program("logits", False).borrowed() as program:
             program.run(rows, out, len(rows), 0, self.team())
         if self.spec.logit_cap:
             out = np.float32(self.spec.logit_cap) * np.tanh(out / np.float32(self.spec.logit_cap))
@@ -220,18 +218,22 @@ class Native:
 
     # Recording.
 
-    def program(self, name: str, crossed: bool) -> Closed:
+    def program(self, name: str, crossed: bool) -> Pool:
         """The program of a name, recorded when it is first run."""
         key = f"{name} {crossed}"
-        if key not in self.programs:
-            program = Program(self.spec.layers)
-            if name == "logits":
-                self.programs[key] = program.close(self.record_logits(program))
-            elif name == "remember":
-                self.programs[key] = program.close(self.record_memory(program))
-            else:
-                self.programs[key] = program.close(self.record_layers(program, name == "steps", crossed))
-        return self.programs[key]
+        with self.lock:
+            if key not in self.programs:
+                self.programs[key] = Pool(self.recorded(name, crossed))
+            return self.programs[key]
+
+    def recorded(self, name: str, crossed: bool) -> Closed:
+        """A new one."""
+        program = Program(self.spec.layers)
+        if name == "logits":
+            return program.close(self.record_logits(program))
+        if name == "remember":
+            return program.close(self.record_memory(program))
+        return program.close(self.record_layers(program, name == "steps", crossed))
 
     def record_layers(self, program: Program, cached: bool, crossed: bool) -> Place:
         """All layers and the last norm."""

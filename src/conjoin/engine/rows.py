@@ -1,6 +1,5 @@
 """Log-probabilities and the largest of many numbers, by the engine's kernels. Arrays are NumPy's, in float32."""
 
-import threading
 from functools import lru_cache
 from typing import Any
 
@@ -51,14 +50,13 @@ def found(name: str, x: Array, k: int, threads: int, forbidden: Array | None = N
     return values.reshape(*x.shape[:-1], k), places.reshape(*x.shape[:-1], k)
 
 
-def run(program: Any, x: Array, out: Array, threads: int, forbidden: Array | None = None) -> None:
-    """Runs a program over rows."""
+def run(pool: Any, x: Array, out: Array, threads: int, forbidden: Array | None = None) -> None:
+    """Runs a program of a pool over rows."""
     from conjoin.engine.kernels.layout import Fact
     from conjoin.engine.kernels.team import team_of
 
-    closed, lock = program
     rows, forbids = np.ascontiguousarray(x).reshape(-1, x.shape[-1]), 0 if forbidden is None else forbidden.shape[-1]
-    with lock:
+    with pool.borrowed() as closed:
         if forbidden is not None:
             closed.facts[[Fact.FORBIDDEN, Fact.FORBIDDEN + 1]] = address(forbidden), forbids
         closed.run(rows, out, len(rows), 4 * (SCRATCH + x.shape[-1] // GLANCE + forbids), team_of(threads))
@@ -66,12 +64,13 @@ def run(program: Any, x: Array, out: Array, threads: int, forbidden: Array | Non
 
 @lru_cache(maxsize=64)
 def row_program(name: str, width: int, count: int) -> Any:
-    """A program of one operation, and its lock."""
+    """A program of one operation, in a pool."""
     from conjoin.engine.kernels.layout import Code
+    from conjoin.engine.pool import Pool
     from conjoin.engine.program import Program
 
     program = Program(0)
     x = program.buffer(width)
     out = program.buffer(2 * count if count else width)
     program.add(Code[name], [x, out], [width, count] if count else [width])
-    return program.close(out), threading.Lock()
+    return Pool(program.close(out))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["kernel_threads", "kernels_alone"]
+__all__ = ["kernel_threads", "kernels_alone", "one_thread"]
 
 
 class Turn:
@@ -18,7 +18,23 @@ class Turn:
         self.threads = 0
 
 
-TURN = Turn()
+class Own(threading.local):
+    """How many threads the kernels of this thread's calls have; 0 where nobody says."""
+
+    threads = 0
+
+
+TURN, OWN = Turn(), Own()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """The kernels that this thread calls run on it alone."""
+    was, OWN.threads = OWN.threads, 1
+    try:
+        yield
+    finally:
+        OWN.threads = was
 
 
 @contextlib.contextmanager
@@ -42,5 +58,7 @@ def kernels_alone(native: bool) -> Iterator[None]:
 
 
 def kernel_threads() -> int:
-    """As many as torch has when nothing generates."""
+    """As many as torch has when nothing generates, unless `one_thread` says otherwise."""
+    if OWN.threads:
+        return OWN.threads
     return TURN.threads if TURN.calls else torch.get_num_threads()

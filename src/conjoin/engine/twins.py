@@ -1,6 +1,7 @@
 """Which twin of a stack `generate` runs on: the engine's where it can hold the stack, else the one with packed layers."""
 
 import os
+import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ __all__ = ["is_native", "twin_of"]
 
 # Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
 TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
+MAKING = threading.RLock()  # two calls at once make one twin
 SAMPLED = 1024  # values of each weight that are looked at
 MODES = {torch.float32: Mode.FLOAT32, torch.bfloat16: Mode.BFLOAT16, torch.float16: Mode.FLOAT16}
 
@@ -27,9 +29,10 @@ def twin_of(stack: Any) -> Any:
     if not all(type(p.data) is Tensor for p in stack.parameters()):  # sharded, or another subclass
         return stack
     state = signature(stack)
-    if stack not in TWINS or TWINS[stack][1] != state:
-        TWINS[stack] = (made(stack), state)
-    return TWINS[stack][0] or stack
+    with MAKING:
+        if stack not in TWINS or TWINS[stack][1] != state:
+            TWINS[stack] = (made(stack), state)
+        return TWINS[stack][0] or stack
 
 
 def is_native(*parts: Any) -> bool:

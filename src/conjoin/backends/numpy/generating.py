@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from conjoin.decoding.loop import run
+from conjoin.decoding.loop import in_lanes, run
 
-__all__ = ["CALLS_BACK", "FIXED_SHAPES", "as_loop_array", "executed", "programs", "run"]
+__all__ = ["CALLS_BACK", "FIXED_SHAPES", "as_loop_array", "executed", "in_lanes", "programs", "run"]
 
 FIXED_SHAPES = False
 CALLS_BACK = True  # whether steps call what a user gave

@@ -12,11 +12,23 @@ import tensorflow as tf
 from conjoin.backends.tensorflow.loss import is_traced
 from conjoin.decoding.call import Call
 from conjoin.decoding.compiled import run
+from conjoin.decoding.loop import in_lanes
 from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
 
-__all__ = ["CALLS_BACK", "FIXED_SHAPES", "all_true", "as_loop_array", "executed", "noise", "on_host", "programs", "run"]
+__all__ = [
+    "CALLS_BACK",
+    "FIXED_SHAPES",
+    "all_true",
+    "as_loop_array",
+    "executed",
+    "in_lanes",
+    "noise",
+    "on_host",
+    "programs",
+    "run",
+]
 
 FIXED_SHAPES = True
 CALLS_BACK = False  # whether steps call what a user gave

@@ -6,8 +6,8 @@ import numpy as np
 
 from conjoin.engine.kernels.compiling import compiled
 from conjoin.engine.kernels.instructions import floats_at, int32s_at
-from conjoin.engine.rows import GLANCE
 from conjoin.engine.kernels.vectors import LOWEST, WIDTH, maximum, sum_of_exponentials
+from conjoin.engine.rows import GLANCE
 
 __all__ = ["choose", "largest", "log_softmax"]
 

@@ -97,7 +97,7 @@ KINDS = {
 
 
 def block(kind: str) -> Any:
-    """(x, stride, rows, panel, steps, out, out stride, scale) -> done: out (done, 32) = scale times the first rows of x times a panel.
+    """(x, stride, rows, panel, steps, out, out stride, scale) -> done: out (done, 32) = scale times rows of x times a panel.
 
     `done` is the largest of BLOCKS that is not above `rows`. All but float32 `scale` are addresses or numbers of bytes.
     """
@@ -131,7 +131,9 @@ def finished_block(kind: str) -> Any:
     how = KINDS[kind]
 
     def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-        x, stride, rows, panel, steps, row_scales, scales, corrections, bias, added, added_stride, out, out_stride = given
+        x, stride, rows, panel, steps, row_scales, scales, corrections, bias, added, added_stride, out, out_stride = (
+            given
+        )
         none = cgutils.global_constant(b, "zeros", ir.Constant(ir.ArrayType(F32, PANEL), None))
         zeros = b.ptrtoint(none, I64)
         bias = b.select(b.icmp_signed("==", bias, I64(0)), zeros, bias)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class Team:
     def run(self, ops: np.ndarray, by: np.ndarray, buffers: np.ndarray, facts: np.ndarray) -> None:
         """Runs a program: ops (n, FIELDS), by (n, 2) float64, addresses of buffers, facts; returns when all have done."""
         tables = (ops.ctypes.data, by.ctypes.data, buffers.ctypes.data, facts.ctypes.data)
-        with self.lock:
+        with self.lock if self.threads > 1 else nullcontext():  # one alone shares nothing
             lead(len(ops), *tables, self.shared.ctypes.data, self.threads)
 
 
