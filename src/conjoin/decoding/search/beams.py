@@ -47,9 +47,10 @@ def first_beams(ops: Any, settings: Settings, state: State) -> State:
 
 def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, state: State) -> State:
     """One token more for each beam: of all beams' continuations the best go on, and the best of those that end are kept."""
-    count, was = settings.num_beams, state.search
+    count, was, logits = settings.num_beams, state.search, state.logits
+    assert logits is not None
     best, chosen = (drawn if settings.do_sample else likeliest)(ops, settings, rules, warps, noise, state)
-    parent, token = ops.divided(chosen, state.logits.shape[-1])
+    parent, token = ops.divided(chosen, logits.shape[-1])
     ids, path = written(ops, settings, state, parent, token)
     ending = ends(ops, settings, state, ids, token) | (state.length + 1 >= settings.max_length)
     running, on = ops.top_k(best + ops.number(ending) * LOW, count)
@@ -83,12 +84,12 @@ def likeliest(
 
     Where rules do nothing but forbid, their log-probabilities may be looked at without being written down.
     """
-    given, sums = rules(state), state.search.scores
+    given, sums, logits = rules(state), state.search.scores, state.logits
     bans = [rule for rule in given if isinstance(rule, Ban)]
-    if len(bans) == len(given) and ops.chooses(state.logits, settings.kept):
+    if len(bans) == len(given) and ops.chooses(logits, settings.kept):
         forbidden = forbidden_by(ops, bans, state.ids, state.length_for_rules)
-        return ops.best_of_logits(state.logits, forbidden, sums, settings.kept)  # type: ignore[no-any-return]
-    scores = apply(rules, state, ops.log_softmax(state.logits))
+        return ops.best_of_logits(logits, forbidden, sums, settings.kept)  # type: ignore[no-any-return]
+    scores = apply(rules, state, ops.log_softmax(logits))
     return ops.best_of_sums(scores, sums, settings.kept)  # type: ignore[no-any-return]
 
 
