@@ -1,4 +1,4 @@
-"""Real documents through a fine-tuned folder: documents a second and ROUGE-L, float32 and int8, beside transformers.
+"""Real documents through a fine-tuned folder: documents a second and ROUGE-L, in every type, beside transformers.
 
 python benchmarks/documents.py DIR TEST.jsonl --documents 184
 
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--source-column", default="source")
     parser.add_argument("--target-column", default="target")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16", "int8"])
     args = parser.parse_args()
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -84,7 +85,7 @@ def main() -> None:
         shared += "-whole"
         EncoderDecoderModel.from_pretrained(args.folder).save_pretrained(shared, duplicate_shared=True)
     engines = {"transformers float32": by_transformers(shared)}
-    engines |= {f"conjoin {kind}": by_conjoin(args.folder, kind) for kind in ("float32", "bfloat16", "int8")}
+    engines |= {f"conjoin {kind}": by_conjoin(args.folder, kind) for kind in args.dtypes}
     work, written = {}, {}
     for name, write in engines.items():
         write(texts[:4], TOKENS[0])  # loads, and compiles

@@ -44,22 +44,25 @@ def engine() -> None:
     """The engine's products beside oneDNN's packed ones and torch's int8 one, microseconds, medians."""
     from conjoin.engine.kernels.layout import Mode
     from conjoin.engine.kernels.team import team_of
+    from conjoin.engine.narrow import TYPES
     from conjoin.engine.native import one_product
+    from conjoin.engine.quantised import quantised
     from conjoin.engine.tensors import bits
     from conjoin.engine.threads import kernel_threads
-    from conjoin.engine.weights import empty_panels, filled, panels_of, quantised
+    from conjoin.engine.weights import empty_panels, filled, panels_of
 
     rows = []
     for out, into in ((1536, 384), (384, 1536), (3072, 768), (768, 3072), (30522, 768)):
         weights = [torch.randn(out, into) for _ in range(max(1, int(STREAMED / (4 * out * into))))]
         halves, bytes_ = [w.bfloat16() for w in weights], [quantised(w.numpy()) for w in weights]
-        programs: dict[str, list] = {"float32": [], "bfloat16": [], "int8": []}
+        programs: dict[str, list] = {name: [] for name in ("float32", "bfloat16", *TYPES)}
         for weight in weights:
             programs["float32"].append(one_product(panels_of([weight.numpy()], [None], Mode.FLOAT32)))
             programs["bfloat16"].append(one_product(panels_of([bits(weight.bfloat16())], [None], Mode.BFLOAT16)))
-            panels = empty_panels(out, into)
-            filled(panels, *quantised(weight.numpy()))
-            programs["int8"].append(one_product(panels))
+            for name, mode in TYPES.items():
+                panels = empty_panels(out, into, mode)
+                filled(panels, *quantised(weight.numpy(), mode))
+                programs[name].append(one_product(panels))
         for count in (1, 8, 32):
             x, made = torch.randn(count, into), torch.empty(count, out)
             packed = [torch.ops.mkldnn._reorder_linear_weight(w, 32) for w in weights]

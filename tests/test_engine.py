@@ -1,6 +1,7 @@
-"""The engine beside PyTorch: every family on the kernels, bfloat16 and int8, threads, and what a batch may not change."""
+"""The engine beside PyTorch: every family on the kernels, bfloat16, int8 and int4, threads, and what a batch may not change."""
 
 import copy
+import json
 import threading
 from pathlib import Path
 
@@ -10,12 +11,16 @@ import torch
 from test_families import DECODERS, ENCODERS, by_name, made  # noqa: F401
 
 from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, FlaxEncoderDecoderModel
+from conjoin.cli.inspect import describe
 from conjoin.engine import tensor_rows as rows
 from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import has_kernels
+from conjoin.engine.narrow import TYPES, NarrowLinear
 from conjoin.engine.program import Closed
+from conjoin.engine.quantised import quantised, widened
 from conjoin.engine.twins import is_native, twin_of
-from conjoin.errors import CheckpointError, ConfigError, InputError
+from conjoin.engine.weights import empty_panels, plain
+from conjoin.errors import CheckpointError, InputError
 
 kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
 
@@ -154,7 +159,7 @@ def test_an_encoder_reads_no_padding_and_gives_the_same_bit_for_bit(monkeypatch:
     read: list[int] = []
     run = Closed.run
     monkeypatch.setattr(Closed, "run", lambda self, x, *rest: (read.append(len(x)), run(self, x, *rest)))
-    for model in (pair_of(), in_int8(pair_of())):
+    for model in (pair_of(), *(narrowed(kind, pair_of()) for kind in KINDS)):
         twin = twin_of(model.encoder)
         states = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]
         assert read.pop() == mask.sum()
@@ -193,9 +198,9 @@ def test_the_size_of_a_model_decides_unless_one_says(monkeypatch: pytest.MonkeyP
     "asked", [{}, {"num_beams": 4}, {"do_sample": True, "seed": 3}, {"num_beams": 3, "num_return_sequences": 2}]
 )
 def test_a_row_does_not_depend_on_its_batch_bit_for_bit(asked) -> None:
-    """Sums are made in one order, whatever rows stand beside: also in int8, where each row has a scale of its own."""
+    """Sums are made in one order, whatever rows stand beside: also in int8, where each row has its own scale, and in int4."""
     ids, mask = ids_of(9, vocab=200)
-    for model in (pair_of(), in_int8(pair_of())):
+    for model in (pair_of(), *(narrowed(kind, pair_of()) for kind in KINDS)):
         given = {"max_new_tokens": 9, "output_scores": True, "return_dict_in_generate": True, **asked}
         together = model.generate(ids, attention_mask=mask, **given)
         for row in (0, 4, 8):
@@ -265,37 +270,45 @@ def test_halves_on_the_kernels_are_near_float32(kind: torch.dtype, near_by: floa
     assert (near - exact).abs().max() < near_by * exact.abs().max()
 
 
-# int8.
+# int8 and int4.
+
+KINDS = ["int8", "int8_weight_only", "int4_weight_only"]
 
 
-def in_int8(model: EncoderDecoderModel, folder: Path | None = None) -> EncoderDecoderModel:
-    """The model in int8."""
+def narrowed(kind: str, model: EncoderDecoderModel, folder: Path | None = None) -> EncoderDecoderModel:
+    """The model in one of KINDS."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as made_:
         model.save_pretrained(folder or made_)
-        return EncoderDecoderModel.from_pretrained(folder or made_, dtype="int8")
+        return EncoderDecoderModel.from_pretrained(folder or made_, dtype=kind)
 
 
-def test_int8_is_near_float32_and_keeps_a_quarter_of_the_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "near_by", "smaller"),
+    [("int8", 0.05, 0.5), ("int8_weight_only", 0.05, 0.5), ("int4_weight_only", 0.5, 0.45)],
+)
+def test_whole_numbers_are_near_float32_and_keep_few_bytes(kind, near_by, smaller, tmp_path: Path) -> None:
     model = pair_of(width=128)
-    narrow = in_int8(model, tmp_path / "float32")
+    narrow = narrowed(kind, model, tmp_path / "float32")
     ids, mask = ids_of(4, vocab=200)
     exact, near = (m(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, :6]).logits for m in (model, narrow))
-    assert 0 < (near - exact).abs().max() < 0.05 * exact.abs().max()
-    narrow.save_pretrained(tmp_path / "int8")
-    sizes = [sum(f.stat().st_size for f in (tmp_path / one).glob("*.safetensors")) for one in ("float32", "int8")]
-    assert sizes[1] < 0.5 * sizes[0]  # tiny models have many positions
+    assert 0 < (near - exact).abs().max() < near_by * exact.abs().max()
+    narrow.save_pretrained(tmp_path / kind)
+    sizes = [sum(f.stat().st_size for f in (tmp_path / one).glob("*.safetensors")) for one in ("float32", kind)]
+    assert sizes[1] < smaller * sizes[0]  # tiny models have many positions
     assert narrow.num_parameters() == model.num_parameters()
+    assert describe(tmp_path / kind)["parameters"] == describe(tmp_path / "float32")["parameters"]
 
 
 @pytest.mark.parametrize("share", ["none", "embeddings", "all"])
-def test_an_int8_folder_gives_the_same_numbers_again(tmp_path: Path, share: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_of_whole_numbers_gives_the_same_numbers_again(kind: str, tmp_path: Path, share: str) -> None:
     part = BertConfig(vocab_size=200, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96)
     config = EncoderDecoderConfig.from_encoder_decoder_configs(part, part.copy(), share=share)
     model = EncoderDecoderModel(config).eval()
     model.config.decoder_start_token_id, model.config.pad_token_id, model.config.eos_token_id = 1, 0, 2
-    narrow = in_int8(model)
+    narrow = narrowed(kind, model)
     narrow.save_pretrained(tmp_path)
     again = EncoderDecoderModel.from_pretrained(tmp_path)
     ids, mask = ids_of(3, vocab=200)
@@ -303,35 +316,68 @@ def test_an_int8_folder_gives_the_same_numbers_again(tmp_path: Path, share: str)
     assert torch.equal(narrow(**given).logits, again(**given).logits)
     assert torch.equal(narrow.generate(ids, attention_mask=mask), again.generate(ids, attention_mask=mask))
     assert (again.encoder.embed.token is again.decoder.embed.token) == (share != "none")
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == kind
 
 
-def test_int8_generates_on_any_machine_as_on_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the kernels torch's own product of int8 matrices serves: the same sums."""
+@pytest.mark.parametrize(("kind", "near_by"), [("int8", 0.02), ("int8_weight_only", 1e-6), ("int4_weight_only", 1e-6)])
+def test_whole_numbers_run_on_any_machine_as_on_the_kernels(kind, near_by, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the kernels torch makes the products: of int8 matrices, or of what weights stand for."""
     model, (ids, mask) = pair_of(), ids_of(1, vocab=200)
-    narrow = in_int8(model)
-    first = narrow(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, :5]).logits
-    for module in ("int8", "twins", "rows"):
+    given = {"attention_mask": mask, "decoder_input_ids": ids[:, :5]}
+    asked = {"max_new_tokens": 1, "output_logits": True, "return_dict_in_generate": True}
+    narrow = narrowed(kind, model)
+    first = narrow(input_ids=ids, **given).logits
+    made_ = narrow.generate(ids, **given, **asked)
+    assert is_native(twin_of(narrow.decoder)) == has_kernels()
+    for module in ("narrow", "twins", "rows"):
         monkeypatch.setattr(f"conjoin.engine.{module}.has_kernels", lambda: False)
-    other = in_int8(model)
-    second = other(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, :5]).logits
-    assert (first - second).abs().max() < 0.02 * first.abs().max()
-    assert other.generate(ids, attention_mask=mask).shape[0] == 1
+    other = narrowed(kind, model)
+    second = other(input_ids=ids, **given).logits
+    assert (first - second).abs().max() < near_by * first.abs().max()
+    again = other.generate(ids, **given, **asked)
+    assert (made_.logits[0] - again.logits[0]).abs().max() < max(near_by, 1e-5) * first.abs().max()
 
 
-def test_int8_folders_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
-    in_int8(pair_of()).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"dtype is 'float32', and .* holds int8 weights; leave dtype out"):
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_weights_stand_for_is_what_is_multiplied(kind: str) -> None:
+    """Of widths that fill no panel, no group, or no step of the kernels, one channel and one group zeros; and after a save."""
+    for outputs, inputs in ((70, 96), (33, 40), (64, 36), (31, 7)):
+        weight = torch.randn(outputs, inputs, generator=torch.Generator().manual_seed(0))
+        weight[3] = weight[:, 32:64] = 0
+        layer = NarrowLinear(torch.nn.Linear(inputs, outputs), empty_panels(outputs, inputs, TYPES[kind]))
+        layer.take(weight)
+        x = torch.randn(14, inputs)
+        torch.testing.assert_close(layer(x), x @ layer.weight.t() + layer.bias, rtol=1e-5, atol=1e-5)
+        assert (layer.weight[3] == 0).all()
+        again = NarrowLinear(torch.nn.Linear(inputs, outputs), empty_panels(outputs, inputs, TYPES[kind]))
+        again.take_stored(*map(torch.from_numpy, plain(layer.panels)))
+        assert torch.equal(again.weight, layer.weight)
+
+
+def test_int4_finds_numbers_that_it_can_hold() -> None:
+    steps = torch.randint(-8, 8, (40, 3, 32), generator=torch.Generator().manual_seed(0)).float()
+    steps[..., 5] = -8  # what a group's scale is found by
+    weight = (steps * 2.0 ** torch.arange(-3, 0)[:, None]).flatten(1)
+    made_ = widened(*quantised(weight.numpy(), Mode.INT4_WEIGHTS), Mode.INT4_WEIGHTS, 96)
+    assert (made_ == weight.numpy()).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_folders_of_whole_numbers_are_refused_where_they_cannot_be(kind: str, tmp_path: Path) -> None:
+    narrowed(kind, pair_of()).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=rf"dtype is 'float32', and .* holds {kind} weights; leave dtype out"):
         EncoderDecoderModel.from_pretrained(tmp_path, dtype="float32")
-    with pytest.raises((InputError, ConfigError), match="int8"):
+    with pytest.raises(InputError, match=f"holds an {kind} model, which runs in PyTorch only"):
         FlaxEncoderDecoderModel.from_pretrained(tmp_path)
-    path = tmp_path / "model.int8.safetensors"
+    path = tmp_path / f"model.{kind}.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="cannot be read"):
         EncoderDecoderModel.from_pretrained(tmp_path)
 
 
-def test_an_int8_model_neither_resizes_nor_trains() -> None:
-    narrow, (ids, mask) = in_int8(pair_of()), ids_of(2, vocab=200)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_in_whole_numbers_neither_resizes_nor_trains(kind: str) -> None:
+    narrow, (ids, mask) = narrowed(kind, pair_of()), ids_of(2, vocab=200)
     with pytest.raises(InputError, match="cannot be resized"):
         narrow.resize_token_embeddings(300, side="decoder")
     loss = narrow(input_ids=ids, attention_mask=mask, labels=ids[:, :4]).loss

@@ -60,7 +60,8 @@ def folder(pair: Peer, tmp_path: Path) -> Path:
 
 def neutral(text: str) -> str:
     """A sentence without what names a framework: its classes, its modules, int8, which PyTorch alone has."""
-    text = text.replace('"float64" or "int8"', 'or "float64"').replace('"float16", or', '"float16" or')
+    text = text.replace('"float64", "int8", "int8_weight_only" or "int4_weight_only"', 'or "float64"')
+    text = text.replace('"float16", or', '"float16" or')
     return re.sub(
         r"\bconjoin\.(flax|tensorflow)\b", "conjoin.torch", re.sub(r"\b(TF|Flax)(?=EncoderDecoder)", "", text)
     )

@@ -19,21 +19,26 @@ from conjoin.gguf import is_gguf
 
 __all__ = [
     "BIN_FILES",
+    "NARROW",
     "SAFE_FILES",
+    "SCALES",
     "TARGET_FOLDER",
     "TensorFolder",
     "Tensors",
     "atomic_folder",
+    "narrow_type",
     "open_tensors",
     "require_space",
 ]
 
-INT8 = "model.int8.safetensors"  # of an int8 model: our names (engine/int8.py)
+# Files of models in whole numbers, by type: our names (engine/narrow.py).
+NARROW = {kind: f"model.{kind}.safetensors" for kind in ("int8", "int8_weight_only", "int4_weight_only")}
+SCALES = "_scales"  # after the name of the weight there that they are of
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SAFE_FILES = (SAFE, SAFE_INDEX, "model-*.safetensors")
 BIN_FILES = (BIN, BIN_INDEX, "pytorch_model-*.bin")
-STALE = re.compile(r"^(model(-\d+-of-\d+|\.int8)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin|.*\.index\.json)$")
+STALE = re.compile(r"^(model(-\d+-of-\d+|\.int\w+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin|.*\.index\.json)$")
 
 # Where a folder keeps its target tokenizer, where that differs from the source's, which lies at the root.
 TARGET_FOLDER = "target_tokenizer"
@@ -51,6 +56,11 @@ class Tensors(Protocol):
     def __exit__(self, *_: object) -> None: ...
     def read(self, name: str) -> Array:
         """One tensor; copy what is to stay."""
+
+
+def narrow_type(folder: Path) -> str | None:
+    """The type of whole numbers that a folder holds a model in, if it does."""
+    return next((kind for kind, name in NARROW.items() if (folder / name).is_file()), None)
 
 
 def open_tensors(path: Path, framework: Framework = "pt") -> Tensors:

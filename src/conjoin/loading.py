@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from conjoin.checkpoint import INT8, TensorFolder, Tensors
+from conjoin.checkpoint import NARROW, TensorFolder, Tensors, narrow_type
 from conjoin.errors import ConfigError
 from conjoin.extending import POSITIONS, PositionInit, resized_table
 from conjoin.families import spec_of
@@ -121,8 +121,9 @@ def initialise_projection(ops: Any, model: Any) -> None:
 def load_folder(ops: Any, model: Any, path: Path, where: Any) -> None:
     """Fills a blank model from the folder of a joined model."""
     skip = shared_names(model.config, list(ops.shapes(model.encoder)))
-    if (path / INT8).is_file():
-        ops.load_narrow(model, path / INT8, [f"encoder.{name}" for name in skip], where)
+    narrow = narrow_type(path)
+    if narrow is not None:
+        ops.load_narrow(model, path / NARROW[narrow], [f"encoder.{name}" for name in skip], where)
         model.tie()
         return
     report, plans = Report(), {}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from conjoin.card import model_card
-from conjoin.checkpoint import INT8, atomic_folder, require_space
+from conjoin.checkpoint import NARROW, atomic_folder, narrow_type, require_space
 from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.errors import ConfigError, InputError, refuse_unknown
@@ -167,7 +167,8 @@ class JoinedModel(GeneratingModel):
     ) -> Self:
         """A joined model from a folder or hub id that conjoin or transformers saved, in evaluation mode.
 
-        `dtype` is "float32", "bfloat16"..., by default the file's own. `attn_implementation` and `from_pt` are taken for
+        `dtype` is "float32", "bfloat16"..., by default the file's own; in PyTorch on a CPU also "int8", "int8_weight_only" or
+        "int4_weight_only" (docs/generation.md). `attn_implementation` and `from_pt` are taken for
         compatibility: files are the same for all frameworks, and attention that keeps its weights is used wherever they
         are asked for. `encoder` is for a model whose encoder was a module of the user's own (PyTorch): such a module, which
         the saved values go into. Generation settings (`num_beams=4`) become the model's.
@@ -190,7 +191,7 @@ class JoinedModel(GeneratingModel):
         config = EncoderDecoderConfig.from_folder(folder) if config is None else config.copy()
         config.generation = config.generation.updated(generation)
         check_share(config)
-        where = placed(cls.ops, kept_in(folder, dtype), device_map if device is None else device)
+        where = placed(cls.ops, kept_in(cls.ops, folder, dtype), device_map if device is None else device)
         if encoder is not None and not is_custom(config.encoder):
             raise ConfigError(
                 f'"{name}" has an encoder of its own, of model_type "{config.encoder.model_type}"; leave out encoder.'
@@ -235,7 +236,7 @@ class JoinedModel(GeneratingModel):
             if narrow is None:
                 save_tensors(ops, made, tensors, max_shard_size)
             else:
-                ops.save_file(tensors, made / INT8, {"format": "conjoin"})
+                ops.save_file(tensors, made / NARROW[ops.dtype_name(self)], {"format": "conjoin"})
 
     def save_settings(self, folder: Path) -> None:
         """Writes all but the weights into a folder: config, generation config, tokenizers, processor, a card."""
@@ -337,13 +338,18 @@ class JoinedModel(GeneratingModel):
         self.decoder.gradient_checkpointing_disable()
 
 
-def kept_in(folder: Path, dtype: Any) -> Any:
-    """The type that a folder's model is loaded in: what was asked for, or int8 where that is what the folder holds."""
-    if not (folder / INT8).is_file():
+def kept_in(ops: Any, folder: Path, dtype: Any) -> Any:
+    """The type that a folder's model is loaded in: what was asked for, or the whole numbers that the folder holds."""
+    kind = narrow_type(folder)
+    if kind is None:
         return dtype
-    if dtype in (None, "auto", "int8"):
-        return "int8"
-    raise InputError(f'dtype is {dtype!r}, and "{folder}" holds int8 weights; leave dtype out.')
+    if kind not in ops.NARROW_TYPES:
+        raise InputError(
+            f'"{folder}" holds an {kind} model, which runs in PyTorch only; give the folder that it was made from.'
+        )
+    if dtype in (None, "auto", kind):
+        return kind
+    raise InputError(f'dtype is {dtype!r}, and "{folder}" holds {kind} weights; leave dtype out.')
 
 
 def placed(ops: Any, dtype: Any, device: Any) -> Any:

@@ -1,20 +1,13 @@
-"""What a backend other than PyTorch's says of int8 models, which run there alone."""
+"""What a backend other than PyTorch's has of models in whole numbers, which run there alone: nothing."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from conjoin.errors import InputError
+__all__ = ["NARROW_TYPES", "narrow_tensors"]
 
-__all__ = ["load_narrow", "narrow_tensors"]
+NARROW_TYPES: tuple[str, ...] = ()
 
 
 def narrow_tensors(model: Any, gone: Iterable[str]) -> None:
-    """No model is in int8 here."""
+    """No model is in whole numbers here."""
     return
-
-
-def load_narrow(model: Any, path: Any, gone: Iterable[str], where: Any) -> None:
-    """Says that int8 models run in PyTorch."""
-    raise InputError(
-        f'"{path}" holds an int8 model, which runs in PyTorch only; give the folder that it was made from.'
-    )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from conjoin.checkpoint import TensorFolder
+from conjoin.checkpoint import NARROW, SCALES, TensorFolder, narrow_type
 from conjoin.composite import EncoderDecoderConfig, any_config, part_config
 from conjoin.config import CONFIG_FILE, ModelConfig, read_config
 from conjoin.errors import CheckpointError, ConfigError
@@ -79,6 +79,7 @@ class Stored:
 
     shapes: dict[str, Shape] = field(default_factory=dict)
     dtypes: Counter[str] = field(default_factory=Counter)
+    narrow: bool = False  # whether names are ours, as those of a model in whole numbers
 
 
 def describe(name: str | Path, *, revision: str | None = None) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def joined(config: EncoderDecoderConfig, stored: Stored) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for role in ROLES:
         own = {n.removeprefix(f"{role}."): s for n, s in stored.shapes.items() if n.startswith(f"{role}.")}
-        ours = parameter_counts(config.part(role), role, own)
+        ours = sizes_of(own) if stored.narrow else parameter_counts(config.part(role), role, own)
         gone = shared_names(config, list(ours)) if role == "encoder" else []
         counts |= {f"{role}.{n}": count for n, count in ours.items() if n not in gone}
     counts |= {n: prod(s) for n, s in stored.shapes.items() if n.startswith("enc_to_dec_proj.")}
@@ -155,7 +156,7 @@ def parameter_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, S
     """How many numbers each of our parameters has, of those that a part's file holds."""
     family, side, spec = family_of(config.model_type), role_of(config.model_type, role), spec_of(config, role)
     if isinstance(config, CustomConfig):
-        return {f"module.{name}": prod(shape) for name, shape in shapes.items()}
+        return {f"module.{name}": count for name, count in sizes_of(shapes).items()}
     names = canonical(list(shapes), family.old_names)
     prefix, ours_shapes = choose_prefix(side, range(spec.layers), names), parameter_shapes(spec)
     counts: dict[str, int] = {}
@@ -164,6 +165,11 @@ def parameter_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, S
         if ours[0] in ours_shapes and any(c in names for c in candidates):
             counts |= {name: prod(ours_shapes[name]) for name in ours}
     return counts
+
+
+def sizes_of(shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """How many numbers each has."""
+    return {name: prod(shape) for name, shape in shapes.items()}
 
 
 def new_counts(config: ModelConfig, role: RoleName, shapes: Mapping[str, Shape]) -> dict[str, int]:
@@ -220,6 +226,9 @@ def folder_stored(folder: Path) -> Stored:
     """What the headers of a folder's safetensors files say; a .bin file is mapped, for its tensors have no header."""
     if is_gguf(folder):
         return gguf_stored(folder)
+    kind = narrow_type(folder)
+    if kind is not None:
+        return narrow_stored(folder / NARROW[kind], kind)
     if not any(p.suffix in WEIGHTS for p in folder.iterdir()):
         return Stored()
     found = Stored()
@@ -232,6 +241,24 @@ def folder_stored(folder: Path) -> Stored:
             else:
                 dtype = headers.setdefault(file, {}).get(name) or header_types(folder / file, headers[file])[name]
             found.dtypes[DTYPES.get(dtype, dtype)] += prod(tensors.shapes[name])
+    return found
+
+
+def narrow_stored(path: Path, kind: str) -> Stored:
+    """What the header of a file of whole numbers says, under our names, int4 numbers counted one by one."""
+    from safetensors import safe_open
+
+    found = Stored(narrow=True)
+    with safe_open(path, framework="np") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        types = {name: file.get_slice(name).get_dtype() for name in shapes}
+    for name, shape in shapes.items():
+        if name + SCALES in shapes:
+            found.shapes[name] = (*shape[:-1], shape[-1] * (2 if types[name] == "U8" else 1))
+            found.dtypes[kind] += prod(found.shapes[name])
+        elif not name.endswith(SCALES):
+            found.shapes[name] = shape
+            found.dtypes[DTYPES.get(types[name], types[name])] += prod(shape)
     return found
 
 

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from conjoin.checkpoint import NARROW
+
 __all__ = ["show"]
 
 COLUMNS = ("family", "layers", "width", "heads", "ffn", "positions", "vocabulary")
@@ -57,10 +59,10 @@ def print_title(console: Console, found: dict[str, Any]) -> None:
         kind = f"a single model: {found['model_type']}"
     total = found["parameters"].get("total")
     size = f", {amount(total)} parameters" if total else ", weights not looked at"
-    floats = [name for name in found["dtypes"] if "float" in name or "Q" in name]  # quantised: Q4_1, IQ4_NL
-    types = f", {' and '.join(floats)}" if floats else ""
+    types = [n for n in found["dtypes"] if "float" in n or "Q" in n or n in NARROW]  # quantised: Q4_1, IQ4_NL
+    named = f", {' and '.join(types)}" if types else ""
     console.print(f"[bold]{escape(found['name'])}[/]", soft_wrap=True)
-    console.print(f"{kind}{size}{types}")
+    console.print(f"{kind}{size}{named}")
 
 
 def print_sizes(console: Console, found: dict[str, Any]) -> None:

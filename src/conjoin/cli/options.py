@@ -71,7 +71,10 @@ Device = Annotated[
 ]
 DType = Annotated[
     str | None,
-    typer.Option(help='"float32", "bfloat16", "float16", or "int8". [default: the file\'s]', show_default=False),
+    typer.Option(
+        help='"float32", "bfloat16", "float16", "int8", "int8_weight_only", or "int4_weight_only". [default: the file\'s]',
+        show_default=False,
+    ),
 ]
 
 

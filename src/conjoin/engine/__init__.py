@@ -9,7 +9,8 @@ program.py    a program: operations over buffers
 pool.py       programs that are borrowed
 unpadded.py   a padded batch without its padding
 recording.py  a backend of blocks/ that writes programs down
-weights.py    weights in panels: float32, bfloat16, int8
+weights.py    weights in panels: float32, bfloat16, float16, int8, int4
+quantised.py  weights as whole numbers and scales
 rows.py       log-probabilities and the largest of a vocabulary
 memory.py     a source's panels as everybody else keeps them
 kernels/      what programs are made of, compiled by Numba
@@ -22,7 +23,7 @@ tensors.py    a stack's twin on the kernels
 tensor_rows.py rows.py for tensors
 threads.py    whose threads work while a model generates
 lanes.py      batches side by side
-int8.py       models in int8: layers, files
+narrow.py     models in int8 or int4: layers, files
 speculative/  drafts by lookup or by a smaller model, checked in one step
 packed.py     a stack with oneDNN's packed layers, where the kernels do not run
 """

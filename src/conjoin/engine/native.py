@@ -12,7 +12,7 @@ from conjoin.attention import Kinds
 from conjoin.blocks import Cache, Sight
 from conjoin.engine import recording
 from conjoin.engine.arrays import Array, address, contiguous, empty
-from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, Mode, PerLayer
+from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, PerLayer
 from conjoin.engine.kernels.team import Team, team_of
 from conjoin.engine.pool import Pool
 from conjoin.engine.program import Closed, Place, Program
@@ -291,7 +291,7 @@ class Kept:
 
     def __init__(self, leaves: Leaves) -> None:
         self.leaves = leaves
-        self.numbers, self.table = leaves.numbers, leaves.table
+        self.numbers = leaves.numbers
         self.packed: dict[tuple[int, ...], Panels] = {}
 
     def panels(self, layers: list[Any]) -> Panels:
@@ -299,10 +299,19 @@ class Kept:
         key = tuple(id(layer) for layer in layers)
         if key not in self.packed:
             made = self.leaves.panels(layers)
-            if made.mode is Mode.FLOAT16 and made.inputs % 2:
-                raise UnsupportedError("an odd number of inputs, of which float16 weights stand two by two")
-            self.packed[key] = made
+            self.packed[key] = whole(made)
         return self.packed[key]
+
+    def table(self, table: Any, bias: Any) -> Panels:
+        """As `Leaves.table`."""
+        return whole(self.leaves.table(table, bias))
+
+
+def whole(panels: Panels) -> Panels:
+    """Panels that the kernels can multiply. Raises UnsupportedError for others."""
+    if not panels.is_whole:
+        raise UnsupportedError(f"{panels.inputs} inputs, of which {panels.mode.name} weights stand several together")
+    return panels
 
 
 def one_product(panels: Panels) -> Closed:

@@ -111,13 +111,13 @@ class TensorLeaves:
         self.mode = mode
 
     def panels(self, layers: list[Any]) -> Any:
-        """As `Leaves.panels`: of ordinary linear layers that nobody looks at, or of int8 ones."""
-        from conjoin.engine.int8 import Int8Linear
+        """As `Leaves.panels`: of ordinary linear layers that nobody looks at, or of whole numbers."""
+        from conjoin.engine.narrow import NarrowLinear
         from conjoin.engine.recording import UnsupportedError
         from conjoin.engine.weights import panels_of, rejoined, with_bias
 
         biases = [None if layer.bias is None else bits(layer.bias) for layer in layers]
-        if all(isinstance(layer, Int8Linear) for layer in layers):
+        if all(isinstance(layer, NarrowLinear) for layer in layers):
             parts = [layer.panels for layer in layers]
             whole = parts[0] if len(parts) == 1 else rejoined(parts)
             sizes = [layer.out_features for layer in layers]
@@ -128,11 +128,11 @@ class TensorLeaves:
 
     def table(self, table: Any, bias: Any) -> Any:
         """As `Leaves.table`."""
-        from conjoin.engine.int8 import Int8
+        from conjoin.engine.narrow import Narrow
         from conjoin.engine.weights import panels_of, with_bias
 
         after = None if bias is None else bits(bias)
-        if isinstance(table, Int8):
+        if isinstance(table, Narrow):
             return with_bias(table.panels, [after], [table.panels.outputs])
         return panels_of([bits(table.weight)], [after], self.mode)
 
@@ -147,10 +147,10 @@ def hooked(layer: torch.nn.Module) -> bool:
 
 
 def joined(parts: list[Any], biases: list[Array | None]) -> Any:
-    """Panels of int8 parts whose channels do not fill theirs, as one."""
+    """Panels of parts in whole numbers whose channels do not fill theirs, as one."""
     from conjoin.engine.weights import empty_panels, filled, plain, with_bias
 
     numbers, scales = zip(*(plain(part) for part in parts), strict=True)
-    made = empty_panels(sum(part.outputs for part in parts), parts[0].inputs)
+    made = empty_panels(sum(part.outputs for part in parts), parts[0].inputs, parts[0].mode)
     filled(made, np.concatenate(numbers), np.concatenate(scales))
     return with_bias(made, biases, [part.outputs for part in parts])

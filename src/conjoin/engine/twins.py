@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from conjoin.engine.int8 import has_int8, int8_modules
 from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import SWITCH, has_kernels, wants_kernels
+from conjoin.engine.narrow import mode_of, narrow_modules
 from conjoin.engine.packed import can_pack, packed_copy
 
 __all__ = ["is_native", "twin_of"]
@@ -50,14 +50,14 @@ def made(stack: Any) -> Any:
 
 def native(stack: Any) -> Any:
     """A twin on the engine's kernels, or None where they do not run or cannot hold the stack."""
-    narrow, size = has_int8(stack), sum(p.numel() for p in stack.parameters())
-    if stack.dtype not in MODES or not has_kernels() or not (narrow or wants_kernels(size)):
+    narrow, size = mode_of(stack), sum(p.numel() for p in stack.parameters())
+    if stack.dtype not in MODES or not has_kernels() or not (narrow is not None or wants_kernels(size)):
         return None
     from conjoin.engine.recording import UnsupportedError
     from conjoin.engine.tensors import native_twin
 
     try:
-        return native_twin(stack, Mode.INT8 if narrow else MODES[stack.dtype])
+        return native_twin(stack, MODES[stack.dtype] if narrow is None else narrow)
     except UnsupportedError:
         return None
 
@@ -68,7 +68,7 @@ def signature(stack: Any) -> tuple[object, ...]:
     The values are for writes through `.data`, which torch does not count.
     """
     weights = [p.detach() for p in stack.parameters()]
-    scales = (module.panels.scales for _, module in int8_modules(stack))
+    scales = (module.panels.scales for _, module in narrow_modules(stack))
     weights += [torch.from_numpy(one) for one in scales if one is not None]
     sums = [p.view(-1)[:: max(1, p.numel() // SAMPLED)].float().sum() for p in weights if p.is_contiguous()]
     return (

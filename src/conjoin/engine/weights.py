@@ -1,4 +1,4 @@
-"""Weights of linear layers in panels (kernels/instructions.py), in float32, bfloat16, float16 or int8."""
+"""Weights of linear layers in panels (kernels/instructions.py), in float32, bfloat16, float16, int8 or int4."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from conjoin.engine.arrays import Array, address, wide, zeros
 from conjoin.engine.kernels.layout import PANEL, Mode
+from conjoin.engine.quantised import plain_shapes, widened
 
 __all__ = [
     "Panels",
@@ -15,18 +16,18 @@ __all__ = [
     "filled",
     "panels_of",
     "plain",
-    "quantised",
     "rejoined",
     "rows_of",
     "with_bias",
 ]
 
-STEP = {Mode.FLOAT32: 1, Mode.BFLOAT16: 2, Mode.INT8: 4, Mode.FLOAT16: 2}  # numbers of an input that one step reads
-KINDS: dict[Mode, Any] = {
+KINDS: dict[Mode, Any] = {  # what 4 bytes of a channel, which one step reads, are made of
     Mode.FLOAT32: np.float32,
     Mode.BFLOAT16: np.uint16,
     Mode.INT8: np.int8,
     Mode.FLOAT16: np.float16,
+    Mode.INT8_WEIGHTS: np.int8,
+    Mode.INT4_WEIGHTS: np.uint8,  # two inputs
 }
 CHUNK = 64  # panels that are written at a time
 
@@ -39,10 +40,16 @@ class Panels:
     inputs: int
     outputs: int
     numbers: Array  # (panels, steps, 32, numbers a step)
-    scales: Array | None = None  # of each channel of int8
+    scales: Array | None = None  # of each channel of int8 (panels * 32,), of groups of int4 (panels, groups, 32)
     corrections: Array | None = None  # what 128, around which a row's bytes lie, adds to each channel's sum
     bias: Array | None = None
     whole: "Panels | None" = None  # of which these are a part
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no step of a product would read more of a row than there is, where rows stay float32."""
+        step = {Mode.FLOAT16: 2, Mode.INT8_WEIGHTS: 4, Mode.INT4_WEIGHTS: 8}.get(self.mode, 1)
+        return self.inputs % step == 0
 
     @property
     def addresses(self) -> tuple[int, int, int, int, int]:
@@ -51,20 +58,17 @@ class Panels:
         return address(self.numbers), int(self.mode), *at  # type: ignore[return-value]
 
 
-def quantised(weight: Array) -> tuple[Array, Array]:
-    """A weight (out, in) as int8 and its scales (out,): each channel's largest number becomes 127."""
-    weight = wide(weight)
-    scales = np.abs(weight).max(1) / np.float32(127)
-    by = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
-    return np.rint(weight * by[:, None]).astype(np.int8), scales
-
-
 def empty_panels(outputs: int, inputs: int, mode: Mode = Mode.INT8, bias: bool = False) -> Panels:
     """Room for a weight (out, in)."""
-    count, step = -(-outputs // PANEL), STEP[mode]
-    made = Panels(mode, inputs, outputs, zeros((count, -(-inputs // step), PANEL, step), KINDS[mode]))
+    count, step = -(-outputs // PANEL), 4 // np.dtype(KINDS[mode]).itemsize
+    (_, width), scales = plain_shapes(mode, outputs, inputs)
+    made = Panels(mode, inputs, outputs, zeros((count, -(-width // step), PANEL, step), KINDS[mode]))
+    if mode is Mode.INT4_WEIGHTS:
+        made.scales = zeros((count, scales[1], PANEL), np.float16)
+    elif mode in (Mode.INT8, Mode.INT8_WEIGHTS):
+        made.scales = zeros((count * PANEL,))
     if mode is Mode.INT8:
-        made.scales, made.corrections = (zeros((count * PANEL,)) for _ in range(2))
+        made.corrections = zeros((count * PANEL,))
     if bias:
         made.bias = zeros((count * PANEL,))
     return made
@@ -97,30 +101,41 @@ def write(made: Panels, numbers: Array, start: int, end: int) -> None:
         block[...] = whole.reshape(last - first, PANEL, -1, step)
 
 
-# int8.
+# int8 and int4.
+
+
+def scale_rows(made: Panels) -> Array:
+    """The scales of each channel, those that fill the last panel too: (panels, 32) or (panels, 32, groups), a view."""
+    assert made.scales is not None
+    return made.scales.reshape(-1, PANEL) if made.scales.ndim == 1 else made.scales.swapaxes(1, 2)
 
 
 def filled(made: Panels, numbers: Array, scales: Array) -> None:
-    """Writes int8 numbers (out, in) and their scales."""
-    assert made.scales is not None
-    assert made.corrections is not None
+    """Writes numbers and scales of quantised.py."""
     write(made, numbers, 0, made.outputs)
-    made.scales[: made.outputs] = scales
-    made.corrections[: made.outputs] = 128.0 * numbers.sum(1, dtype=np.int32)
+    rows, whole = scale_rows(made), made.outputs // PANEL
+    rows[:whole] = scales[: whole * PANEL].reshape(rows[:whole].shape)
+    rows[whole:, : made.outputs % PANEL] = scales[whole * PANEL :]
+    if made.corrections is not None:
+        made.corrections[: made.outputs] = 128.0 * numbers.sum(1, dtype=np.int32)
 
 
 def plain(made: Panels) -> tuple[Array, Array]:
-    """int8 numbers (out, in) and scales (out,)."""
-    assert made.scales is not None
-    numbers = made.numbers.swapaxes(1, 2).reshape(len(made.numbers) * PANEL, -1)
-    return np.ascontiguousarray(numbers[: made.outputs, : made.inputs]), made.scales[: made.outputs].copy()
+    """Numbers and scales of quantised.py."""
+    return channels_of(made, np.arange(made.outputs))
+
+
+def channels_of(made: Panels, ids: Array) -> tuple[Array, Array]:
+    """The same of channels ids (...)."""
+    (_, width), _ = plain_shapes(made.mode, made.outputs, made.inputs)
+    panel, channel = ids // PANEL, ids % PANEL
+    numbers = made.numbers[panel, :, channel].reshape(*ids.shape, -1)[..., :width]
+    return np.ascontiguousarray(numbers), np.ascontiguousarray(scale_rows(made)[panel, channel])
 
 
 def rows_of(made: Panels, ids: Array) -> Array:
     """Channels ids (...) as float32 (..., in): what an embedding looks up."""
-    assert made.scales is not None
-    found = made.numbers[ids // PANEL, :, ids % PANEL].reshape(*ids.shape, -1)[..., : made.inputs]
-    return wide(found) * made.scales[ids][..., None]
+    return widened(*channels_of(made, ids), made.mode, made.inputs)
 
 
 def cut(whole: Panels, sizes: list[int]) -> list[Panels]:
@@ -129,18 +144,11 @@ def cut(whole: Panels, sizes: list[int]) -> list[Panels]:
         return []
     parts, at = [], 0
     for size in sizes:
+        panels = slice(at // PANEL, (at + size) // PANEL)
         channels = slice(at, at + size)
-        parts.append(
-            Panels(
-                whole.mode,
-                whole.inputs,
-                size,
-                whole.numbers[at // PANEL : (at + size) // PANEL],
-                whole.scales[channels],  # type: ignore[index]
-                whole.corrections[channels],  # type: ignore[index]
-                whole=whole,
-            )
-        )
+        scales = whole.scales[channels if whole.scales.ndim == 1 else panels]  # type: ignore[index,union-attr]
+        corrections = None if whole.corrections is None else whole.corrections[channels]
+        parts.append(Panels(whole.mode, whole.inputs, size, whole.numbers[panels], scales, corrections, whole=whole))
         at += size
     return parts
 

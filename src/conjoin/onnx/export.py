@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from conjoin.checkpoint import atomic_folder, require_space
+from conjoin.checkpoint import NARROW, atomic_folder, require_space
 from conjoin.errors import ConfigError, InputError
 from conjoin.families.custom import is_custom
 from conjoin.onnx.graphs import DecoderGraph, EncoderGraph, MemoryGraph
@@ -65,8 +65,11 @@ def check(model: Any, dtype: str) -> None:
 
     if not isinstance(model, EncoderDecoderModel):
         raise InputError(f"a {type(model).__name__} came; export_onnx() takes an EncoderDecoderModel of PyTorch.")
-    if model.ops.dtype_name(model) == "int8":
-        raise InputError('the model has weights of int8 already; export the one that it came from, with dtype="int8".')
+    kind = model.ops.dtype_name(model)
+    if kind in NARROW:
+        raise InputError(
+            f'the model has weights of {kind} already; export the one that it came from, with dtype="int8".'
+        )
     if dtype not in get_args(OnnxType):
         raise InputError(f'dtype is {dtype!r}; "float32" or "int8" was expected.')
     if is_custom(model.config.encoder):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from conjoin.engine.int8 import has_int8
+from conjoin.engine.narrow import type_of
 from conjoin.errors import ConfigError
 from conjoin.joining import kept_layers
 from conjoin.spec import StackSpec
@@ -39,11 +39,12 @@ def shrunk(model: EncoderDecoderModel, layers: Sequence[int]) -> EncoderDecoderM
     """A copy of a model whose decoder has only these layers, in this order, with their weights; nothing in it is new.
 
     What shares all weights shares its embeddings alone afterwards. Raises ConfigError for layers that are not there, of
-    which none has cross-attention, and for an int8 model.
+    which none has cross-attention, and for an int8 or int4 model.
     """
-    if has_int8(model):
+    kind = type_of(model)
+    if kind is not None:
         raise ConfigError(
-            "the teacher is an int8 model, which cannot be trained; pass the float model it was made from."
+            f"the teacher is an {kind} model, which cannot be trained; pass the float model it was made from."
         )
     spec = model.decoder.spec
     kept = kept_layers("decoder", layers, spec.layers) or ()

@@ -5,13 +5,14 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
-from conjoin.engine import int8
+from conjoin.engine import narrow as whole
 from conjoin.errors import InputError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 __all__ = [
     "FILES",
+    "NARROW_TYPES",
     "Placement",
     "as_dtype",
     "best_device",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 FILES = "pt"
+NARROW_TYPES = tuple(whole.TYPES)
 DRAWS = frozenset({torch.nn.init.normal_, torch.nn.init.uniform_, torch.nn.init.kaiming_uniform_})
 
 
@@ -53,16 +55,17 @@ class Placement(NamedTuple):
 
     dtype: torch.dtype | None
     device: torch.device
-    narrow: bool = False  # weights in int8 (engine/int8.py), everything else float32
+    narrow: str | None = None  # a type of whole numbers for weights (engine/narrow.py), everything else float32
 
 
 def placement(dtype: str | torch.dtype | None = None, device: Any = None) -> Placement:
     """From the names of a type and of a device. Raises InputError for what is no float type, or not here."""
-    if dtype in ("int8", torch.int8):
+    kind = "int8" if dtype is torch.int8 else dtype
+    if isinstance(kind, str) and kind in whole.TYPES:
         found = found_device("cpu" if device is None else device)
         if found.type == "cuda":
-            raise InputError('dtype is "int8" and device a GPU; int8 is for CPUs, "bfloat16" for GPUs.')
-        return Placement(torch.float32, found, narrow=True)
+            raise InputError(f'dtype is "{kind}" and device a GPU; {kind} is for CPUs, "bfloat16" for GPUs.')
+        return Placement(torch.float32, found, narrow=kind)
     return Placement(as_dtype(dtype), found_device("cpu" if device is None else device))
 
 
@@ -88,7 +91,8 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise InputError(
-            f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16", "float64" or "int8" was expected.'
+            f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16", "float64", "int8", "int8_weight_only" or '
+            '"int4_weight_only" was expected.'
         )
     return found
 
@@ -111,11 +115,11 @@ def blank(make: Callable[[], Any], where: Placement) -> Any:
     """A model with shapes and no storage."""
     with torch.device("meta"), Uninitialised():
         model = make()
-    if where.narrow:
+    if where.narrow is not None:
         from conjoin.torch.native import BaseDecoder, BaseEncoder
 
         for stack in [module for module in model.modules() if isinstance(module, BaseEncoder | BaseDecoder)]:
-            int8.narrow(stack)
+            whole.narrow(stack, where.narrow)
     return model
 
 
@@ -145,14 +149,14 @@ def shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 def place(model: torch.nn.Module, name: str, array: Tensor, where: Placement) -> None:
     """Puts values where a parameter or buffer is; in memory of their own."""
     module, last = leaf(model, name)
-    if last == "weight" and isinstance(module, int8.Int8):
+    if last == "weight" and isinstance(module, whole.Narrow):
         module.take(array)
         return
     kind = array.dtype if where.dtype is None else where.dtype
     tensor = array.detach().to(device=where.device, dtype=kind, copy=True, memory_format=torch.contiguous_format)
     if last in module._parameters:
         module._parameters[last] = torch.nn.Parameter(
-            tensor, requires_grad=tensor.is_floating_point() and not where.narrow
+            tensor, requires_grad=tensor.is_floating_point() and where.narrow is None
         )
     else:
         module._buffers[last] = tensor
@@ -177,9 +181,10 @@ def rewrite(model: torch.nn.Module, name: str, change: Callable[[Tensor], Tensor
 def resize(model: torch.nn.Module, name: str, array: Tensor) -> None:
     """Puts values of another number of rows where a tensor is; its type, its place and whether it is trained stay."""
     old = read(model, name)
-    if isinstance(leaf(model, name)[0], int8.Int8):
+    if isinstance(leaf(model, name)[0], whole.Narrow):
+        kind = dtype_name(model)
         raise InputError(
-            'an int8 model\'s vocabulary cannot be resized; resize the float model, and load it with dtype="int8".'
+            f'an {kind} model\'s vocabulary cannot be resized; resize the float model, and load it with dtype="{kind}".'
         )
     place(model, name, array, Placement(old.dtype, old.device))
     module, last = leaf(model, name)
@@ -195,16 +200,14 @@ def share(model: torch.nn.Module, partner: torch.nn.Module, names: Iterable[str]
         theirs = leaf(partner, name)[0]
         if last in module._parameters:
             module._parameters[last] = theirs._parameters[last]
-        else:  # an int8 weight
+        else:  # a weight in whole numbers
             *path, called = name.split(".")[:-1]
             setattr(model.get_submodule(".".join(path)), called, theirs)
 
 
 def dtype_name(model: torch.nn.Module) -> str:
-    """The type of the parameters; "int8" where weights are."""
-    if int8.has_int8(model):
-        return "int8"
-    return str(next(model.parameters()).dtype).removeprefix("torch.")
+    """The type of the parameters, or that of whole numbers where weights are."""
+    return whole.type_of(model) or str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
 def unified(model: torch.nn.Module) -> None:
@@ -219,7 +222,7 @@ def evaluating(model: torch.nn.Module) -> None:
 
 def parameter_count(model: torch.nn.Module, only_trainable: bool) -> int:
     """How many numbers there are, each shared tensor counted once."""
-    modules = {id(module): module for _, module in int8.int8_modules(model)}.values()
+    modules = {id(module): module for _, module in whole.narrow_modules(model)}.values()
     narrow = 0 if only_trainable else sum(prod(module.shape) for module in modules)
     return narrow + sum(p.numel() for p in model.parameters() if p.requires_grad or not only_trainable)
 
@@ -276,13 +279,13 @@ def best_device() -> str:
 
 
 def narrow_tensors(model: torch.nn.Module, gone: Iterable[str]) -> dict[str, Tensor] | None:
-    """What the folder of an int8 model holds, without what is gone; None where the model is of another type."""
-    return int8.narrow_tensors(model, set(gone)) if int8.has_int8(model) else None
+    """What the folder of a model in whole numbers holds, without what is gone; None where the model is of another type."""
+    return None if whole.type_of(model) is None else whole.narrow_tensors(model, set(gone))
 
 
 def load_narrow(model: torch.nn.Module, path: Any, gone: Iterable[str], where: Placement) -> None:
-    """Fills a blank int8 model from the file of one, in the device's memory."""
-    int8.load_int8(model, path, set(gone), lambda name, array: place(model, name, array, where))
+    """Fills a blank model in whole numbers from the file of one, in the device's memory."""
+    whole.load_narrow(model, path, set(gone), lambda name, array: place(model, name, array, where))
 
 
 def save_file(tensors: dict[str, Tensor], path: Any, metadata: dict[str, str]) -> None:

@@ -27,6 +27,7 @@ ACTIVATE, TURN, ATTEND, PACK = int(Code.ACTIVATE), int(Code.TURN), int(Code.ATTE
 LOG_SOFTMAX, BEST, CHOOSE = int(Code.LOG_SOFTMAX), int(Code.BEST), int(Code.CHOOSE)
 ATTEND_MEMORY, ATTEND_LONG = int(Code.ATTEND_MEMORY), int(Code.ATTEND_LONG)
 FLOAT32, INT8, FLOAT16 = int(Mode.FLOAT32), int(Mode.INT8), int(Mode.FLOAT16)
+INT8_WEIGHTS, INT4_WEIGHTS = int(Mode.INT8_WEIGHTS), int(Mode.INT4_WEIGHTS)
 
 ROWS, BATCH, LENGTH, AT = int(Fact.ROWS), int(Fact.BATCH), int(Fact.LENGTH), int(Fact.AT)
 SEEN, SOURCE, COUNTER, SOURCE_MASK = int(Fact.SEEN), int(Fact.SOURCE), int(Fact.COUNTER), int(Fact.SOURCE_MASK)
@@ -71,6 +72,10 @@ def linear(op: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int, 
     scales, steps = facts[ROW_SCALES], inputs
     if mode == FLOAT16:
         steps = inputs // 2
+    elif mode == INT8_WEIGHTS:
+        steps = inputs // 4
+    elif mode == INT4_WEIGHTS:
+        steps = inputs // 8
     elif mode != FLOAT32:
         steps = (inputs + 3) // 4 if mode == INT8 else (inputs + 1) // 2
         few = rows <= FEW

@@ -2,10 +2,11 @@
 
 from enum import IntEnum
 
-__all__ = ["FIELDS", "LAYER", "LAYERS", "PANEL", "Code", "Fact", "Mode", "PerLayer"]
+__all__ = ["FIELDS", "GROUP", "LAYER", "LAYERS", "PANEL", "Code", "Fact", "Mode", "PerLayer"]
 
 FIELDS = 24  # numbers of an operation
 PANEL = 32  # output channels of a linear layer that are read together
+GROUP = 32  # inputs of a channel that have one scale, where weights are int4
 
 
 class Code(IntEnum):
@@ -38,7 +39,10 @@ class Mode(IntEnum):
     FLOAT32 = 0
     BFLOAT16 = 1
     INT8 = 2
-    FLOAT16 = 3  # weights alone: rows stay float32
+    # Weights alone are small; rows and sums are float32.
+    FLOAT16 = 3
+    INT8_WEIGHTS = 4
+    INT4_WEIGHTS = 5
 
 
 class Fact(IntEnum):

@@ -28,7 +28,7 @@ from conjoin.engine.kernels.registers import (
     spread,
     vector_at,
 )
-from conjoin.engine.kernels.widened import widened_half
+from conjoin.engine.kernels.widened import scales_at, widened_byte, widened_half, widened_nibble
 from conjoin.engine.machine import has_halves
 
 __all__ = ["BLOCKS", "block", "finished_block"]
@@ -85,6 +85,8 @@ class Kind:
     dot: Callable[..., Any]
     numbers: int = 1  # of 4 bytes of a row that a step reads
     part: Callable[[Any, Any, int], Any] = lambda b, weights, k: weights
+    scaled: bool = False  # whether float32 sums are scaled by channel
+    grouped: bool = False  # whether weights have scales by groups of inputs, float16, 32 channels together
 
 
 KINDS = {
@@ -93,6 +95,8 @@ KINDS = {
     "int8": Kind(INTS, dot_of_bytes),
     # Weights that are widened to float32, beside rows that are float32.
     "float16": Kind(FLOATS, fused_multiply_add, 2, widened_half),
+    "int8 weights": Kind(FLOATS, fused_multiply_add, 4, widened_byte, scaled=True),
+    "int4 weights": Kind(FLOATS, fused_multiply_add, 8, widened_nibble, grouped=True),
 }
 
 
@@ -126,7 +130,8 @@ def finished_block(kind: str) -> Any:
     """(x, stride, rows, panel, steps, row scales, scales, corrections, bias, added, added stride, out, out stride) -> done.
 
     As `block`, of a linear layer: out (done, 32) = x W + bias + added, in float32. Of int8 numbers the sums are scaled by row and
-    channel, after what 128 added to each channel is taken away. Bias and added are 0 for what there is not.
+    channel, after what 128 added to each channel is taken away; int4 weights by group, before. Bias and added are 0 for what there is
+    not.
     """
     how = KINDS[kind]
 
@@ -141,10 +146,13 @@ def finished_block(kind: str) -> Any:
         added = b.select(b.icmp_signed("==", added, I64(0)), zeros, added)
 
         def emit(count: int) -> None:
-            sums = emit_sums(b, how, count, x, stride, panel, steps)
+            sums = emit_sums(b, how, count, x, stride, panel, steps, scales)
             biases = [vector_at(b, bias, 64 * v) for v in range(PANEL // VECTOR)]
             if how.sums is INTS:
                 sums = scaled_sums(b, sums, row_scales, scales, corrections, biases)
+            elif how.scaled:
+                by = [vector_at(b, scales, 64 * v) for v in range(PANEL // VECTOR)]
+                sums = [[fused_multiply_add(b, *each) for each in zip(biases, row, by, strict=True)] for row in sums]
             else:
                 sums = [[b.fadd(total, more) for total, more in zip(row, biases, strict=True)] for row in sums]
             for r, totals in enumerate(sums):
@@ -228,8 +236,10 @@ def by_count(b: Any, rows: Any, emit: Callable[[int], None]) -> Any:
     return done
 
 
-def emit_sums(b: Any, how: Kind, rows: int, x: Any, stride: Any, panel: Any, steps: Any) -> list[list[Any]]:
-    """The sums of so many rows, which stay in registers: a loop over steps."""
+def emit_sums(
+    b: Any, how: Kind, rows: int, x: Any, stride: Any, panel: Any, steps: Any, scales: Any = None
+) -> list[list[Any]]:
+    """The sums of so many rows, which stay in registers: a loop over steps. `scales` are those of groups, where there are any."""
     vectors = PANEL // VECTOR
     zero = ir.Constant(how.sums, [0] * VECTOR)
     row = [x]
@@ -246,9 +256,12 @@ def emit_sums(b: Any, how: Kind, rows: int, x: Any, stride: Any, panel: Any, ste
         for total in each:
             total.add_incoming(zero, entry)
     weights = [vector_at(b, at, 64 * v) for v in range(vectors)]
+    sizes = scales_at(b, scales, step, vectors) if how.grouped else []
     across, new = b.mul(step, I64(4 * how.numbers)), [list(each) for each in totals]
     for k in range(how.numbers):
         parts = [how.part(b, weight, k) for weight in weights]
+        if how.grouped:
+            parts = [b.fmul(part, size) for part, size in zip(parts, sizes, strict=True)]
         for r in range(rows):
             one = spread(b, number_at(b, b.add(row[r], across), 4 * k))
             new[r] = [how.dot(b, new[r][v], one, parts[v]) for v in range(vectors)]

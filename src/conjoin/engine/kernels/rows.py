@@ -13,7 +13,7 @@ from conjoin.engine.kernels.instructions import (
     floats_at,
     int16s_at,
 )
-from conjoin.engine.kernels.layout import PANEL, Mode
+from conjoin.engine.kernels.layout import GROUP, PANEL, Mode
 from conjoin.engine.kernels.products import finished_block
 from conjoin.engine.kernels.vectors import WIDTH, activating, as_bytes, greatest
 
@@ -22,10 +22,12 @@ __all__ = ["TILE", "activate", "activate_row", "combine", "multiply", "narrow", 
 TILE = 96  # rows that stay in the cache while a thread goes through its panels
 PIECE = 256  # numbers that an activation takes at a time
 FLOAT32, BFLOAT16, INT8 = int(Mode.FLOAT32), int(Mode.BFLOAT16), int(Mode.INT8)
-FLOAT16 = int(Mode.FLOAT16)
+FLOAT16, INT8_WEIGHTS, INT4_WEIGHTS = int(Mode.FLOAT16), int(Mode.INT8_WEIGHTS), int(Mode.INT4_WEIGHTS)
 
 float_block, half_block, byte_block = (finished_block(kind) for kind in ("float32", "bfloat16", "int8"))
-wide_half_block = finished_block("float16")
+wide_half_block, wide_byte_block, wide_nibble_block = (
+    finished_block(kind) for kind in ("float16", "int8 weights", "int4 weights")
+)
 gelu, gelu_tanh, relu, silu, tanh, sigmoid = (activating(number) for number in (1, 2, 3, 4, 5, 6))
 
 
@@ -106,6 +108,16 @@ def multiply(
                 elif mode == FLOAT16:
                     done = wide_half_block(
                         here, x_stride, left, panel, steps, 0, 0, 0, biases, more, more_stride, to, to_stride
+                    )
+                elif mode == INT8_WEIGHTS:
+                    sizes = channel_scales + at
+                    done = wide_byte_block(
+                        here, x_stride, left, panel, steps, 0, sizes, 0, biases, more, more_stride, to, to_stride
+                    )
+                elif mode == INT4_WEIGHTS:
+                    sizes = channel_scales + 2 * channel * ((8 * steps + GROUP - 1) // GROUP)
+                    done = wide_nibble_block(
+                        here, x_stride, left, panel, steps, 0, sizes, 0, biases, more, more_stride, to, to_stride
                     )
                 else:
                     done = byte_block(

@@ -1,8 +1,10 @@
-"""Models in int8: linear layers and token embeddings keep bytes, a scale for each channel, and nothing in float32.
+"""Models in int8 or int4: linear layers and token embeddings keep whole numbers, their scales, and nothing in float32.
 
-Weights are quantised when they are placed, one tensor at a time, so that a model never lies in memory whole in float32. A
-product quantises each row of its input by that row's largest number (as Zafrir et al., https://arxiv.org/abs/1910.06188, but
-without calibration), sums in int32 and goes on in float32. Everything else (norms, biases, positions, softmax) is float32.
+Weights are quantised when they are placed, one tensor at a time, so that a model never lies in memory whole in float32. In
+"int8" a product quantises each row of its input by that row's largest number (as Zafrir et al.,
+https://arxiv.org/abs/1910.06188, but without calibration), sums in int32 and goes on in float32. In "int8_weight_only" and
+"int4_weight_only" rows stay float32, and weights are widened as they are multiplied. Everything else (norms, biases, positions,
+softmax) is float32.
 """
 
 import threading
@@ -16,20 +18,24 @@ from torch import Tensor
 from torch.nn import Embedding, Linear, Module
 
 from conjoin.backends.torch.layers import OutputEmbedding
+from conjoin.checkpoint import SCALES
 from conjoin.engine.arrays import Array
+from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import has_kernels
+from conjoin.engine.quantised import plain_shapes, quantised, widened
 from conjoin.engine.tensors import bits
 from conjoin.engine.threads import kernel_threads
-from conjoin.engine.weights import Panels, cut, empty_panels, filled, plain, quantised, rows_of
+from conjoin.engine.weights import Panels, cut, empty_panels, filled, plain, rows_of
 from conjoin.errors import CheckpointError
 
-__all__ = ["Int8", "has_int8", "int8_modules", "load_int8", "narrow", "narrow_tensors"]
+__all__ = ["TYPES", "Narrow", "load_narrow", "mode_of", "narrow", "narrow_modules", "narrow_tensors", "type_of"]
 
-SCALES = "_scales"  # after the name of the weight that they are of
+TYPES = {"int8": Mode.INT8, "int8_weight_only": Mode.INT8_WEIGHTS, "int4_weight_only": Mode.INT4_WEIGHTS}
+TABLES = {"int4_weight_only": "int8_weight_only"}  # what token embeddings, the head among them, are kept in instead
 
 
-class Int8(Module):
-    """A weight (out, in) in int8. `weight` is what it stands for, in float32, made when it is asked for."""
+class Narrow(Module):
+    """A weight (out, in) in whole numbers. `weight` is what it stands for, in float32, made when it is asked for."""
 
     def __init__(self, panels: Panels) -> None:
         super().__init__()
@@ -46,15 +52,14 @@ class Int8(Module):
         """(out, in), float32; on the meta device until there are values."""
         if not self.is_filled:
             return torch.empty(self.shape, device="meta")
-        numbers, scales = as_tensors(plain(self.panels))
-        return numbers * scales[:, None]
+        return torch.from_numpy(widened(*plain(self.panels), self.panels.mode, self.panels.inputs))
 
     def take(self, weight: Tensor) -> None:
         """Quantises a weight (out, in)."""
-        self.keep(*quantised(bits(weight)))
+        self.keep(*quantised(bits(weight), self.panels.mode))
 
     def take_stored(self, numbers: Tensor, scales: Tensor) -> None:
-        """int8 numbers (out, in) and scales (out,)."""
+        """Numbers and scales of quantised.py."""
         self.keep(numbers.numpy(), scales.numpy())
 
     def keep(self, numbers: Array, scales: Array) -> None:
@@ -69,7 +74,7 @@ class Int8(Module):
         )  # its name and shape; see `narrow_tensors`
 
 
-class Int8Linear(Int8):
+class NarrowLinear(Narrow):
     """A linear layer."""
 
     def __init__(self, layer: Linear, panels: Panels) -> None:
@@ -79,14 +84,14 @@ class Int8Linear(Int8):
         self.lock = threading.Lock()
         self.ready: Any = None  # a program, or what torch packs
 
-    def __deepcopy__(self, memo: Any) -> "Int8Linear":
-        raise TypeError("an int8 model cannot be copied; load it again.")
+    def __deepcopy__(self, memo: Any) -> "NarrowLinear":
+        raise TypeError("a model in whole numbers (int8, int4) cannot be copied; load it again.")
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
         rows = x.reshape(-1, x.shape[-1]).float().contiguous()
         with self.lock:
-            out = self.by_kernels(rows) if has_kernels() else self.by_torch(rows)
+            out = self.by_kernels(rows) if has_kernels() and self.panels.is_whole else self.by_torch(rows)
         return (out if self.bias is None else out + self.bias).view(*x.shape[:-1], -1)
 
     def by_kernels(self, rows: Tensor) -> Tensor:
@@ -101,17 +106,20 @@ class Int8Linear(Int8):
         return out
 
     def by_torch(self, rows: Tensor) -> Tensor:
-        """The same product on other machines: torch's own of int8 matrices."""
+        """The same product on other machines: torch's own of int8 matrices, or of what the weight stands for."""
         if self.ready is None:
             self.ready = as_tensors(plain(self.panels))
         numbers, scales = self.ready
+        if self.panels.mode is not Mode.INT8:
+            weight = widened(numbers.numpy(), scales.numpy(), self.panels.mode, self.in_features)
+            return rows @ torch.from_numpy(weight).t()
         most = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         narrowed = (rows * (127 / most)).round().to(torch.int8)
         out: Tensor = torch._int_mm(narrowed, numbers.t()).float() * (most / 127) * scales
         return out
 
 
-class Int8Embedding(Int8):
+class NarrowEmbedding(Narrow):
     """A token embedding, and, where it is tied, the output embedding."""
 
     def __init__(self, table: Embedding, panels: Panels) -> None:
@@ -123,7 +131,7 @@ class Int8Embedding(Int8):
         return torch.from_numpy(rows_of(self.panels, ids.numpy()))
 
 
-class Int8Output(Int8):
+class NarrowOutput(Narrow):
     """An output embedding of its own."""
 
 
@@ -132,23 +140,26 @@ def as_tensors(arrays: tuple[Array, ...]) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(x) for x in arrays)
 
 
-def narrow(stack: Module) -> None:
-    """Puts int8 layers in the place of a blank stack's linear layers and token embeddings."""
+def narrow(stack: Module, kind: str) -> None:
+    """Puts layers of one of TYPES in the place of a blank stack's linear layers and token embeddings."""
+    mode, table = TYPES[kind], TYPES[TABLES.get(kind, kind)]
     for parameter in stack.parameters():
         parameter.requires_grad_(False)
     for module in list(stack.modules()):
-        joint = queries_keys_values(module)
+        joint = queries_keys_values(module, mode)
         for name, part in list(module.named_children()):
             if isinstance(part, Linear):
-                panels = joint[name] if name in joint else empty_panels(part.out_features, part.in_features)
-                setattr(module, name, Int8Linear(part, panels))
+                panels = joint[name] if name in joint else empty_panels(part.out_features, part.in_features, mode)
+                setattr(module, name, NarrowLinear(part, panels))
             elif isinstance(part, Embedding) and name == "token":
-                setattr(module, name, Int8Embedding(part, empty_panels(part.num_embeddings, part.embedding_dim)))
+                panels = empty_panels(part.num_embeddings, part.embedding_dim, table)
+                setattr(module, name, NarrowEmbedding(part, panels))
             elif isinstance(part, OutputEmbedding):
-                setattr(module, name, Int8Output(empty_panels(*part.weight.shape)))
+                rows, width = part.weight.shape
+                setattr(module, name, NarrowOutput(empty_panels(rows, width, table)))
 
 
-def queries_keys_values(module: Module) -> dict[str, Panels]:
+def queries_keys_values(module: Module, mode: Mode) -> dict[str, Panels]:
     """Panels for an attention's three products that lie one after another, so that an engine makes them as one."""
     parts = {name: getattr(module, name, None) for name in ("q", "k", "v")}
     if not all(isinstance(part, Linear) for part in parts.values()):
@@ -157,23 +168,30 @@ def queries_keys_values(module: Module) -> dict[str, Panels]:
     sizes = [part.out_features for part in parts.values()]  # type: ignore[union-attr]
     if len(widths) > 1:  # cross-attention between unlike widths
         return {}
-    return dict(zip(parts, cut(empty_panels(sum(sizes), widths.pop()), sizes), strict=False))
+    return dict(zip(parts, cut(empty_panels(sum(sizes), widths.pop(), mode), sizes), strict=False))
 
 
-def int8_modules(model: Module) -> Iterator[tuple[str, Int8]]:
-    """The int8 weights of a model, by each of their names."""
+def narrow_modules(model: Module) -> Iterator[tuple[str, Narrow]]:
+    """The weights of a model that are whole numbers, by each of their names."""
     modules = model.named_modules(remove_duplicate=False)
-    yield from ((name, module) for name, module in modules if isinstance(module, Int8))
+    yield from ((name, module) for name, module in modules if isinstance(module, Narrow))
 
 
-def has_int8(model: Module) -> bool:
-    """Whether a model is in int8."""
-    return any(True for _ in int8_modules(model))
+def mode_of(model: Module) -> Mode | None:
+    """What a model's linear layers keep, one of TYPES'; None where they are float."""
+    modes = (module.panels.mode for _, module in narrow_modules(model) if isinstance(module, NarrowLinear))
+    return next(modes, None)
+
+
+def type_of(model: Module) -> str | None:
+    """Its name, as `dtype` has it."""
+    mode = mode_of(model)
+    return next((name for name, one in TYPES.items() if one is mode), None)
 
 
 def narrow_tensors(model: Module, gone: Collection[str]) -> dict[str, Tensor]:
-    """What an int8 folder holds: every tensor under our names, weights as they are kept, without those that are gone."""
-    modules = dict(int8_modules(model))
+    """What a folder of such a model holds: tensors under our names, weights as they are kept, without those that are gone."""
+    modules = dict(narrow_modules(model))
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         module = modules.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
@@ -186,20 +204,22 @@ def narrow_tensors(model: Module, gone: Collection[str]) -> dict[str, Tensor]:
     return tensors
 
 
-def load_int8(model: Any, path: Path, gone: Collection[str], place: Callable[[str, Tensor], None]) -> None:
-    """Fills a blank int8 model from its file; `place` puts what is no int8 weight. Raises CheckpointError."""
+def load_narrow(model: Any, path: Path, gone: Collection[str], place: Callable[[str, Tensor], None]) -> None:
+    """Fills a blank model of TYPES from its file; `place` puts what is no such weight. Raises CheckpointError."""
     try:
         opened = safe_open(path, framework="pt")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f'"{path}" cannot be read ({error}); save the model again.') from None
     with opened as file:
         there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        modules = dict(int8_modules(model))
+        modules = dict(narrow_modules(model))
         for name, shape in model.ops.shapes(model).items():
             module = modules.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
             if name in gone:
                 continue
-            names = {name: shape} if module is None else {name: shape, name + SCALES: shape[:1]}
+            names = {name: shape}
+            if module is not None:
+                names[name], names[name + SCALES] = plain_shapes(module.panels.mode, *module.shape)
             for one, expected in names.items():
                 if there.get(one) != expected:
                     found = f"is {list(there[one])}" if one in there else "is missing"
