@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ import torch
 from common import SIZES, TOKENS, alternate, pair_of_models, show
 
 from conjoin import EncoderDecoderModel
+from conjoin.checkpoint import NARROW
 from conjoin.plotting import Panel, check_plot, plot_speeds
 
 SETTINGS = [(1, 128, 64, 1), (8, 128, 64, 1), (8, 128, 64, 4), (1, 510, 64, 4)]  # batch, source, new, beams
-PRECISIONS = ("float32", "bfloat16", "int8")
+PRECISIONS = ("float32", "bfloat16", "int8")  # unless others are asked for
 TRANSFORMERS, CTRANSLATE2 = "transformers float32", "ctranslate2"
 
 
@@ -58,12 +59,14 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def works(size: str, folder: str, peer: Any) -> dict[str, Callable[[torch.Tensor, dict[str, Any]], Any]]:
+def works(
+    size: str, folder: str, peer: Any, precisions: Iterable[str]
+) -> dict[str, Callable[[torch.Tensor, dict[str, Any]], Any]]:
     """By engine: what makes one generation from ids and settings."""
     found: dict[str, Callable[[torch.Tensor, dict[str, Any]], Any]] = {
         TRANSFORMERS: lambda ids, asked: peer.generate(input_ids=ids, **asked)
     }
-    for precision in PRECISIONS:
+    for precision in precisions:
         model = ours_in(precision, folder)
         found[f"conjoin {precision}"] = lambda ids, asked, model=model: model.generate(ids, **asked)
     if importlib.util.find_spec("ctranslate2"):
@@ -82,7 +85,7 @@ def translated(engine: Any, ids: torch.Tensor, asked: dict[str, Any]) -> Any:
     )
 
 
-def compare(size: str, runs: int) -> list[dict[str, Any]]:
+def compare(size: str, runs: int, precisions: Iterable[str]) -> list[dict[str, Any]]:
     """Medians by setting and engine."""
     rows = []
     with tempfile.TemporaryDirectory() as parent:
@@ -90,7 +93,7 @@ def compare(size: str, runs: int) -> list[dict[str, Any]]:
         folder = f"{parent}/model"
         ours.save_pretrained(folder)
         del ours
-        engines = works(size, folder, peer)
+        engines = works(size, folder, peer, precisions)
         for batch, source, new, beams in SETTINGS:
             ids = torch.randint(1000, 30000, (batch, source))
             asked = {"attention_mask": torch.ones_like(ids), "num_beams": beams, "do_sample": False}
@@ -153,7 +156,8 @@ def memory(size: str) -> None:
         _, ours = pair_of_models(size)
         ours.save_pretrained(f"{parent}/float32")
         del ours
-        ours_in("int8", f"{parent}/float32").save_pretrained(f"{parent}/int8")
+        for kind in NARROW:
+            ours_in(kind, f"{parent}/float32").save_pretrained(f"{parent}/{kind}")
         if importlib.util.find_spec("ctranslate2"):
             translator(size, "float32", f"{parent}/ct2")
         lines = []
@@ -161,7 +165,7 @@ def memory(size: str) -> None:
             ("transformers float32", "float32"),
             ("conjoin float32", "float32"),
             ("conjoin bfloat16", "float32"),
-            ("conjoin int8", "int8"),
+            *((f"conjoin {kind}", kind) for kind in NARROW),
             ("ctranslate2 int8", "ct2"),
         ):
             if Path(parent, folder).exists():
@@ -180,6 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, action="append")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--plot", help="a PNG file")
     args = parser.parse_args()
@@ -189,7 +194,7 @@ def main() -> None:
         for size in args.size or list(SIZES):
             memory(size)
         return
-    rows = [row for size in args.size or list(SIZES) for row in compare(size, args.runs)]
+    rows = [row for size in args.size or list(SIZES) for row in compare(size, args.runs, args.precisions)]
     tables(rows)
     if args.plot:
         plot_speeds(panels(rows), args.plot)

@@ -376,12 +376,17 @@ def test_folders_of_whole_numbers_are_refused_where_they_cannot_be(kind: str, tm
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_in_whole_numbers_neither_resizes_nor_trains(kind: str) -> None:
+def test_a_model_in_whole_numbers_neither_resizes_nor_trains(kind: str, tmp_path: Path) -> None:
     narrow, (ids, mask) = narrowed(kind, pair_of()), ids_of(2, vocab=200)
     with pytest.raises(InputError, match="cannot be resized"):
         narrow.resize_token_embeddings(300, side="decoder")
     loss = narrow(input_ids=ids, attention_mask=mask, labels=ids[:, :4]).loss
     assert not loss.requires_grad
+    with pytest.raises(ConfigError, match=f"the model is an {kind} model, which cannot be trained, nor adapters on it"):
+        train(narrow, [], None, Recipe(), tmp_path)
+    peft = pytest.importorskip("peft")
+    with pytest.raises(ValueError, match=rf"NarrowLinear\(.*dtype={kind}\) is not supported"):
+        peft.get_peft_model(narrow, peft.LoraConfig(r=2, target_modules=["q", "v"]))
 
 
 # The largest of a vocabulary.

@@ -26,9 +26,19 @@ from conjoin.engine.quantised import plain_shapes, quantised, widened
 from conjoin.engine.tensors import bits
 from conjoin.engine.threads import kernel_threads
 from conjoin.engine.weights import Panels, cut, empty_panels, filled, plain, rows_of
-from conjoin.errors import CheckpointError
+from conjoin.errors import CheckpointError, ConfigError
 
-__all__ = ["TYPES", "Narrow", "load_narrow", "mode_of", "narrow", "narrow_modules", "narrow_tensors", "type_of"]
+__all__ = [
+    "TYPES",
+    "Narrow",
+    "load_narrow",
+    "mode_of",
+    "narrow",
+    "narrow_modules",
+    "narrow_tensors",
+    "require_float",
+    "type_of",
+]
 
 TYPES = {"int8": Mode.INT8, "int8_weight_only": Mode.INT8_WEIGHTS, "int4_weight_only": Mode.INT4_WEIGHTS}
 TABLES = {"int4_weight_only": "int8_weight_only"}  # what token embeddings, the head among them, are kept in instead
@@ -83,6 +93,11 @@ class NarrowLinear(Narrow):
         self.bias = layer.bias
         self.lock = threading.Lock()
         self.ready: Any = None  # a program, or what torch packs
+
+    def extra_repr(self) -> str:
+        """For who prints it, or is told that it cannot be adapted."""
+        kind = next(name for name, mode in TYPES.items() if mode is self.panels.mode)
+        return f"in_features={self.in_features}, out_features={self.out_features}, dtype={kind}"
 
     def __deepcopy__(self, memo: Any) -> "NarrowLinear":
         raise TypeError("a model in whole numbers (int8, int4) cannot be copied; load it again.")
@@ -187,6 +202,16 @@ def type_of(model: Module) -> str | None:
     """Its name, as `dtype` has it."""
     mode = mode_of(model)
     return next((name for name, one in TYPES.items() if one is mode), None)
+
+
+def require_float(model: Module, what: str) -> None:
+    """Raises ConfigError where a model, which is called `what`, cannot be trained."""
+    kind = type_of(model)
+    if kind is not None:
+        raise ConfigError(
+            f"the {what} is an {kind} model, which cannot be trained, nor adapters on it; take the float model that it was made "
+            f'from, and load what comes of it with dtype="{kind}".'
+        )
 
 
 def narrow_tensors(model: Module, gone: Collection[str]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 
 import conjoin
+from conjoin.engine.narrow import require_float
 from conjoin.errors import ConfigError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.adapters import ADAPTERS, Adapters
@@ -92,6 +93,7 @@ def train(
     ConjoinError where the loss is no longer a number: the checkpoints are then those before it. Raises ImportError where
     the report or a tracker needs a package that is not installed.
     """
+    require_float(model, "model")
     check_trackers(track)
     if report:
         require_plots()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from conjoin.engine.narrow import type_of
+from conjoin.engine.narrow import require_float
 from conjoin.errors import ConfigError
 from conjoin.joining import kept_layers
 from conjoin.spec import StackSpec
@@ -41,11 +41,7 @@ def shrunk(model: EncoderDecoderModel, layers: Sequence[int]) -> EncoderDecoderM
     What shares all weights shares its embeddings alone afterwards. Raises ConfigError for layers that are not there, of
     which none has cross-attention, and for an int8 or int4 model.
     """
-    kind = type_of(model)
-    if kind is not None:
-        raise ConfigError(
-            f"the teacher is an {kind} model, which cannot be trained; pass the float model it was made from."
-        )
+    require_float(model, "teacher")
     spec = model.decoder.spec
     kept = kept_layers("decoder", layers, spec.layers) or ()
     config = model.config.copy()
