@@ -20,7 +20,8 @@ from conjoin.engine.program import Closed
 from conjoin.engine.quantised import quantised, widened
 from conjoin.engine.twins import is_native, twin_of
 from conjoin.engine.weights import empty_panels, plain
-from conjoin.errors import CheckpointError, InputError
+from conjoin.errors import CheckpointError, ConfigError, InputError
+from conjoin.training import Recipe, train
 
 kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
 

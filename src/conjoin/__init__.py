@@ -96,6 +96,7 @@ _HOME = {
     "TrOCRConfig": "conjoin.families.trocr",
     "UMT5Config": "conjoin.families.umt5",
     "ViTConfig": "conjoin.families.vit",
+    "VocabularyMap": "conjoin.decoding.shortlist",
     "WatermarkingConfig": "conjoin.generation",
     "Wav2Vec2Config": "conjoin.families.wav2vec2",
     "WhisperConfig": "conjoin.families.whisper",
@@ -193,6 +194,7 @@ __all__ = [
     "TrOCRConfig",
     "UMT5Config",
     "ViTConfig",
+    "VocabularyMap",
     "WatermarkingConfig",
     "Wav2Vec2Config",
     "WhisperConfig",
@@ -214,6 +216,7 @@ _EXTRAS = {
 if TYPE_CHECKING:
     from conjoin.auto import AutoModelForCausalLM, AutoModelForSeq2SeqLM
     from conjoin.composite import AutoConfig, EncoderDecoderConfig
+    from conjoin.decoding.shortlist import VocabularyMap
     from conjoin.errors import CheckpointError, ConfigError, ConjoinError, DataError, InputError
     from conjoin.families.albert import AlbertConfig
     from conjoin.families.bart import BartConfig

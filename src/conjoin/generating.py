@@ -76,7 +76,8 @@ class GeneratingModel:
         tokenizer), `negative_prompt_ids` with `negative_prompt_attention_mask` is the source that guidance_scale leads away
         from (by default an empty text), and `logits_processor`, `stopping_criteria`, `prefix_allowed_tokens_fn` and
         `streamer` are called at each step (PyTorch). `assistant_model` is a smaller joined model that drafts tokens, of which
-        those are kept that this one would choose (PyTorch): docs/generation.md.
+        those are kept that this one would choose (PyTorch): docs/generation.md. `vocabulary` is a VocabularyMap, ids, or ids for
+        each source: what alone may be written (PyTorch).
 
         Raises TypeError for an unknown setting, InputError for a value that cannot be, or more than there is memory for.
         """

@@ -37,7 +37,7 @@ OUTPUTS = {
     "return_dict_in_generate",
     *(f"output_{name}" for name in ("scores", "logits", "attentions", "hidden_states")),
 }
-SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed")
+SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed", "vocabulary")
 CALL_OPTIONS = ("batch_size", "max_batch_tokens", "truncation")
 # How many characters at the end of a text a tokenizer's clean-up (" n't" to "n't") may still change.
 UNSETTLED = 12

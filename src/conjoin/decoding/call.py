@@ -31,6 +31,7 @@ ARGUMENTS = (
     "assistant_model",
     "assistant_tokenizer",
     "tokenizer",
+    "vocabulary",
     "negative_prompt_ids",
     "negative_prompt_attention_mask",
 )
@@ -54,6 +55,7 @@ class Call:
     against_ids: Array | None = None  # (B, S') the source that guidance leads away from
     against_seen: Array | None = None  # (B, S')
     stop_moves: Array | None = None  # the table of stop strings, which has no rows
+    allowed: Array | None = None  # (B, V) which tokens each source may be written with, None for all
     live: Array | None = None  # (B,) False for rows that only fill the batch; None where there are none
 
     @property

@@ -17,6 +17,7 @@ from conjoin.decoding.recording import begun_record, found_outputs, generated, n
 from conjoin.decoding.rules import Rule, finishers, processors, warpers
 from conjoin.decoding.search import Rules, search_of
 from conjoin.decoding.settings import Settings, resolve
+from conjoin.decoding.shortlist import with_vocabulary
 from conjoin.decoding.state import State, advance, halves
 from conjoin.decoding.telling import telling
 from conjoin.decoding.tracing import prompt_trace, trace_for
@@ -75,6 +76,7 @@ def resolved(
     settings = with_drafts(model, with_hooks(model, settings, config, given), call, given)
     check_budget(model, settings, call)
     settings, call = with_stop_strings(model, settings, call, given.get("tokenizer"))
+    call = with_vocabulary(model, settings, call, given.get("vocabulary"))
     return settings, with_negative(model, settings, call, given)
 
 
@@ -152,7 +154,9 @@ def prefilled(
     cache = decoder.empty_cache(batch * 2 if guided else batch, slots, memory[0][0])
     kept = 1 if settings.search == "contrastive" else count
     record = begun_record(ops, settings, (batch, kept, decoder.spec.vocab), memory[0][0])
-    logits = against = hidden = None
+    logits = against = hidden = allowed = shortlist = None
+    if call.allowed is not None:
+        shortlist, allowed = ops.shortened(decoder, call.allowed)
     if read:
         fed, fed_mask = (twice(ops, prompt), twice(ops, mask)) if guided else (prompt, mask)
         own = None if ops.is_single(length, mask) else decoder.causal_mask(length, 0, slots, fed_mask, fed)
@@ -160,7 +164,9 @@ def prefilled(
         hidden, cache = decoder.step(fed, decoder.prompted(fed, slots), own, memory, memory_mask, cache, 0, trace)
         if trace is not None and record is not None:
             prompt_trace(ops, record, trace, batch, count)
-        logits, against = halves(decoder.logits(ops.slot(hidden, settings.prompt - 1)), batch, guided)
+        last = ops.slot(hidden, settings.prompt - 1)
+        logits = decoder.logits(last) if shortlist is None else shortlist(last, allowed)
+        logits, against = halves(logits, batch, guided)
         shape = (batch, count, logits.shape[-1])
         logits, against = ops.broadcast(logits, shape), ops.broadcast(against, shape) if guided else None
     return State(
@@ -180,6 +186,8 @@ def prefilled(
         against=against,
         guided=guided,
         stop_moves=call.stop_moves,
+        allowed=allowed,
+        shortlist=shortlist,
         record=record,
         whole=settings.whole,
     )

@@ -35,6 +35,8 @@ class State:
     against: Array | None = None  # (B, K, V) logits under the source that guidance leads away from
     guided: bool = False  # whether caches and memory hold that source too, as B rows more
     stop_moves: Array | None = None  # (tokens * states,) the table of stop strings
+    allowed: Array | None = None  # (B, U) which of a shortlist's tokens each source may be written with
+    shortlist: Any = None  # what makes logits of a shortlist: (x, allowed) -> (B, K, V)
     record: dict[str, Any] | None = None  # what each step left behind, for who asked
     scores: list[Array] | None = None  # within a step, what the rules made of its logits
     whole: bool = False  # whether sources that are done stay in the batch
@@ -54,7 +56,12 @@ def advance(ops: Any, model: Any, state: State) -> State:
     x, cache = decoder.step(ids, place, mask, state.memory, state.memory_mask, state.cache, state.at, trace)
     if trace is not None and state.record is not None:
         keep_trace(ops, state.record, trace, state.lineage, state.read, state.ids.shape[:2])
-    return has_read(state, x, decoder.logits(x), cache)
+    return has_read(state, x, logits_of(decoder, x, state), cache)
+
+
+def logits_of(decoder: Any, x: Array, state: State) -> Array:
+    """Hidden states (B, K, W) -> logits (B, K, V)."""
+    return decoder.logits(x) if state.shortlist is None else state.shortlist(x, state.allowed)
 
 
 def to_read(ops: Any, decoder: Any, state: State) -> tuple[Array, Any, Array | None, Array | None, State]:

@@ -20,7 +20,15 @@ __all__ = ["stream", "streams"]
 
 Array = Any
 Arrays = dict[str, Any]
-KEPT = ("memory", "memory_mask", "read", "row", "stop_moves")  # of a state, what every step reads and none changes
+KEPT = (
+    "memory",
+    "memory_mask",
+    "read",
+    "row",
+    "stop_moves",
+    "allowed",
+    "shortlist",
+)  # of a state, what every step reads and none changes
 BEAM_FIELDS = len(fields(Beams))
 
 
@@ -113,5 +121,7 @@ def state_of(settings: Settings, kept: Arrays, changing: Arrays) -> State:
         search=search,
         guided=settings.guidance_scale != 1.0,
         stop_moves=kept.get("stop_moves"),
+        allowed=kept.get("allowed"),
+        shortlist=kept.get("shortlist"),
     )
     return joined(stays, changing)

@@ -18,7 +18,7 @@ from conjoin.engine.pool import Pool
 from conjoin.engine.program import Closed, Place, Program
 from conjoin.engine.recording import Cached, Leaves, Module, Products, Remembered, Rows, UnsupportedError
 from conjoin.engine.unpadded import Real, real_tokens
-from conjoin.engine.weights import Panels
+from conjoin.engine.weights import Panels, some_channels
 from conjoin.spec import StackSpec
 
 __all__ = ["Native", "Run", "check_supported", "one_product"]
@@ -160,15 +160,21 @@ class Native:
                 program.run(x, x, len(x) // tokens, 0, self.team())
         return made
 
-    def logits(self, x: Array) -> Array:
-        """Hidden states (..., W) -> logits (..., V), in float32."""
+    def logits(self, x: Array, shortlist: Pool | None = None) -> Array:
+        """Hidden states (..., W) -> logits (..., V), or those of a shortlist, in float32."""
+        head = self.program("logits", False) if shortlist is None else shortlist
         rows = contiguous(x).reshape(-1, x.shape[-1])
-        out = empty((len(rows), self.spec.vocab))
-        with self.program("logits", False).borrowed() as program:
+        out = empty((len(rows), head.program.widths[head.program.result]))
+        with head.borrowed() as program:
             program.run(rows, out, len(rows), 0, self.team())
         if self.spec.logit_cap:
             out = np.float32(self.spec.logit_cap) * np.tanh(out / np.float32(self.spec.logit_cap))
         return out.reshape(*x.shape[:-1], -1)
+
+    def shortlist(self, ids: Array) -> Pool:
+        """The head over some tokens alone, for `logits`."""
+        program = Program(self.spec.layers)
+        return Pool(program.close(self.record_logits(program, ids)))
 
     # What a run is told; what is returned must live as long as the run.
 
@@ -259,8 +265,8 @@ class Native:
             program.add(Code.PACK, [keys.rows.place, values.rows.place], [spec.key_heads, keys.size, i])
         return memory.place
 
-    def record_logits(self, program: Program) -> Place:
-        """The head."""
+    def record_logits(self, program: Program, ids: Array | None = None) -> Place:
+        """The head, of some tokens or of all."""
         stack, spec = self.stack, self.spec
         x = Rows(program, program.buffer(spec.width))
         bias = None
@@ -269,8 +275,9 @@ class Native:
             recording.bind(head, stack.head, self.leaves)
             x, bias = head(x), stack.head.bias
         x = recording.scaled(x, spec.logit_scale)
-        last = recording.Linear(spec.output_width, spec.vocab)
-        last.panels = self.leaves.table(stack.embed.token if stack.output is None else stack.output, bias)
+        panels = self.leaves.table(stack.embed.token if stack.output is None else stack.output, bias)
+        last = recording.Linear(spec.output_width, spec.vocab if ids is None else len(ids))
+        last.panels = panels if ids is None else some_channels(panels, ids)
         return last(x).place  # type: ignore[no-any-return]
 
 

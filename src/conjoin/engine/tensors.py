@@ -1,6 +1,7 @@
 """PyTorch's stacks on the engine: a twin that shares a stack's parameters and hands tensors to the kernels as arrays."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,13 @@ def native_twin(stack: Any, mode: Mode) -> Any:
         """As Stack.logits."""
         return torch.from_numpy(kernels.logits(floats(x)))
 
+    def shortlist(ids: Tensor) -> Callable[[Tensor], Tensor]:
+        """As `logits`, of some tokens: (..., W) -> (..., n)."""
+        head = kernels.shortlist(ids.numpy())
+        return lambda x: torch.from_numpy(kernels.logits(floats(x), head))
+
     twin.is_native, twin.hidden, twin.remember, twin.logits = True, hidden, remember, logits
-    twin.hidden_of_runs = hidden_of_runs
+    twin.hidden_of_runs, twin.shortlist = hidden_of_runs, shortlist
     return twin
 
 

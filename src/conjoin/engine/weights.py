@@ -18,6 +18,7 @@ __all__ = [
     "plain",
     "rejoined",
     "rows_of",
+    "some_channels",
     "with_bias",
 ]
 
@@ -136,6 +137,25 @@ def channels_of(made: Panels, ids: Array) -> tuple[Array, Array]:
 def rows_of(made: Panels, ids: Array) -> Array:
     """Channels ids (...) as float32 (..., in): what an embedding looks up."""
     return widened(*channels_of(made, ids), made.mode, made.inputs)
+
+
+def as_steps(made: Panels) -> Array:
+    """(panels, steps, 32): the 4 bytes of each step and channel, a view."""
+    return made.numbers.view(np.uint32)[..., 0]
+
+
+def some_channels(made: Panels, ids: Array) -> Panels:
+    """The channels ids (n,) alone, in any type: those of a shortlist."""
+    found = empty_panels(len(ids), made.inputs, made.mode, bias=made.bias is not None)
+    filling = np.resize(ids, len(found.numbers) * PANEL)  # the last panel is filled with any
+    panel, channel, numbers = filling // PANEL, filling % PANEL, as_steps(made)
+    as_steps(found)[...] = numbers[panel, :, channel].reshape(-1, PANEL, numbers.shape[1]).swapaxes(1, 2)
+    if made.scales is not None:
+        scale_rows(found)[...] = scale_rows(made)[panel, channel].reshape(scale_rows(found).shape)
+    for name in ("corrections", "bias"):
+        if getattr(made, name) is not None:
+            getattr(found, name)[...] = getattr(made, name)[filling]
+    return found
 
 
 def cut(whole: Panels, sizes: list[int]) -> list[Panels]:

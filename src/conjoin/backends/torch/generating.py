@@ -28,6 +28,7 @@ __all__ = [
     "programs",
     "ready_for",
     "run",
+    "shortened",
     "speculated",
 ]
 
@@ -143,6 +144,26 @@ def programs(model: Module, settings: Any, noise: Any, *functions: Callable[...,
         return run_program
 
     return [program(function) for function in functions]
+
+
+def shortened(decoder: Any, allowed: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor]:
+    """A function from hidden states (B, K, W) and allowed (B, U) to logits (B, K, V), -inf but for the allowed tokens; and of
+    allowed (B, V) those U tokens alone that some source may be written with.
+
+    On the engine the head is made of their rows alone; elsewhere of all, so that the numbers stay what they are.
+    """
+    from conjoin.engine.twins import is_native
+
+    ids = allowed.any(0).nonzero()[:, 0]
+    few = decoder.shortlist(ids) if is_native(decoder) else None
+
+    def logits(x: Tensor, allowed: Tensor) -> Tensor:
+        made = decoder.logits(x).index_select(-1, ids) if few is None else few(x)
+        made = made.masked_fill(~allowed[:, None], float("-inf"))
+        every: Tensor = made.new_full((*made.shape[:-1], decoder.spec.vocab), float("-inf"))
+        return every.index_copy_(-1, ids, made)
+
+    return logits, allowed.index_select(1, ids)
 
 
 def speculated(model: Any, settings: Any, call: Any, noise: Any) -> dict[str, Any]:
