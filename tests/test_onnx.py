@@ -235,6 +235,7 @@ def test_what_a_graph_does_not_have_is_refused(bert: Any) -> None:
         ({"prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens .* PyTorch's model alone"),
         ({"watermarking_config": WatermarkingConfig(bias=2.0)}, "watermarking_config .* torch's"),
         ({"return_dict_in_generate": True, "output_attentions": True}, "gives no hidden states"),
+        ({"vocabulary": [7]}, "its graphs make all logits"),
     ):
         with pytest.raises(InputError, match=said):
             graphs.generate(**given, **asked, max_new_tokens=4)

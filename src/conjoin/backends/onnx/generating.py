@@ -8,7 +8,7 @@ import numpy as np
 from conjoin.backends import numpy as host
 from conjoin.errors import InputError
 
-__all__ = ["noise", "programs"]
+__all__ = ["noise", "programs", "shortened"]
 
 Array = np.ndarray[Any, Any]
 
@@ -33,6 +33,14 @@ def programs(model: Any, settings: Any, noise: Any, *functions: Callable[..., An
     """As NumPy's. Raises InputError for what cannot be done with graphs."""
     refuse(settings)
     return host.programs(model, settings, noise, *functions)
+
+
+def shortened(decoder: Any, allowed: Any) -> Any:
+    """Raises InputError: a graph makes the logits of the whole vocabulary."""
+    raise InputError(
+        "vocabulary came and the model is an exported one: its graphs make all logits; use EncoderDecoderModel, from the folder "
+        "that was exported."
+    )
 
 
 def refuse(settings: Any) -> None:
