@@ -130,8 +130,7 @@ def finished_block(kind: str) -> Any:
     """(x, stride, rows, panel, steps, row scales, scales, corrections, bias, added, added stride, out, out stride) -> done.
 
     As `block`, of a linear layer: out (done, 32) = x W + bias + added, in float32. Of int8 numbers the sums are scaled by row and
-    channel, after what 128 added to each channel is taken away; int4 weights by group, before. Bias and added are 0 for what there is
-    not.
+    channel, after what 128 added to each channel is taken away; int4 weights are scaled by group. Bias and added may be 0: none.
     """
     how = KINDS[kind]
 
