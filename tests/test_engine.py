@@ -379,6 +379,8 @@ def test_folders_of_whole_numbers_are_refused_where_they_cannot_be(kind: str, tm
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_in_whole_numbers_neither_resizes_nor_trains(kind: str, tmp_path: Path) -> None:
     narrow, (ids, mask) = narrowed(kind, pair_of()), ids_of(2, vocab=200)
+    with pytest.raises(InputError, match=rf'dtype is "{kind}" and the model is loaded already; load its folder so'):
+        narrow.ops.moved(pair_of(), None, kind)
     with pytest.raises(InputError, match="cannot be resized"):
         narrow.resize_token_embeddings(300, side="decoder")
     loss = narrow(input_ids=ids, attention_mask=mask, labels=ids[:, :4]).loss

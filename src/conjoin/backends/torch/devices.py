@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import torch
-from conjoin.backends.torch.store import as_dtype, found_device
+from conjoin.backends.torch.store import NARROW_TYPES, as_dtype, found_device
 from conjoin.decoding.budget import host_free
 from conjoin.errors import InputError
 
@@ -34,7 +34,11 @@ def chosen_device(device: Any) -> torch.device:
 
 
 def moved(model: Any, device: Any, dtype: Any) -> None:
-    """Moves a model where `device` and `dtype` say; what is None stays."""
+    """Moves a model where `device` and `dtype` say; what is None stays. Raises InputError for what cannot be."""
+    if dtype in NARROW_TYPES:
+        raise InputError(
+            f'dtype is "{dtype}" and the model is loaded already; load its folder so, from_pretrained(folder, dtype="{dtype}").'
+        )
     model.to(device=model.device if device is None else chosen_device(device), dtype=as_dtype(dtype))
 
 
