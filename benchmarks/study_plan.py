@@ -108,27 +108,21 @@ def ablation() -> list[System]:
         return System("ablation", name, join, changes=changes, seeds=2)
 
     six = {"cross_attention_init": "self_attention"}
+    constant = {"schedule": "constant", "keep_checkpoints": 5}
     return [
         system("token embeddings trained", freeze=[]),
-        system("token embeddings trained and shared", {**DEMO, "share": "embeddings"}, freeze=[]),
-        system("six decoder layers", six),
-        system("six decoder layers, all shared", {**six, "share": "all"}),
-        system("batches of 32", batch_size=32),
-        system("batches of 8", batch_size=8),
         system("rates 5e-4 and 1e-3", learning_rate=5e-4),
         system("rates 1e-3 and 1e-3", learning_rate=1e-3),
-        system("rates 1e-4 and 1e-3", learning_rate=1e-4),
-        system("rates 6e-4 and 2e-3", learning_rate=6e-4, new_learning_rate=2e-3),
+        system("batches of 32", batch_size=32),
+        system("six decoder layers", six),
         system("dropout 0.1", dropout=0.1),
-        system("label smoothing 0.1", label_smoothing=0.1),
+        System("ablation", "rates constant after warm-up", changes=constant, seeds=2, averages=(3, 5)),
+        system("six decoder layers, all shared", {**six, "share": "all"}),
         system("encoder frozen", freeze=["token_embeddings", "encoder"]),
-        System(
-            "ablation",
-            "rates constant after warm-up",
-            changes={"schedule": "constant", "keep_checkpoints": 5},
-            seeds=2,
-            averages=(3, 5),
-        ),
+        system("label smoothing 0.1", label_smoothing=0.1),
+        system("batches of 8", batch_size=8),
+        system("rates 6e-4 and 2e-3", learning_rate=6e-4, new_learning_rate=2e-3),
+        system("token embeddings trained and shared", {**DEMO, "share": "embeddings"}, freeze=[]),
     ]
 
 

@@ -1,6 +1,7 @@
 """Results of the study: JSON lines in and out, means with intervals over seeds and documents, tables, a plot."""
 
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,10 +131,10 @@ def plot(panels: Mapping[str, Mapping[str, Sequence[Run]]], lead: float, path: P
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    heights = [len(rows) + 1.5 for rows in panels.values()]
+    heights = [len(rows) + 1.0 for rows in panels.values()]
     figure, axes = plt.subplots(
         len(panels),
-        figsize=(7.5, 0.27 * sum(heights)),
+        figsize=(7.5, 0.33 * sum(heights)),
         height_ratios=heights,
         sharex=True,
         squeeze=False,
@@ -146,10 +147,10 @@ def plot(panels: Mapping[str, Mapping[str, Sequence[Run]]], lead: float, path: P
             axis.plot(found.value, place, "o", color="tab:blue", label=name)
             axis.plot([np.mean(run.rougeL) for run in runs], [place] * len(runs), "|", color="black", markersize=7)
         axis.axvline(lead, color="tab:orange", linewidth=1)
-        axis.set_yticks(range(len(rows)), list(rows), fontsize=8)
-        axis.invert_yaxis()
+        axis.set_yticks(range(len(rows)), [textwrap.fill(name, 38) for name in rows], fontsize=8)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_title(title, fontsize=9, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1, 0].set_xlabel("ROUGE-L: mean, 95% interval, seeds; the line is the first sentence")
+    axes[-1, 0].set_xlabel("ROUGE-L: mean, 95% interval, seeds; the line is the first sentence", fontsize=8)
     figure.savefig(path, dpi=130)
     plt.close(figure)
