@@ -63,7 +63,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
         key = case.name, role
         if key not in MADE:
             folder = tmp_path_factory.mktemp("family") / case.name
-            MADE[key] = case.make(role, folder), folder
+            with torch.inference_mode(False):  # whoever asks first: its tensors are others' too
+                MADE[key] = case.make(role, folder), folder
         return MADE[key]
 
     return of
