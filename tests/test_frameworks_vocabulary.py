@@ -53,8 +53,14 @@ def sides(model):
 
 
 @every_framework
-@pytest.mark.parametrize("size", [70, 50])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "size"),
+    [
+        *((case, 70) for case in CASES),
+        ("bert", 50),
+        *(pytest.param(case, 50, marks=pytest.mark.extensive) for case in CASES if case != "bert"),
+    ],
+)
 def test_a_sides_vocabulary_grows_and_shrinks(peer, tmp_path, framework, case, size):
     decoder, options = CASES[case]
     pair = peer("bert", decoder, **options)
