@@ -124,23 +124,24 @@ def measured(args: argparse.Namespace, kind: str, turn: int, process: Any) -> di
     with load(args.locust, args.clients, args.seconds, SHAPES=args.shapes, SEED=str(turn), BEAMS=args.beams) as rows:
         if kind == "batching":
             time.sleep(args.seconds / 4)
+            before = steps()
             several = sorted(first_token(1) for _ in range(10))
             found["first token under load, ms"] = round(1000 * statistics.median(several), 1)
-            text = httpx.get(f"{URL}/metrics").text
-            sums = {
-                key: float(value)
-                for key, value in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
-            }
-            name = next(iter(httpx.get(f"{URL}/info").json()["models"]))
-            steps = sums[f'conjoin_step_seconds_count{{model="{name}"}}']
-            found["step, ms"] = round(1000 * sums[f'conjoin_step_seconds_sum{{model="{name}"}}'] / steps, 1)
-            found["rows a step"] = round(sums[f'conjoin_batch_rows_sum{{model="{name}"}}'] / steps, 1)
+            count, seconds, taken = (now - then for now, then in zip(steps(), before, strict=True))
+            found["step, ms"], found["rows a step"] = round(1000 * seconds / count, 1), round(taken / count, 1)
         several_rows = rows()
     for name, row in several_rows.items():
         told = {"requests/s": "Requests/s", "p50": "50%", "p95": "95%", "p99": "99%", "failures": "Failure Count"}
         found[name] = {ours: round(float(row[theirs]), 2) for ours, theirs in told.items()}
     found["MB"] = round(process.memory_info().rss / 2**20)
     return found
+
+
+def steps() -> tuple[float, float, float]:
+    """How many steps the server has taken, their seconds and rows."""
+    lines = (line.rsplit(" ", 1) for line in httpx.get(f"{URL}/metrics").text.splitlines() if line[0] != "#")
+    told = {key.partition("{")[0]: float(value) for key, value in lines}
+    return told["conjoin_step_seconds_count"], told["conjoin_step_seconds_sum"], told["conjoin_batch_rows_sum"]
 
 
 def soak(args: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from conjoin.serving.refusals import Refusal
 from conjoin.serving.requests import Exchange
 from conjoin.serving.scheduler import tables
 from conjoin.serving.served import Served
+from conjoin.serving.together import together
 
 # Every kind of search, side by side with different lengths, widths and rules.
 ASKED: list[dict[str, Any]] = [
@@ -460,3 +461,14 @@ def test_warming_writes_several_texts_side_by_side_and_by_beams(serve: Callable[
     served.warm()
     assert {1, 2} in seen
     serve(beams=1, queue=1, texts=1, new_tokens=1).warm()
+
+
+def test_what_lies_side_by_side_is_not_copied() -> None:
+    whole = torch.arange(24.0).reshape(6, 2, 2)
+    parts = [whole[i : i + 1] for i in range(6)]
+    found = together(parts[1:4])
+    assert found.data_ptr() == parts[1].data_ptr()
+    assert torch.equal(found, whole[1:4])
+    for some in (parts[::2], parts[:0:-1], [parts[0], parts[1].clone()], [whole[:2], whole[2:3]]):
+        assert torch.equal(together(some), torch.cat(some))
+        assert together(some).data_ptr() != some[0].data_ptr()

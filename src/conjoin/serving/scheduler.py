@@ -220,7 +220,9 @@ class Scheduler:
         """One token more for everybody."""
         began = time.perf_counter()
         rows, everybody = sum(job.rows for job in jobs), list(jobs)
-        alike = [job for job in jobs if not job.guided]
+        alike = [
+            job for some in kinds(jobs) for job in some if not job.guided
+        ]  # so that logits of a kind lie side by side
         states = advance_all(self.model, [job.state for job in alike])
         for job, state in zip(alike, states, strict=True):
             job.state = state

@@ -78,11 +78,25 @@ def together(values: Sequence[Any]) -> Any:
     """Arrays one after another, the shorter ones made longer, within whatever holds them; what is no array is everybody's."""
     first = values[0]
     if isinstance(first, Tensor):
+        if (whole := as_they_lie(values)) is not None:
+            return whole
         widest = max(x.shape[-1] for x in values)
         return torch.cat([x if x.shape[-1] == widest else pad(x, (0, widest - x.shape[-1])) for x in values])
     if is_dataclass(first) and not isinstance(first, type):
         return replace(first, **{f.name: together([getattr(v, f.name) for v in values]) for f in fields(first)})
     return first
+
+
+def as_they_lie(parts: Sequence[Tensor]) -> Tensor | None:
+    """Parts that lie one after another in one piece of memory, as a step's logits do, as that piece; None where they do not."""
+    first, size = parts[0], parts[0].nbytes
+    store, place = first.untyped_storage().data_ptr(), first.data_ptr()
+    for i, x in enumerate(parts):
+        if x.data_ptr() != place + i * size or x.shape != first.shape or not x.is_contiguous():
+            return None
+        if x.untyped_storage().data_ptr() != store:
+            return None
+    return first.as_strided((len(parts) * len(first), *first.shape[1:]), first.stride())
 
 
 def part(whole: State, number: int, was: State) -> State:
