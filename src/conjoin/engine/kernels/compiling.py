@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["compiled"]
+__all__ = ["called_from_python", "compiled"]
 
 # Sums may be taken in any order that vectorises; infinities, which masks are made of, stay what they are.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -27,7 +27,12 @@ forget_old_code(Path(__file__).parent)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """A kernel of a function, compiled at its first call."""
+    """A kernel of a function, for other kernels to call: compiled with the one that Python calls."""
+    return njit(nogil=True, fastmath=FAST, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def called_from_python(function: Callable[..., Any]) -> Any:
+    """The kernel that Python calls, compiled at its first call with all that it is made of, and kept."""
     try:
         return njit(nogil=True, fastmath=FAST, cache=True)(function)
     except RuntimeError:  # no folder to keep it in

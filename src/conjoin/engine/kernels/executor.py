@@ -302,7 +302,7 @@ def packing(op: np.ndarray, buffers: np.ndarray, facts: np.ndarray, thread: int,
 @compiled
 def execute(count: int, ops: int, by: int, buffers: int, facts: int, thread: int, threads: int) -> None:
     """One thread's part of a program, by the addresses of its tables (see `Program`)."""
-    turns, places, known = 0, int64s_at(buffers, MANY), int64s_at(facts, MANY)
+    turns, places, known = np.int64(0), int64s_at(buffers, MANY), int64s_at(facts, MANY)
     scratch, runs = known[SCRATCH] + thread * known[SCRATCH_BYTES], max(1, known[RUNS])
     for i in range(count):
         op, real = int64s_at(ops + 8 * FIELDS * i, FIELDS), doubles_at(by + 16 * i, 2)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from conjoin.engine.kernels.compiling import compiled
+from conjoin.engine.kernels.compiling import called_from_python, compiled
 from conjoin.engine.kernels.executor import execute
 from conjoin.engine.kernels.instructions import (
     add_atomic,
@@ -29,27 +29,23 @@ os.register_at_fork(after_in_child=TEAMS.clear)  # a child has none of its paren
 
 
 @compiled
-def follow(shared: int, thread: int, threads: int) -> None:
-    """What a helper does for ever: its part of each round, without Python's lock."""
-    known, last = int64s_at(shared, NUMBERS), 0
-    while True:
-        spins = 0
-        while load_atomic(shared + 8 * ROUND) == last:
-            spins += 1
-            if spins < WAITS:
-                pause()
-            else:
-                add_atomic(shared + 8 * SLEEPERS, 1)
-                sleep_while(shared + 8 * ROUND, last)
-                add_atomic(shared + 8 * SLEEPERS, -1)
-        last += 1
-        execute(known[JOB], known[JOB + 1], known[JOB + 2], known[JOB + 3], known[JOB + 4], thread, threads)
-        add_atomic(shared + 8 * FINISHED, 1)
+def next_round(shared: int, last: int) -> int:
+    """Waits for the round after the `last`."""
+    spins = 0
+    while load_atomic(shared + 8 * ROUND) == last:
+        spins += 1
+        if spins < WAITS:
+            pause()
+        else:
+            add_atomic(shared + 8 * SLEEPERS, 1)
+            sleep_while(shared + 8 * ROUND, last)
+            add_atomic(shared + 8 * SLEEPERS, -1)
+    return last + 1
 
 
 @compiled
-def lead(count: int, ops: int, by: int, buffers: int, facts: int, shared: int, threads: int) -> None:
-    """The caller's part of a round: it begins it, does its share, and waits for the rest."""
+def begin(count: int, ops: int, by: int, buffers: int, facts: int, shared: int) -> None:
+    """Begins a round with a program."""
     known = int64s_at(shared, NUMBERS)
     known[JOB], known[JOB + 1], known[JOB + 2], known[JOB + 3], known[JOB + 4] = count, ops, by, buffers, facts
     store_atomic(shared + 8 * BARRIER, 0)
@@ -57,7 +53,11 @@ def lead(count: int, ops: int, by: int, buffers: int, facts: int, shared: int, t
     add_atomic(shared + 8 * ROUND, 1)
     if load_atomic(shared + 8 * SLEEPERS) > 0:
         wake(shared + 8 * ROUND)
-    execute(count, ops, by, buffers, facts, 0, threads)
+
+
+@compiled
+def wait_for_helpers(shared: int, threads: int) -> None:
+    """Waits until all have done their part of a round."""
     spins = 0
     while load_atomic(shared + 8 * FINISHED) < threads - 1:
         spins += 1
@@ -65,6 +65,26 @@ def lead(count: int, ops: int, by: int, buffers: int, facts: int, shared: int, t
             pause()
         else:
             yield_core()
+
+
+@called_from_python
+def take_part(count: int, ops: int, by: int, buffers: int, facts: int, shared: int, thread: int, threads: int) -> None:
+    """One thread's part, without Python's lock: of one round as its caller (thread 0), of all of them for ever as a helper.
+
+    One function for both, and `thread` no number that is written here, which Numba would take for a type of its own:
+    either way it would compile all that follows twice.
+    """
+    known, last = int64s_at(shared, NUMBERS), np.int64(0)
+    if thread == 0:
+        begin(count, ops, by, buffers, facts, shared)
+    while True:
+        if thread > 0:
+            last = next_round(shared, last)
+            count, ops, by, buffers, facts = known[JOB], known[JOB + 1], known[JOB + 2], known[JOB + 3], known[JOB + 4]
+        execute(count, ops, by, buffers, facts, thread, threads)
+        if thread == 0:
+            return wait_for_helpers(shared, threads)
+        add_atomic(shared + 8 * FINISHED, 1)
 
 
 class Team:
@@ -75,8 +95,8 @@ class Team:
         self.shared = np.zeros(NUMBERS, np.int64)
         self.lock = threading.Lock()
         for thread in range(1, threads):
-            args = (self.shared.ctypes.data, thread, threads)
-            threading.Thread(target=follow, args=args, daemon=True, name=f"conjoin-{thread}").start()
+            args = (0, 0, 0, 0, 0, self.shared.ctypes.data, thread, threads)
+            threading.Thread(target=take_part, args=args, daemon=True, name=f"conjoin-{thread}").start()
 
     @property
     def counter(self) -> int:
@@ -87,7 +107,7 @@ class Team:
         """Runs a program: ops (n, FIELDS), by (n, 2) float64, addresses of buffers, facts; returns when all have done."""
         tables = (ops.ctypes.data, by.ctypes.data, buffers.ctypes.data, facts.ctypes.data)
         with self.lock if self.threads > 1 else nullcontext():  # one alone shares nothing
-            lead(len(ops), *tables, self.shared.ctypes.data, self.threads)
+            take_part(len(ops), *tables, self.shared.ctypes.data, 0, self.threads)
 
 
 def team_of(threads: int) -> Team:
