@@ -1,5 +1,6 @@
 """The server over HTTP, a real one on this machine: endpoints, refusals, keys, streams, OpenAI's client, draining."""
 
+import asyncio
 import gc
 import json
 import logging
@@ -409,16 +410,27 @@ def test_limits_that_memory_cannot_hold_are_refused_before_serving(
 
 
 def test_what_is_loaded_is_not_looked_through_for_garbage_while_it_serves(
-    server: Running, monkeypatch: pytest.MonkeyPatch
+    write: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen, interval = [], sys.getswitchinterval()
-    monkeypatch.setattr(Server, "run", lambda self, sockets: frozen.append(gc.get_freeze_count()))
+    frozen, interval, limits = [], sys.getswitchinterval(), Limits(**SMALL)  # type: ignore[arg-type]
+    app = App([Served("tiny", write, limits, Metrics().of("tiny"))], limits, Metrics())
+    listening = bound("127.0.0.1", 0, 5)
+
+    def serves(server: Server, sockets: list[socket.socket]) -> None:
+        frozen.append(gc.get_freeze_count())
+        app.models["tiny"].scheduler.start()
+        asyncio.run(app.warm_up())
+        frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(Server, "run", serves)
     try:
-        run(server.app, server.listening)
+        run(app, listening)
     finally:
+        app.models["tiny"].scheduler.stop()
+        listening.close()
         gc.unfreeze()
         sys.setswitchinterval(interval)
-    assert frozen[0] > 100_000
+    assert frozen[1] > frozen[0] > 100_000
 
 
 def test_a_taken_port_is_one_sentence(server: Running) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,6 +74,7 @@ class App:
         self.models = {served.name: served for served in models}
         self.limits, self.metrics, self.log_texts = limits, metrics, log_texts
         self.warm: set[str] = set()
+        self.when_warm: Callable[[], None] = lambda: None  # is done once all models are
         self.looking = asyncio.Lock()  # one pass at a time beside those who write
         self.api = FastAPI(title="conjoin", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None)
         self.routes()
@@ -99,6 +100,7 @@ class App:
         for served in self.models.values():
             await asyncio.to_thread(served.warm)
             self.warm.add(served.name)
+        self.when_warm()
         logger.info("ready: %s", ", ".join(self.models))
 
     @property
