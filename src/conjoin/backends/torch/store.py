@@ -5,6 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
+from conjoin.checkpoint import NARROW
 from conjoin.engine import narrow as whole
 from conjoin.errors import InputError
 from torch import Tensor
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 FILES = "pt"
-NARROW_TYPES = tuple(whole.TYPES)
+NARROW_TYPES = tuple(NARROW)
 DRAWS = frozenset({torch.nn.init.normal_, torch.nn.init.uniform_, torch.nn.init.kaiming_uniform_})
 
 
@@ -61,7 +62,7 @@ class Placement(NamedTuple):
 def placement(dtype: str | torch.dtype | None = None, device: Any = None) -> Placement:
     """From the names of a type and of a device. Raises InputError for what is no float type, or not here."""
     kind = "int8" if dtype is torch.int8 else dtype
-    if isinstance(kind, str) and kind in whole.TYPES:
+    if isinstance(kind, str) and kind in NARROW:
         found = found_device("cpu" if device is None else device)
         if found.type == "cuda":
             raise InputError(f'dtype is "{kind}" and device a GPU; {kind} is for CPUs, "bfloat16" for GPUs.')
