@@ -42,17 +42,17 @@ def test_a_shortlist_is_what_suppressing_all_others_gives(mode: str, monkeypatch
     together = written(model, ids, mask, vocabulary=lists, **MODES[mode])
     each = len(together.sequences) // 4
     for row, allowed in enumerate(lists):
-        others = sorted(set(range(VOCAB)) - {*allowed, 0, 2})
+        others = sorted(set(range(VOCAB)) - {*allowed, 2})
         alone = written(model, ids[row : row + 1], mask[row : row + 1], suppress_tokens=others, **MODES[mode], **again)
         found = together.sequences[row * each : (row + 1) * each]
         assert torch.equal(found[:, : alone.sequences.shape[1]], alone.sequences)
     same = written(model, ids, mask, vocabulary=lists[2], **MODES[mode])
-    others = sorted(set(range(VOCAB)) - {*lists[2], 0, 2})
+    others = sorted(set(range(VOCAB)) - {*lists[2], 2})
     suppressed = written(model, ids, mask, suppress_tokens=others, **MODES[mode], **again)
     assert torch.equal(same.sequences, suppressed.sequences)
     for ours, theirs in zip(same.scores, suppressed.scores, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 if again else 0)
-    assert same.logits[0].isinf().sum(-1).eq(VOCAB - len({*lists[2], 0, 2})).all()
+    assert same.logits[0].isinf().sum(-1).eq(VOCAB - len({*lists[2], 2})).all()
 
 
 @kernels
@@ -103,6 +103,8 @@ def test_shortlists_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
     for asked, words in (
         ({"vocabulary": [3, 200]}, "0 to 199 was expected"),
         ({"vocabulary": [[3], [4]]}, "lists for 2 sources and 3 came"),
+        ({"vocabulary": ["a", "b", "c"]}, "ids were expected"),
+        ({"vocabulary": [], "eos_token_id": None}, "has no ids for a source"),
         ({"vocabulary": [3], "guidance_scale": 2.0}, "came with guidance_scale"),
         ({"vocabulary": [3], "prompt_lookup_num_tokens": 2}, "came with drafts"),
     ):

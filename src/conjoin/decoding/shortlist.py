@@ -105,11 +105,18 @@ def with_vocabulary(model: Any, settings: Settings, call: Call, asked: Any) -> C
         return call
     check_search(model, settings)
     lists = lists_of(model, call, asked)
-    vocab, always = model.decoder.spec.vocab, {*settings.eos, settings.pad}
+    vocab = model.decoder.spec.vocab
     allowed = np.zeros((call.source.shape[0], vocab), np.bool_)
     for row, ids in zip(allowed, lists, strict=True):
-        chosen = np.array(sorted({*ids, *(i for i in always if i is not None and i >= 0)}), np.int64)
-        if chosen.size and not 0 <= chosen[0] <= chosen[-1] < vocab:
+        try:
+            chosen = np.array(sorted({*ids, *settings.eos}), np.int64)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"vocabulary has {ids!r:.60}; ids were expected, or a list of them for each source."
+            ) from None
+        if not chosen.size:
+            raise InputError("vocabulary has no ids for a source, and no end token is set; give some.")
+        if not 0 <= chosen[0] <= chosen[-1] < vocab:
             raise InputError(f"vocabulary has ids from {chosen[0]} to {chosen[-1]}; 0 to {vocab - 1} was expected.")
         row[chosen] = True
     return replace(call, allowed=model.ops.on_device(allowed, model))
