@@ -33,7 +33,8 @@ def in_lanes(model: Any, asked: Any, function: Callable[[Any], Any], items: Iter
 
 def select(ops: Any, state: State, keep: Array) -> State:
     """The state of some sources only."""
-    index = ops.where_true(keep)
+    index, at = ops.where_true(keep), state.at
+    cache = [(ops.take_slots(keys, index, at), ops.take_slots(values, index, at)) for keys, values in state.cache]
 
     def taken(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
@@ -42,8 +43,9 @@ def select(ops: Any, state: State, keep: Array) -> State:
             return type(value)(taken(v) for v in value)
         return ops.take_rows(value, index) if ops.is_array(value) else value
 
-    chosen: State = replace(taken(replace(state, stop_moves=None)), stop_moves=state.stop_moves)
-    return chosen
+    # Logits are spent, and what slots are empty need not be copied.
+    chosen: State = taken(replace(state, stop_moves=None, logits=None, against=None, cache=[]))
+    return replace(chosen, stop_moves=state.stop_moves, cache=cache)
 
 
 def without_cache(state: State) -> State:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conjoin.backends.torch.arrays import cleared
 from conjoin.blocks import Cache, Inputs, Place, Sight
 from conjoin.engine.arrays import Array
 from conjoin.engine.kernels.layout import Mode
@@ -83,6 +84,12 @@ def native_twin(stack: Any, mode: Mode) -> Any:
         head = kernels.shortlist(ids.numpy())
         return lambda x: torch.from_numpy(kernels.logits(floats(x), head))
 
+    def empty_cache(batch: int, slots: int, like: Tensor) -> list[Cache]:
+        """As Decoder.empty_cache, in memory that costs nothing until it is written."""
+        shape = (batch, stack.spec.key_heads, slots, stack.spec.head_dim)
+        return [(cleared(shape, like), cleared(shape, like)) for _ in range(stack.spec.layers)]
+
+    twin.empty_cache = empty_cache
     twin.is_native, twin.hidden, twin.remember, twin.logits = True, hidden, remember, logits
     twin.hidden_of_runs, twin.shortlist = hidden_of_runs, shortlist
     return twin

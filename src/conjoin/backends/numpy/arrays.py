@@ -50,6 +50,7 @@ __all__ = [
     "swapped",
     "take_last",
     "take_rows",
+    "take_slots",
     "taken",
     "top_k",
     "total",
@@ -263,6 +264,13 @@ def pick(x: Array, index: Array) -> Array:
 def take_rows(x: Array, index: Array) -> Array:
     """Some rows."""
     return x[index]
+
+
+def take_slots(x: Array, index: Array, used: int) -> Array:
+    """Some rows of a cache (B, H, slots, D), of which the first slots are used; zeros in the others."""
+    found = np.zeros((len(index), *x.shape[1:]), x.dtype)
+    found[:, :, :used] = x[:, :, :used][index]
+    return found
 
 
 def where_true(x: Array) -> Array:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import torch
 from conjoin.engine import tensor_rows as rows
 from torch import Tensor
@@ -18,6 +20,7 @@ __all__ = [
     "best_of_sums",
     "broadcast",
     "chooses",
+    "cleared",
     "clipped",
     "concat",
     "cumsum",
@@ -51,6 +54,7 @@ __all__ = [
     "swapped",
     "take_last",
     "take_rows",
+    "take_slots",
     "taken",
     "tanh",
     "top_k",
@@ -227,6 +231,20 @@ def pick(x: Tensor, index: Tensor) -> Tensor:
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
     """Some rows."""
     return x.index_select(0, index)
+
+
+def take_slots(x: Tensor, index: Tensor, used: int) -> Tensor:
+    """Some rows of a cache (B, H, slots, D), of which the first slots are used; zeros in the others."""
+    found = cleared((len(index), *x.shape[1:]), x)
+    found[:, :, :used] = x[:, :, :used].index_select(0, index)
+    return found
+
+
+def cleared(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Zeros as `zeros` makes them, on a CPU in memory that costs nothing until it is written."""
+    if like.device.type == "cpu" and like.dtype == torch.float32 and type(like) is Tensor:
+        return torch.from_numpy(np.zeros(tuple(shape), np.float32))
+    return zeros(shape, like)
 
 
 def where_true(x: Tensor) -> Tensor:

@@ -65,13 +65,14 @@ def noise(seed: int | None, batch: int, count: int) -> Callable[[Tensor, int, Te
 @contextlib.contextmanager
 def at_rest(model: Module) -> Iterator[None]:
     """A model that drops nothing out, and afterwards trains where it did."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         yield
     finally:
-        for module, was in training.items():
-            module.training = was
+        for module in training:
+            module.training = True
 
 
 @contextlib.contextmanager

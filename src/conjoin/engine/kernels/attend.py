@@ -122,7 +122,7 @@ def squeeze(row: int, count: int, cap: np.float32) -> None:
         numbers[n] /= cap
     for n in range(count, count + WIDTH):
         numbers[n] = np.float32(0)
-    tanh(row, (count + WIDTH - 1) // WIDTH)
+    tanh(row, (count + WIDTH - 1) // WIDTH, row, 8 * WIDTH)
     for n in range(count):
         numbers[n] *= cap
 

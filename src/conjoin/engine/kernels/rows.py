@@ -93,9 +93,8 @@ def multiply(
             while r < below:
                 here, sizes = x + r * x_stride, row_scales + 4 * r
                 more = added + 4 * r * added_stride + at if added != 0 and full else 0
-                to, to_stride = scratch, 4 * PANEL
-                if full:
-                    to, to_stride = out + 4 * r * out_stride + at, 4 * out_stride
+                final = out + 4 * r * out_stride + at
+                to, to_stride = (final, 4 * out_stride) if full and kind == 0 else (scratch, 4 * PANEL)
                 left, more_stride = below - r, 4 * added_stride
                 if mode == FLOAT32:
                     done = float_block(
@@ -136,14 +135,14 @@ def multiply(
                         to_stride,
                     )
                 if kind != 0:
-                    for one in range(done):
-                        activate(kind, to + one * to_stride, PANEL // WIDTH)
+                    vectors = done * PANEL // WIDTH
+                    activate(kind, scratch, vectors, final if full else scratch, 4 * (out_stride if full else PANEL))
                 if not full:
                     keep(
                         scratch,
                         done,
                         width,
-                        out + 4 * r * out_stride + at,
+                        final,
                         out_stride,
                         added + 4 * r * added_stride + at if added != 0 else 0,
                         added_stride,
@@ -166,20 +165,20 @@ def keep(sums: int, rows: int, width: int, out: int, out_stride: int, added: int
 
 
 @compiled
-def activate(kind: int, address: int, vectors: int) -> None:
-    """An activation in place, over whole vectors of sixteen."""
+def activate(kind: int, x: int, vectors: int, out: int, stride: int) -> None:
+    """An activation of whole vectors of sixteen, to rows of two vectors each."""
     if kind == 1:
-        gelu(address, vectors)
+        gelu(x, vectors, out, stride)
     elif kind == 2:
-        gelu_tanh(address, vectors)
+        gelu_tanh(x, vectors, out, stride)
     elif kind == 3:
-        relu(address, vectors)
+        relu(x, vectors, out, stride)
     elif kind == 4:
-        silu(address, vectors)
+        silu(x, vectors, out, stride)
     elif kind == 5:
-        tanh(address, vectors)
+        tanh(x, vectors, out, stride)
     elif kind == 6:
-        sigmoid(address, vectors)
+        sigmoid(x, vectors, out, stride)
 
 
 @compiled
@@ -188,12 +187,16 @@ def activate_row(kind: int, x: int, out: int, width: int, scratch: int) -> None:
     piece = floats_at(scratch, PIECE)
     for first in range(0, width, PIECE):
         count = min(PIECE, width - first)
-        row, to = floats_at(x + 4 * first, count), floats_at(out + 4 * first, count)
+        row, to, vectors = (
+            floats_at(x + 4 * first, count),
+            floats_at(out + 4 * first, count),
+            (count + WIDTH - 1) // WIDTH,
+        )
         for i in range(count):
             piece[i] = row[i]
-        for i in range(count, (count + WIDTH - 1) // WIDTH * WIDTH):
+        for i in range(count, vectors * WIDTH):
             piece[i] = np.float32(0)
-        activate(kind, scratch, (count + WIDTH - 1) // WIDTH)
+        activate(kind, scratch, vectors, scratch, 8 * WIDTH)
         for i in range(count):
             to[i] = piece[i]
 

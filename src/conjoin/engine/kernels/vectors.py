@@ -210,15 +210,23 @@ def loop(
 
 
 def activating(number: int) -> Any:
-    """(address, vectors) -> None: one of FUNCTIONS in place, over whole vectors of sixteen."""
+    """(address, vectors, out, stride) -> None: one of FUNCTIONS over whole vectors of sixteen, to rows of two vectors each."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing: Any, address: Any, vectors: Any) -> Any:
+    def run(typing: Any, address: Any, vectors: Any, out: Any, stride: Any) -> Any:
         def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-            loop(b, given[0], given[1], I64(0), lambda x, kept: (FUNCTIONS[number](x), kept))
+            address, vectors, out, stride = given
+
+            def body(x: Vector, n: Any) -> tuple[None, Any]:
+                row, half = b.lshr(n, I64(1)), b.and_(n, I64(1))
+                at = b.add(out, b.add(b.mul(row, stride), b.mul(half, I64(4 * WIDTH))))
+                b.store(FUNCTIONS[number](x).value, b.inttoptr(at, FLOATS.as_pointer())).align = 4
+                return None, b.add(n, I64(1))
+
+            loop(b, address, vectors, I64(0), body)
             return context.get_dummy_value()
 
-        return types.void(types.int64, types.int64), code
+        return types.void(*[types.int64] * 4), code
 
     return run
 
