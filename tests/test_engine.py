@@ -418,3 +418,56 @@ def test_of_equals_the_first_is_the_largest() -> None:
     x[0, 300::7] = 1.0
     assert rows.argmax(x).tolist() == [300]
     assert rows.best(x, 3)[1].tolist() == [[300, 307, 314]]
+
+
+@kernels
+@pytest.mark.parametrize("width", [8192, 30522])
+def test_the_best_of_logits_are_those_of_log_probabilities_written_down(width: int) -> None:
+    """Equal bit for bit, ties, tokens that are forbidden (some twice, some that there are not) and hardly any left included."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(4, 3, width, generator=draw) * 5
+    x[0, 1, 50::70] = 30.0
+    x[1, 2, 9:] = float("-inf")
+    x[3] = x[3, :1]
+    sums = torch.randn(4, 3, generator=draw)
+    top = torch.topk(x, 3).indices
+    nothing = torch.full((4, 3, 2), -1)
+    for forbidden in (nothing[..., :0], torch.cat([top, nothing, top[..., :1], nothing + width + 1], -1)):
+        before = x.clone()
+        found = rows.best_of_logits(x, forbidden, sums, 6)
+        assert torch.equal(x, before)
+        hidden = torch.zeros(x.shape, dtype=torch.bool)
+        for i, j, n in (forbidden >= 0).logical_and(forbidden < width).nonzero().tolist():
+            hidden[i, j, forbidden[i, j, n]] = True
+        scores = rows.log_softmax(x).masked_fill(hidden, float("-inf"))
+        for ours, theirs in zip(found, rows.best_of_sums(scores, sums, 6), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@kernels
+def test_rules_that_forbid_change_no_token_on_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beams chosen of logits are those chosen after every rule wrote its scores."""
+    part = BertConfig(vocab_size=9000, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=96)
+    torch.manual_seed(0)
+    model = EncoderDecoderModel(EncoderDecoderConfig.from_encoder_decoder_configs(part, part.copy())).eval()
+    model.config.decoder_start_token_id, model.config.pad_token_id, model.config.eos_token_id = 1, 0, 2
+    ids, mask = ids_of(5, vocab=200)
+    asked = {"num_beams": 4, "max_new_tokens": 12, "no_repeat_ngram_size": 1, "min_new_tokens": 3}
+    asked |= {"encoder_no_repeat_ngram_size": 2, "suppress_tokens": [7, 8], "begin_suppress_tokens": [9]}
+    settings = {"attention_mask": mask, "return_dict_in_generate": True, **asked}
+    found = model.generate(ids, **settings)
+    monkeypatch.setattr("conjoin.backends.torch.chooses", lambda logits, k: False)
+    expected = model.generate(ids, **settings)
+    assert torch.equal(found.sequences, expected.sequences)
+    assert torch.equal(found.sequences_scores, expected.sequences_scores)
+
+
+@kernels
+def test_a_block_of_any_height_gives_a_row_the_same_numbers() -> None:
+    """A row's product, bias, activation and what is added are the same bits whichever rows stand beside it."""
+    for model in (pair_of(), in_int8(pair_of())):
+        twin = twin_of(model.decoder)
+        states = torch.randn(27, 64, generator=torch.Generator().manual_seed(2))
+        whole = twin.logits(states)
+        for count in (1, 2, 3, 5, 11, 13):
+            assert torch.equal(twin.logits(states[:count]), whole[:count])

@@ -1,6 +1,7 @@
 """pipeline: equal to generating and decoding by hand, in order, in pieces that join to the whole; and its mistakes."""
 
 import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from conjoin import (
     InputError,
 )
 from conjoin.batching import BatchLimit
+from conjoin.engine.machine import has_kernels
 from conjoin.onnx.layout import GRAPHS
 from conjoin.pipelines import Writer, pieces, pipeline
 from conjoin.tokens import TokenizerPair
@@ -330,6 +332,47 @@ def test_batches_hold_as_many_tokens_as_asked_for(write):
         assert write(TEXTS, max_new_tokens=4, num_beams=2, max_batch_tokens=tokens) == alone
     sizes = [len(index) for index, _ in write.batches(TEXTS, max_new_tokens=2, num_beams=2, max_batch_tokens=64)]
     assert sizes == [2, 2, 1]  # a short source counts as 32 tokens
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Two threads on the kernels; the names of those that generate."""
+    if not has_kernels():
+        pytest.skip("the kernels need AVX-512 with VNNI")
+    monkeypatch.setenv("CONJOIN_ENGINE", "native")
+    monkeypatch.setattr("conjoin.engine.lanes.kernel_threads", lambda: 2)
+    names: set[str] = set()
+    generate = EncoderDecoderModel.generate
+
+    def noted(self: EncoderDecoderModel, *given: object, **settings: object) -> object:
+        names.add(threading.current_thread().name)
+        return generate(self, *given, **settings)
+
+    monkeypatch.setattr(EncoderDecoderModel, "generate", noted)
+    return names
+
+
+@pytest.mark.parametrize("asked", [{"num_beams": 2}, {"do_sample": True, "seed": 3}], ids=str)
+def test_batches_side_by_side_write_the_same_in_order(folder, lanes, asked):
+    write, threads = pipeline(folder, max_new_tokens=6), torch.get_num_threads()
+    expected = [write([text], **asked)[0] for text in TEXTS * 3]
+    assert lanes == {"MainThread"}
+    assert write(TEXTS * 3, batch_size=1, **asked) == expected
+    assert {name for name in lanes if name.startswith("conjoin-lane")}
+    assert torch.get_num_threads() == threads
+
+
+def test_what_draws_from_the_global_state_or_calls_back_is_written_in_turn(folder, lanes):
+    write = pipeline(folder, max_new_tokens=6)
+    write(TEXTS, batch_size=1, do_sample=True)
+    write(TEXTS, batch_size=1, prefix_allowed_tokens_fn=lambda number, ids: [5, 6])
+    assert lanes == {"MainThread"}
+
+
+def test_an_error_of_one_batch_is_the_calls(folder, lanes):
+    with pytest.raises(InputError, match="more than the decoder"):
+        pipeline(folder)(TEXTS * 3, batch_size=1, max_new_tokens=10_000)
+    assert not [one for one in threading.enumerate() if one.name.startswith("conjoin-lane")]
 
 
 def test_padding_counts_in_a_batch_of_tokens():
