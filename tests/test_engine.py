@@ -13,6 +13,7 @@ from test_families import DECODERS, ENCODERS, by_name, made  # noqa: F401
 from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, FlaxEncoderDecoderModel
 from conjoin.cli.inspect import describe
 from conjoin.engine import tensor_rows as rows
+from conjoin.engine.arrays import Reused, address
 from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import has_kernels
 from conjoin.engine.narrow import TYPES, NarrowLinear
@@ -471,3 +472,16 @@ def test_a_block_of_any_height_gives_a_row_the_same_numbers() -> None:
         whole = twin.logits(states)
         for count in (1, 2, 3, 5, 11, 13):
             assert torch.equal(twin.logits(states[:count]), whole[:count])
+
+
+def test_room_is_given_again_once_nobody_holds_it() -> None:
+    room = Reused()
+    first = room.empty((3, 50))
+    held = torch.from_numpy(first)[1:]
+    second = room.empty((3, 50))
+    assert not np.shares_memory(first, second)
+    place = address(first)
+    del first
+    assert address(room.empty((2, 50))) != place  # the tensor still holds it
+    del held
+    assert address(room.empty((2, 50))) == place

@@ -11,7 +11,7 @@ from conjoin import blocks
 from conjoin.attention import Kinds
 from conjoin.blocks import Cache, Sight
 from conjoin.engine import recording
-from conjoin.engine.arrays import Array, address, contiguous, empty
+from conjoin.engine.arrays import Array, Reused, address, contiguous, empty
 from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, PerLayer
 from conjoin.engine.kernels.team import Team, team_of
 from conjoin.engine.pool import Pool
@@ -53,6 +53,7 @@ class Native:
             self.norm = recording.Norm(spec.norm_eps, spec.norm == "rms", spec.norm_offset)
             recording.bind(Holder(self.norm), Holder(stack.norm), self.leaves)
         self.programs: dict[str, Pool] = {}
+        self.room = Reused()
 
     def block(self, number: int, theirs: Any) -> Any:
         """One layer, recorded, its products of queries, keys and values made as one."""
@@ -164,7 +165,7 @@ class Native:
         """Hidden states (..., W) -> logits (..., V), or those of a shortlist, in float32."""
         head = self.program("logits", False) if shortlist is None else shortlist
         rows = contiguous(x).reshape(-1, x.shape[-1])
-        out = empty((len(rows), head.program.widths[head.program.result]))
+        out = self.room.empty((len(rows), head.program.widths[head.program.result]))
         with head.borrowed() as program:
             program.run(rows, out, len(rows), 0, self.team())
         if self.spec.logit_cap:
