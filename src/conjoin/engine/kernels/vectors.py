@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from conjoin.engine.kernels.registers import F32, FLOATS, I64, INTS, VECTOR, called, spread, total_of
+from conjoin.engine.kernels.registers import F32, FLOATS, I32, I64, INTS, VECTOR, called, spread, total_of
 
 __all__ = [
     "ACTIVATIONS",
@@ -93,12 +93,12 @@ class Vector:
         )
         return near.times_plus(self * -1.0 * near + 1.0, near)
 
-    def power_of_two(self) -> "Vector":
-        """2 to the whole numbers that these are."""
-        b = self.b
-        whole = b.fptosi(self.value, INTS)
-        bits = b.shl(b.add(whole, ir.Constant(INTS, [127] * WIDTH)), ir.Constant(INTS, [23] * WIDTH))
-        return Vector(b, b.bitcast(bits, FLOATS))
+    def times_power_of_two(self, n: "Vector") -> "Vector":
+        """This times 2 to the whole numbers n."""
+        b, usual = self.b, (ir.Constant(I16, -1), I32(4))  # every lane, rounded as always
+        return Vector(
+            b, called(b, "llvm.x86.avx512.mask.scalef.ps.512", FLOATS, self.value, n.value, self.value, *usual)
+        )
 
 
 Function = Callable[[Vector], Vector]
@@ -110,7 +110,7 @@ def exp(x: Vector) -> Vector:
     What is too small is 0: a CPU takes a hundred times as long for a product with a subnormal number, and hidden tokens would
     have such weights.
     """
-    whole, x = x, x.at_least(-87.0).at_most(88.0)
+    whole, x = x, x.at_least(-87.0)
     n = (x * 1.4426950408889634).call("rint")
     r = n.times_plus(-0.693359375, x)
     r = n.times_plus(2.12194440e-4, r)
@@ -118,7 +118,7 @@ def exp(x: Vector) -> Vector:
     for more in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         y = y.times_plus(r, more)
     y = (y * r).times_plus(r, r) + 1.0
-    return (y * n.power_of_two()).zero_below(whole, -87.0)
+    return y.times_power_of_two(n).zero_below(whole, -87.0)
 
 
 def tanh(x: Vector) -> Vector:
