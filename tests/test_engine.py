@@ -429,13 +429,17 @@ def test_the_best_of_logits_are_those_of_log_probabilities_written_down(width: i
     x = torch.randn(4, 3, width, generator=draw) * 5
     x[0, 1, 50::70] = 30.0
     x[1, 2, 9:] = float("-inf")
-    x[3] = x[3, :1]
+    one = x[3, :1]
+    x[3] = one
     sums = torch.randn(4, 3, generator=draw)
     top = torch.topk(x, 3).indices
+    top[3] = top[3, :1].clone()
     nothing = torch.full((4, 3, 2), -1)
     for forbidden in (nothing[..., :0], torch.cat([top, nothing, top[..., :1], nothing + width + 1], -1)):
         before = x.clone()
+        alike = rows.best_of_logits(one.expand(1, 3, width), forbidden[3:, :1].expand(1, 3, -1), sums[3:], 6)
         found = rows.best_of_logits(x, forbidden, sums, 6)
+        assert all(torch.equal(a, b[3:]) for a, b in zip(alike, found, strict=True))
         assert torch.equal(x, before)
         hidden = torch.zeros(x.shape, dtype=torch.bool)
         for i, j, n in (forbidden >= 0).logical_and(forbidden < width).nonzero().tolist():
@@ -455,12 +459,12 @@ def test_rules_that_forbid_change_no_token_on_the_kernels(monkeypatch: pytest.Mo
     ids, mask = ids_of(5, vocab=200)
     asked = {"num_beams": 4, "max_new_tokens": 12, "no_repeat_ngram_size": 1, "min_new_tokens": 3}
     asked |= {"encoder_no_repeat_ngram_size": 2, "suppress_tokens": [7, 8], "begin_suppress_tokens": [9]}
-    settings = {"attention_mask": mask, "return_dict_in_generate": True, **asked}
-    found = model.generate(ids, **settings)
-    monkeypatch.setattr("conjoin.backends.torch.chooses", lambda logits, k: False)
-    expected = model.generate(ids, **settings)
-    assert torch.equal(found.sequences, expected.sequences)
-    assert torch.equal(found.sequences_scores, expected.sequences_scores)
+    found = model.generate(ids, attention_mask=mask, **asked)
+    with monkeypatch.context() as written:
+        written.setattr("conjoin.backends.torch.chooses", lambda logits, k: False)
+        assert torch.equal(found, model.generate(ids, attention_mask=mask, **asked))
+    monkeypatch.setattr("conjoin.backends.torch.best_of_sums", lambda *given: pytest.fail("scores were written"))
+    model.generate(ids, attention_mask=mask, **asked)
 
 
 @kernels

@@ -36,8 +36,13 @@ def best(x: Array, k: int, threads: int) -> tuple[Array, Array]:
 def best_of_logits(logits: Array, forbidden: Array, k: int, threads: int) -> tuple[Array, Array]:
     """(..., V) -> the k largest log-probabilities, in order, and where they are (..., k).
 
-    Without those of forbidden tokens (..., N), -1 for none, which are probabilities all the same.
+    Without those of forbidden tokens (..., N), -1 for none, which are probabilities all the same. Where rows are one row
+    several times, as beams are before their first token, it is looked at once.
     """
+    if logits.shape[-2] > 1 and logits.strides[-2] == 0 and (forbidden == forbidden[..., :1, :]).all():
+        values, places = best_of_logits(logits[..., :1, :], forbidden[..., :1, :], k, threads)
+        shape = (*logits.shape[:-1], k)
+        return np.broadcast_to(values, shape), np.broadcast_to(places, shape)
     return found("CHOOSE", logits, k, threads, np.ascontiguousarray(forbidden, np.int32))
 
 

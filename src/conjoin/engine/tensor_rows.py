@@ -44,7 +44,7 @@ def best_of_sums(scores: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def best_of_logits(logits: Tensor, forbidden: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """As `best_of_sums`, of the log-probabilities of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none."""
     values, places = rows.best_of_logits(logits.numpy(), forbidden.numpy(), k, kernel_threads())
-    return best_of_each(torch.from_numpy(values), torch.from_numpy(places), sums, logits.shape[-1])
+    return best_of_each(torch.tensor(values), torch.tensor(places), sums, logits.shape[-1])
 
 
 def best_of_each(values: Tensor, places: Tensor, sums: Tensor, width: int) -> tuple[Tensor, Tensor]:
