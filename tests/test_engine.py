@@ -470,7 +470,7 @@ def test_rules_that_forbid_change_no_token_on_the_kernels(monkeypatch: pytest.Mo
 @kernels
 def test_a_block_of_any_height_gives_a_row_the_same_numbers() -> None:
     """A row's product, bias, activation and what is added are the same bits whichever rows stand beside it."""
-    for model in (pair_of(), in_int8(pair_of())):
+    for model in (pair_of(), narrowed("int8", pair_of())):
         twin = twin_of(model.decoder)
         states = torch.randn(27, 64, generator=torch.Generator().manual_seed(2))
         whole = twin.logits(states)
