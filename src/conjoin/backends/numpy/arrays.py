@@ -12,6 +12,7 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "best_of_logits",
     "best_of_sums",
     "broadcast",
     "chooses",
@@ -185,8 +186,16 @@ def best_of_sums(scores: Array, sums: Array, k: int) -> tuple[Array, Array]:
 
 
 def chooses(logits: Array, k: int) -> bool:
-    """Whether the best of logits are found without writing log-probabilities down: not here."""
-    return False
+    """Whether `best_of_logits` takes them."""
+    return True
+
+
+def best_of_logits(logits: Array, forbidden: Array, sums: Array, k: int) -> tuple[Array, Array]:
+    """As `best_of_sums`, of the log-probabilities of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none."""
+    scores = log_softmax(logits)
+    *rows, _ = where = ((forbidden >= 0) & (forbidden < scores.shape[-1])).nonzero()
+    scores[(*rows, forbidden[where])] = -np.inf
+    return best_of_sums(scores, sums, k)
 
 
 def sort(x: Array) -> tuple[Array, Array]:
