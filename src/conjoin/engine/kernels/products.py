@@ -24,6 +24,7 @@ from conjoin.engine.kernels.registers import (
     INTS,
     VECTOR,
     called,
+    fetch,
     fused_multiply_add,
     spread,
     vector_at,
@@ -245,6 +246,7 @@ def emit_sums(
     for _ in range(1, rows):
         row.append(b.add(row[-1], stride))
     entry, loop, end = b.block, b.append_basic_block("loop"), b.append_basic_block("end")
+    ahead = b.mul(steps, I64(4 * PANEL))
     b.branch(loop)
     b.position_at_end(loop)
     step, at = b.phi(I64), b.phi(I64)
@@ -255,6 +257,8 @@ def emit_sums(
         for total in each:
             total.add_incoming(zero, entry)
     weights = [vector_at(b, at, 64 * v) for v in range(vectors)]
+    for v in range(vectors):  # the next panel, which comes from memory while this one is multiplied
+        fetch(b, b.add(b.add(at, ahead), I64(64 * v)))
     sizes = scales_at(b, scales, step, vectors) if how.grouped else []
     across, new = b.mul(step, I64(4 * how.numbers)), [list(each) for each in totals]
     for k in range(how.numbers):

@@ -13,6 +13,7 @@ __all__ = [
     "INTS",
     "VECTOR",
     "called",
+    "fetch",
     "fused_multiply_add",
     "spread",
     "total_of",
@@ -40,6 +41,13 @@ def vector_at(b: Any, address: Any, bytes_on: int) -> Any:
     loaded = b.load(b.inttoptr(b.add(address, I64(bytes_on)), FLOATS.as_pointer()))
     loaded.align = 4
     return loaded
+
+
+def fetch(b: Any, address: Any) -> None:
+    """Lets the line of 64 bytes at an address come into the second cache; the address may be anything."""
+    line = b.inttoptr(address, ir.IntType(8).as_pointer())
+    function = ir.FunctionType(ir.VoidType(), [line.type, I32, I32, I32])
+    b.call(b.module.declare_intrinsic("llvm.prefetch", [line.type], function), [line, I32(0), I32(2), I32(1)])
 
 
 def spread(b: Any, number: Any) -> Any:
