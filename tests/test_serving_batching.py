@@ -463,6 +463,20 @@ def test_warming_writes_several_texts_side_by_side_and_by_beams(serve: Callable[
     serve(beams=1, queue=1, texts=1, new_tokens=1).warm()
 
 
+@only_bert
+@only_torch
+def test_a_server_becomes_warm_though_its_queue_is_full(serve: Callable[..., Served]) -> None:
+    served = serve()
+
+    def full(count: int) -> None:
+        raise served.scheduler.full("clients were first")
+
+    served.scheduler.check_room = full  # type: ignore[method-assign]
+    with pytest.raises(Refusal, match="clients were first"):
+        served.scheduler.submit(served.jobs(TEXTS[:1], {}, True, False, lambda _, what: None))
+    served.warm()
+
+
 def test_what_lies_side_by_side_is_not_copied() -> None:
     whole = torch.arange(24.0).reshape(6, 2, 2)
     parts = [whole[i : i + 1] for i in range(6)]

@@ -42,7 +42,10 @@ TIDY = 5.0  # seconds between two times that memory is given back
 
 
 class Scheduler:
-    """The running batch of one model. Only `submit`, `check_room`, `cancel` and `stop` are called by other threads."""
+    """The running batch of one model.
+
+    Only `submit`, `submit_first`, `check_room`, `cancel` and `stop` are called by other threads.
+    """
 
     def __init__(
         self, model: Any, limits: Limits, memory: int, metrics: ModelMetrics, *, batching: bool = True
@@ -75,6 +78,12 @@ class Scheduler:
             if tables([*self.waiting, *jobs]) > self.memory:
                 raise self.full("the tables of stop strings that texts wait with fill the memory")
             self.waiting.extend(jobs)
+            self.changed.notify()
+
+    def submit_first(self, jobs: Sequence[Job]) -> None:
+        """Takes the server's own texts in before all that wait, whatever waits."""
+        with self.changed:
+            self.waiting.extendleft(reversed(jobs))
             self.changed.notify()
 
     def check_room(self, count: int) -> None:

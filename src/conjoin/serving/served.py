@@ -167,8 +167,7 @@ class Served:
         jobs = some()
         with contextlib.suppress(Refusal):  # a model's own settings may leave no beams
             jobs += some(num_beams=min(2, self.limits.beams))
-        jobs = jobs[: self.limits.queue]
-        self.scheduler.submit(jobs)
+        self.scheduler.submit_first(jobs)
         for _ in jobs:
             if isinstance(what := told.get(), Refusal):
                 raise InputError(f'"{self.name}" does not write: {what}')
