@@ -29,6 +29,8 @@ from conjoin import (
     InputError,
     RobertaConfig,
 )
+from conjoin.backends.torch.store import NARROW_TYPES
+from conjoin.errors import no_dtype
 
 SMALL = {
     "vocab_size": 61,
@@ -60,8 +62,7 @@ def folder(pair: Peer, tmp_path: Path) -> Path:
 
 def neutral(text: str) -> str:
     """A sentence without what names a framework: its classes, its modules, int8, which PyTorch alone has."""
-    text = text.replace('"float64", "int8", "int8_weight_only" or "int4_weight_only"', 'or "float64"')
-    text = text.replace('"float16", or', '"float16" or')
+    text = text.replace(str(no_dtype("", NARROW_TYPES))[len("dtype is ''") :], str(no_dtype(""))[len("dtype is ''") :])
     return re.sub(
         r"\bconjoin\.(flax|tensorflow)\b", "conjoin.torch", re.sub(r"\b(TF|Flax)(?=EncoderDecoder)", "", text)
     )

@@ -1,9 +1,21 @@
 """The errors that a user can cause, and the sentence each one says: what came, what was expected, what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["CheckpointError", "ConfigError", "ConjoinError", "DataError", "InputError", "nearest", "refuse_unknown"]
+__all__ = [
+    "FLOATS",
+    "CheckpointError",
+    "ConfigError",
+    "ConjoinError",
+    "DataError",
+    "InputError",
+    "nearest",
+    "no_dtype",
+    "refuse_unknown",
+]
+
+FLOATS = ("float32", "bfloat16", "float16", "float64")  # types that a model may have in every framework
 
 
 class ConjoinError(ValueError):
@@ -39,6 +51,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`; the nearest known is "x"`, or nothing where none is near."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f'; the nearest known is "{found[0]}"' if found else ""
+
+
+def no_dtype(dtype: object, more: Sequence[str] = ()) -> InputError:
+    """What is said to a dtype that no model has; `more` are those that a framework has beside the common ones."""
+    *names, last = (f'"{name}"' for name in ("auto", *FLOATS, *more))
+    return InputError(f"dtype is {dtype!r}; {', '.join(names)} or {last} was expected.")
 
 
 def refuse_unknown(what: str, names: Iterable[str], known: Iterable[str]) -> None:

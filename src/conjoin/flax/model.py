@@ -7,7 +7,7 @@ from flax import nnx
 from conjoin.backends import jax as backend
 from conjoin.backends.jax import Kept, dropping_with, host
 from conjoin.composite import EncoderDecoderConfig
-from conjoin.engine.host.hosting import hosted, returned
+from conjoin.engine.host.hosting import Hosted
 from conjoin.flax.native import BaseEncoderDecoder
 from conjoin.flax.parts import Decoder, Encoder
 from conjoin.generation import GenerationConfig
@@ -18,7 +18,7 @@ from conjoin.parts import checked_names
 __all__ = ["FlaxEncoderDecoderModel"]
 
 
-class FlaxEncoderDecoderModel(JoinedModel, BaseEncoderDecoder):  # type: ignore[misc]
+class FlaxEncoderDecoderModel(Hosted, JoinedModel, BaseEncoderDecoder):  # type: ignore[misc]
     """A pretrained encoder and a pretrained decoder as one sequence-to-sequence model, an NNX module.
 
     From `config` (random weights), or from ready parts: `encoder` an Encoder, `decoder` a Decoder of `conjoin.flax`.
@@ -28,6 +28,7 @@ class FlaxEncoderDecoderModel(JoinedModel, BaseEncoderDecoder):  # type: ignore[
     ops: ClassVar = backend
     encoder_class = Encoder
     decoder_class = Decoder
+    host = host
     config = Kept()
 
     def __init__(
@@ -42,16 +43,6 @@ class FlaxEncoderDecoderModel(JoinedModel, BaseEncoderDecoder):  # type: ignore[
             self.assemble(config, encoder, decoder)
 
     __call__ = checked_names(BaseEncoderDecoder.forward)
-
-    def searcher(
-        self, config: GenerationConfig, input_ids: Any, given: dict[str, Any]
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """The engine's model of these parameters, where it runs and no transformation of JAX does; else this one."""
-        return hosted(self, host, config, input_ids, given)
-
-    def returned(self, found: Any) -> Any:
-        """In arrays of JAX."""
-        return returned(host, found)
 
     def generate(
         self, input_ids: Any = None, generation_config: GenerationConfig | None = None, **settings: Any

@@ -13,9 +13,8 @@ import tensorflow as tf
 from conjoin.backends import tensorflow as backend
 from conjoin.backends.tensorflow import host
 from conjoin.composite import EncoderDecoderConfig
-from conjoin.engine.host.hosting import forget, hosted, returned
+from conjoin.engine.host.hosting import Hosted, forget
 from conjoin.errors import ConjoinError, refuse_unknown
-from conjoin.generation import GenerationConfig
 from conjoin.initial import blank
 from conjoin.model import JoinedModel
 from conjoin.outputs import ModelOutput
@@ -61,7 +60,7 @@ def checked(name: str, x: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("conjoin")
-class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # type: ignore[misc]
+class TFEncoderDecoderModel(Hosted, JoinedModel, BaseEncoderDecoder, keras.Model):  # type: ignore[misc]
     """A pretrained encoder and a pretrained decoder as one sequence-to-sequence model, a Keras model.
 
     From `config` (random weights), or from ready parts: `encoder` an Encoder, `decoder` a Decoder of `conjoin.tensorflow`.
@@ -76,6 +75,7 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
     ops: ClassVar = backend
     encoder_class = Encoder
     decoder_class = Decoder
+    host = host
 
     def __init__(
         self,
@@ -122,16 +122,6 @@ class TFEncoderDecoderModel(JoinedModel, BaseEncoderDecoder, keras.Model):  # ty
         ]
     )
     generate = as_it_is(JoinedModel.generate)
-
-    def searcher(
-        self, config: GenerationConfig, input_ids: Any, given: dict[str, Any]
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """The engine's model of these variables, where it runs and no tf.function does; else this one."""
-        return hosted(self, host, config, input_ids, given)
-
-    def returned(self, found: Any) -> Any:
-        """In tensors of TensorFlow."""
-        return returned(host, found)
 
     encode = as_it_is(BaseEncoderDecoder.encode)
     encode_in_chunks = as_it_is(BaseEncoderDecoder.encode_in_chunks)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from conjoin.backends.jax.generating import noise as compiled_noise
 from conjoin.backends.jax.loss import checked
 from conjoin.backends.jax.store import KINDS, read
+from conjoin.engine.host.hosting import padded_noise
 from conjoin.engine.host.ops import *  # noqa: F403
-from conjoin.inputs import bucket
 
 Array = np.ndarray[Any, Any]
 
@@ -22,13 +22,7 @@ Array = np.ndarray[Any, Any]
 def noise(seed: Any, batch: int, count: int) -> Callable[[Array, int, Array], Array]:
     """The very numbers that the compiled program draws, in which rows are padded."""
     drawing = compiled_noise(seed, batch, count)
-
-    def drawn(row: Array, length: int, scores: Array) -> Array:
-        rows = 1 if drawing.alike else bucket(batch, least=1)
-        found = np.asarray(exponential(drawing.key, length, (rows, *scores.shape[1:])))
-        return found if drawing.alike else found[row]
-
-    return drawn
+    return padded_noise(drawing, lambda shape, length: exponential(drawing.key, length, shape), batch)
 
 
 @functools.partial(jax.jit, static_argnums=2)

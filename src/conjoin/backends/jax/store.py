@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from conjoin.backends.jax.layers import Buffer, FrozenParam, OutputEmbedding, RMSNorm
 from conjoin.decoding.budget import host_free
-from conjoin.errors import InputError
+from conjoin.errors import FLOATS, InputError, no_dtype
 
 __all__ = [
     "FILES",
@@ -52,7 +52,6 @@ __all__ = [
 ]
 
 FILES = "np"
-FLOATS = ("float32", "bfloat16", "float16", "float64")
 WEIGHT: dict[type, str] = {
     nnx.Linear: "kernel",
     nnx.Embed: "embedding",
@@ -82,7 +81,7 @@ def placement(dtype: Any = None, device: Any = None) -> Placement:
             name = ""
         name = name.removeprefix("jnp.").removeprefix("jax.numpy.")
         if name not in FLOATS:
-            raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16" or "float64" was expected.')
+            raise no_dtype(dtype)
         found = jnp.dtype(name)
     return Placement(found, found_device(device))
 

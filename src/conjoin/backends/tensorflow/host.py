@@ -13,8 +13,8 @@ from conjoin.backends.tensorflow.generating import noise as compiled_noise
 from conjoin.backends.tensorflow.loss import as_array
 from conjoin.backends.tensorflow.store import leaf
 from conjoin.engine.arrays import address
+from conjoin.engine.host.hosting import padded_noise
 from conjoin.engine.host.ops import *  # noqa: F403
-from conjoin.inputs import bucket
 
 Array = np.ndarray[Any, Any]
 
@@ -22,13 +22,7 @@ Array = np.ndarray[Any, Any]
 def noise(seed: Any, batch: int, count: int) -> Callable[[Array, int, Array], Array]:
     """The very numbers that the compiled program draws, in which rows are padded."""
     drawing = compiled_noise(seed, batch, count)
-
-    def drawn(row: Array, length: int, scores: Array) -> Array:
-        rows = 1 if drawing.alike else bucket(batch, least=1)
-        found = np.asarray(exponential((rows, *scores.shape[1:]))(drawing.key, tf.constant(length)))
-        return found if drawing.alike else found[row]
-
-    return drawn
+    return padded_noise(drawing, lambda shape, length: exponential(shape)(drawing.key, tf.constant(length)), batch)
 
 
 @functools.lru_cache(maxsize=64)

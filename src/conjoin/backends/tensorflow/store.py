@@ -22,7 +22,7 @@ from conjoin.backends.tensorflow.layers import (
     remade,
 )
 from conjoin.decoding.budget import host_free
-from conjoin.errors import InputError
+from conjoin.errors import FLOATS, InputError, no_dtype
 
 __all__ = [
     "FILES",
@@ -61,7 +61,6 @@ __all__ = [
 ]
 
 FILES = "np"
-FLOATS = ("float32", "bfloat16", "float16", "float64")
 OURS: dict[type, dict[str, str]] = {  # the name that a variable has with us, and with Keras
     keras.layers.Dense: {"weight": "kernel", "bias": "bias"},
     keras.layers.Embedding: {"weight": "embeddings"},
@@ -91,7 +90,7 @@ def placement(dtype: Any = None, device: Any = None) -> Placement:
             name = ""
         found = name.removeprefix("tf.")
         if found not in FLOATS:
-            raise InputError(f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16" or "float64" was expected.')
+            raise no_dtype(dtype)
     return Placement(found, found_device(device))
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from conjoin.checkpoint import NARROW
 from conjoin.engine import narrow as whole
-from conjoin.errors import InputError
+from conjoin.errors import InputError, no_dtype
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -91,10 +91,7 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
         return None
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(
-            f'dtype is {dtype!r}; "auto", "float32", "bfloat16", "float16", "float64", "int8", "int8_weight_only" or '
-            '"int4_weight_only" was expected.'
-        )
+        raise no_dtype(dtype, NARROW_TYPES)
     return found
 
 

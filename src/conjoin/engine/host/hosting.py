@@ -13,7 +13,7 @@ A framework gives a backend (`backends/jax/host.py`, `backends/tensorflow/host.p
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,9 +23,10 @@ import numpy as np
 from conjoin.decoding.call import INPUTS
 from conjoin.engine.machine import SWITCH, has_kernels, wants_kernels
 from conjoin.generation import GenerationConfig
+from conjoin.inputs import bucket
 from conjoin.outputs import ModelOutput
 
-__all__ = ["forget", "hosted", "returned"]
+__all__ = ["Hosted", "forget", "padded_noise"]
 
 
 HELD = {"float32", "bfloat16", "float16"}  # types of parameters that panels have
@@ -42,6 +43,23 @@ class Entry:
 
 # By model, beside it rather than in it: a host is no part of what is saved, copied or traced.
 HOSTS: WeakKeyDictionary[Any, Entry] = WeakKeyDictionary()
+
+
+class Hosted:
+    """What a framework's joined model generates with: its host on the engine where that runs, and no transformation of the
+    framework's does; else itself. `host` is the framework's backend."""
+
+    host: Any
+
+    def searcher(
+        self, config: GenerationConfig, input_ids: Any, given: dict[str, Any]
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """As `GeneratingModel.searcher`."""
+        return hosted(self, self.host, config, input_ids, given)
+
+    def returned(self, found: Any) -> Any:
+        """In the framework's arrays."""
+        return returned(self.host, found)
 
 
 def hosted(
@@ -111,3 +129,17 @@ def returned(backend: Any, found: Any) -> Any:
     if isinstance(found, ModelOutput):
         return type(found)({name: returned(backend, x) for name, x in found.items()})
     return tuple(returned(backend, x) for x in found) if isinstance(found, tuple) else found
+
+
+def padded_noise(drawing: Any, draw: Callable[[tuple[int, ...], int], Any], batch: int) -> Callable[..., Any]:
+    """The very numbers that a framework's compiled program draws, in which rows are padded.
+
+    `drawing` is that program's noise, `draw` a function of a shape and a length to the framework's numbers.
+    """
+
+    def drawn(row: Any, length: int, scores: Any) -> Any:
+        rows = 1 if drawing.alike else bucket(batch, least=1)
+        found = np.asarray(draw((rows, *scores.shape[1:]), length))
+        return found if drawing.alike else found[row]
+
+    return drawn
