@@ -1,13 +1,18 @@
-"""Times the CPU kernels that were chosen between: linear layers for few rows, and attention forward and backward.
+"""Times the CPU kernels that were chosen between: linear layers for few rows, attention forward and backward; and compiling them.
 
 python benchmarks/kernels.py linear
 python benchmarks/kernels.py engine
 python benchmarks/kernels.py attention
+python benchmarks/kernels.py compiling
 """
 
 import argparse
 import itertools
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 
 import torch
 import torch.nn.functional as F
@@ -102,10 +107,34 @@ def attention() -> None:
     show("attention, forward and backward, ms", ["type", "dropout", "tokens", "fused", "explicit"], rows)
 
 
+FIRST_CALL = """
+import time
+import numpy as np
+from conjoin.engine import rows
+before = time.process_time()
+rows.log_softmax(np.zeros((1, rows.WIDE), np.float32), 1)
+print(time.process_time() - before)
+"""
+
+
+def compiling() -> None:
+    """The first call of a kernel on a machine, which compiles them all, and in the next process, which reads them from disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = [
+            float(
+                subprocess.check_output(
+                    [sys.executable, "-c", FIRST_CALL], env=os.environ | {"NUMBA_CACHE_DIR": folder}
+                )
+            )
+            for _ in range(2)
+        ]
+    show("first call, seconds of one core", ["compiled", "read from disk"], [[f"{s:.2f}" for s in seconds]])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("linear", "attention", "engine"))
-    {"linear": linear, "attention": attention, "engine": engine}[parser.parse_args().what]()
+    parser.add_argument("what", choices=("linear", "attention", "engine", "compiling"))
+    {"linear": linear, "attention": attention, "engine": engine, "compiling": compiling}[parser.parse_args().what]()
 
 
 if __name__ == "__main__":
