@@ -6,6 +6,7 @@ import numpy as np
 
 from conjoin.engine.arrays import Array, address, empty
 from conjoin.engine.kernels.layout import FIELDS, LAYER, LAYERS, PANEL, Code, Fact
+from conjoin.engine.kernels.operations import kernel_of
 from conjoin.engine.kernels.team import Team
 
 __all__ = ["Place", "Program"]
@@ -110,7 +111,7 @@ class Closed:
         self.ops = np.zeros((len(program.operations), FIELDS), np.int64)
         self.by = np.zeros((len(program.operations), 2), np.float64)
         for i, op in enumerate(program.operations):
-            self.ops[i, 0] = int(op.code)
+            self.ops[i, 0] = kernel_of(op.code, op.numbers).address
             for at, place in zip(PLACES[op.code], op.places, strict=True):
                 self.ops[i, at : at + 3] = (-1, 0, 0) if place is None else self.numbers_of(place)
             self.ops[i, NUMBERS[op.code] : NUMBERS[op.code] + len(op.numbers)] = op.numbers

@@ -4,23 +4,50 @@ import math
 
 import numpy as np
 
-from conjoin.engine.kernels.compiling import compiled
-from conjoin.engine.kernels.instructions import floats_at, int32s_at
+from conjoin.engine.kernels.compiling import Kernel, compiled
+from conjoin.engine.kernels.executor import scratch_of
+from conjoin.engine.kernels.instructions import floats_at, int32s_at, moved, number, place
+from conjoin.engine.kernels.layout import Code, Fact
 from conjoin.engine.kernels.vectors import LOWEST, WIDTH, maximum, sum_of_exponentials
 from conjoin.engine.rows import GLANCE
 
-__all__ = ["choose", "largest", "log_softmax"]
+__all__ = ["CHOOSERS"]
 
 PIECE = 64  # vectors whose sum is taken in float32
+ROWS, FORBIDDEN = int(Fact.ROWS), int(Fact.FORBIDDEN)
 
 
-@compiled
-def log_softmax(x: int, out: int, width: int) -> None:
-    """One row's log-probabilities."""
-    row, to = floats_at(x, width), floats_at(out, width)
-    less = log_of_sum(x, width, greatest_of(x, width))
-    for i in range(width):
-        to[i] = row[i] - less
+def log_softmax(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """LOG_SOFTMAX."""
+    rows, width, a, b = number(facts, ROWS), number(op, 7), place(buffers, op, 1), place(buffers, op, 4)
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        x = moved(a, r, number(op, 3))
+        row, to = floats_at(x, width), floats_at(moved(b, r, number(op, 6)), width)
+        less = log_of_sum(x, width, greatest_of(x, width))
+        for i in range(width):
+            to[i] = row[i] - less
+    return turns
+
+
+def best(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """BEST."""
+    rows, a, b = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4)
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        largest(moved(a, r, number(op, 3)), number(op, 7), number(op, 8), moved(b, r, number(op, 6)))
+    return turns
+
+
+def choose(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """CHOOSE."""
+    rows, a, b, scratch = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4), scratch_of(facts, thread)
+    forbidden, forbids = number(facts, FORBIDDEN), number(facts, FORBIDDEN + 1)
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        x, to, tokens = moved(a, r, number(op, 3)), moved(b, r, number(op, 6)), moved(forbidden, r, forbids)
+        choose_of_row(x, number(op, 7), number(op, 8), tokens, forbids, to, scratch)
+    return turns
+
+
+CHOOSERS = {Code.LOG_SOFTMAX: Kernel(log_softmax), Code.BEST: Kernel(best), Code.CHOOSE: Kernel(choose)}
 
 
 @compiled
@@ -45,7 +72,7 @@ def log_of_sum(x: int, width: int, best: np.float32) -> np.float32:
 
 
 @compiled
-def choose(x: int, width: int, count: int, forbidden: int, forbids: int, out: int, scratch: int) -> None:
+def choose_of_row(x: int, width: int, count: int, forbidden: int, forbids: int, out: int, scratch: int) -> None:
     """As `largest`, of the log-probabilities of a row's logits: what `log_softmax` and it would give, which are not written down.
 
     Forbidden tokens have none, but count in the sum. `scratch` has room for a number for each GLANCE of the row and each of them.
@@ -72,12 +99,12 @@ def choose(x: int, width: int, count: int, forbidden: int, forbids: int, out: in
 @compiled
 def pick(row: np.ndarray, less: np.float32, tops: np.ndarray, count: int, out: int) -> None:
     """The `count` largest of a row less a number; `tops` are the largest of each GLANCE of it."""
-    values, places = floats_at(out, count), int32s_at(out + 4 * count, count)
+    values, places, nowhere = floats_at(out, count), int32s_at(out + 4 * count, count), np.int64(0)
     for i in range(count):
         values[i] = -np.inf
     for top in tops:
         if top > values[count - 1]:
-            insert(top, 0, count - 1, values, places)
+            insert(top, nowhere, count - 1, values, places)
     floor = values[count - 1] - less  # so many are at least this large
     if not floor > LOWEST / 2:  # hardly any has a probability
         for i in range(len(row)):

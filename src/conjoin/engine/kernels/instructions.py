@@ -7,19 +7,23 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from conjoin.engine.kernels.registers import I32, I64
+from conjoin.engine.kernels.registers import F32, I32, I64
 
 __all__ = [
     "add_atomic",
     "as_int",
     "bytes_at",
-    "doubles_at",
     "floats_at",
     "int16s_at",
     "int32s_at",
     "int64s_at",
+    "kernel_at",
     "load_atomic",
+    "moved",
+    "number",
     "pause",
+    "place",
+    "real",
     "sleep_while",
     "store_atomic",
     "wake",
@@ -55,11 +59,76 @@ def array_at(element: Any) -> Any:
 
 
 floats_at = array_at(types.float32)
-doubles_at = array_at(types.float64)
 int64s_at = array_at(types.int64)
 int32s_at = array_at(types.int32)
 int16s_at = array_at(types.uint16)
 bytes_at = array_at(types.uint8)
+
+
+# What Numba would put together from many operations, each of which takes it milliseconds to compile.
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def number(typing: Any, address: Any, which: Any) -> Any:
+    """One of the whole numbers of 8 bytes at an address."""
+
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        return number_at(b, *given)
+
+    return types.int64(types.int64, types.int64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def real(typing: Any, address: Any, which: Any) -> Any:
+    """One of the float64 numbers at an address, as float32."""
+
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        at = b.inttoptr(given[0], ir.DoubleType().as_pointer())
+        return b.fptrunc(b.load(b.gep(at, [given[1]])), F32)
+
+    return types.float32(types.int64, types.int64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def moved(typing: Any, address: Any, count: Any, stride: Any) -> Any:
+    """The address of so many rows on, of `stride` numbers of 4 bytes."""
+
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        address, count, stride = given
+        return b.add(address, b.shl(b.mul(count, stride), I64(2)))
+
+    return types.int64(types.int64, types.int64, types.int64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def place(typing: Any, buffers: Any, operation: Any, at: Any) -> Any:
+    """The address of the first number of an operation's place."""
+
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        buffers, operation, at = given
+        buffer = number_at(b, buffers, number_at(b, operation, at))
+        column = number_at(b, operation, b.add(at, I64(1)))
+        return b.add(buffer, b.shl(column, I64(2)))
+
+    return types.int64(types.int64, types.int64, types.int64), code
+
+
+def number_at(b: Any, address: Any, which: Any) -> Any:
+    """The code of `number`."""
+    return b.load(b.gep(b.inttoptr(address, I64.as_pointer()), [which]))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def kernel_at(
+    typing: Any, address: Any, operation: Any, by: Any, buffers: Any, facts: Any, thread: Any, threads: Any, turns: Any
+) -> Any:
+    """Calls a `Kernel`."""
+
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        address, *rest = given
+        return b.call(b.inttoptr(address, ir.FunctionType(I64, [I64] * 7).as_pointer()), rest)
+
+    return types.int64(*[types.int64] * 8), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -1,167 +1,90 @@
-"""Kernels that work row by row: linear layers, norms, sums and products, activations, rotary positions.
-
-An operation is a row of whole numbers; a place is three of them: a buffer, the first column, and the numbers from row to row.
-Each thread does its share; `executor.py` says when they wait for each other.
-"""
+"""Operations that work row by row: norms, sums and products, activations, rotary positions."""
 
 import numpy as np
 
-from conjoin.engine.kernels.compiling import compiled
-from conjoin.engine.kernels.instructions import (
-    as_int,
-    bytes_at,
-    floats_at,
-    int16s_at,
-)
-from conjoin.engine.kernels.layout import GROUP, PANEL, Mode
-from conjoin.engine.kernels.products import finished_block
-from conjoin.engine.kernels.vectors import WIDTH, activating, as_bytes, greatest
+from conjoin.engine.kernels.compiling import Kernel, compiled
+from conjoin.engine.kernels.executor import scratch_of
+from conjoin.engine.kernels.instructions import floats_at, moved, number, place, real
+from conjoin.engine.kernels.layout import LAYER, LAYERS, Code, Fact, PerLayer
+from conjoin.engine.kernels.vectors import WIDTH, activating
 
-__all__ = ["TILE", "activate", "activate_row", "combine", "multiply", "narrow", "normalise", "scale", "turn"]
+__all__ = ["BY_ROWS", "activate", "tanh"]
 
-TILE = 96  # rows that stay in the cache while a thread goes through its panels
 PIECE = 256  # numbers that an activation takes at a time
-FLOAT32, BFLOAT16, INT8 = int(Mode.FLOAT32), int(Mode.BFLOAT16), int(Mode.INT8)
-FLOAT16, INT8_WEIGHTS, INT4_WEIGHTS = int(Mode.FLOAT16), int(Mode.INT8_WEIGHTS), int(Mode.INT4_WEIGHTS)
+ROWS, LENGTH = int(Fact.ROWS), int(Fact.LENGTH)
+COSINES, SINES, TURN_STRIDES = int(PerLayer.COSINES), int(PerLayer.SINES), int(PerLayer.TURN_STRIDES)
 
-float_block, half_block, byte_block = (finished_block(kind) for kind in ("float32", "bfloat16", "int8"))
-wide_half_block, wide_byte_block, wide_nibble_block = (
-    finished_block(kind) for kind in ("float16", "int8 weights", "int4 weights")
-)
 gelu, gelu_tanh, relu, silu, tanh, sigmoid = (activating(number) for number in (1, 2, 3, 4, 5, 6))
 
 
-@compiled
-def narrow(mode: int, x: int, width: int, out: int, scales: int, row: int) -> None:
-    """A row of float32 as bfloat16, rounded to even, or as bytes around 128 with its own scale; zeros fill the last step."""
-    numbers = floats_at(x, width)
-    if mode == BFLOAT16:
-        halves = int16s_at(out, width + (width & 1))
+def norm(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """NORM: each head of each row by itself."""
+    rows, width, eps = number(facts, ROWS), number(op, 9), real(by, 0)
+    a, b, weight, bias, root = (
+        place(buffers, op, 1),
+        place(buffers, op, 4),
+        number(op, 7),
+        number(op, 8),
+        number(op, 10),
+    )
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        x, y = moved(a, r, number(op, 3)), moved(b, r, number(op, 6))
+        for h in range(number(op, 11)):
+            normalise(moved(x, h, width), moved(y, h, width), weight, bias, width, root, eps)
+    return turns
+
+
+def combine(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """COMBINE."""
+    rows, a, b, out = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4), place(buffers, op, 7)
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        x, y, to = moved(a, r, number(op, 3)), moved(b, r, number(op, 6)), moved(out, r, number(op, 9))
+        combine_row(number(op, 11), x, y, to, number(op, 10))
+    return turns
+
+
+def scale(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """SCALE."""
+    rows, a, b, width, factor = (
+        number(facts, ROWS),
+        place(buffers, op, 1),
+        place(buffers, op, 4),
+        number(op, 7),
+        real(by, 0),
+    )
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        row, to = floats_at(moved(a, r, number(op, 3)), width), floats_at(moved(b, r, number(op, 6)), width)
         for i in range(width):
-            bits = np.uint32(as_int(numbers[i]))
-            halves[i] = np.uint16(
-                (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-            )
-        if width & 1:
-            halves[width] = np.uint16(0)
-        return
-    vectors, most = width // WIDTH, greatest(x, width // WIDTH)
-    for i in range(vectors * WIDTH, width):
-        most = max(most, abs(numbers[i]))
-    by = np.float32(127) / most if most > 0 else np.float32(0)
-    full = (width + 3) & ~3
-    small = bytes_at(out, full)
-    as_bytes(x, vectors, by, out)
-    for i in range(vectors * WIDTH, width):
-        small[i] = np.uint8(np.int32(np.rint(numbers[i] * by)) + 128)
-    for i in range(width, full):
-        small[i] = np.uint8(128)
-    floats_at(scales, row + 1)[row] = most / np.float32(127)
+            to[i] = row[i] * factor
+    return turns
 
 
-@compiled
-def multiply(
-    mode: int,
-    x: int,
-    x_stride: int,
-    rows: int,
-    weight: int,
-    steps: int,
-    first: int,
-    last: int,
-    outputs: int,
-    row_scales: int,
-    channel_scales: int,
-    corrections: int,
-    bias: int,
-    kind: int,
-    out: int,
-    out_stride: int,
-    added: int,
-    added_stride: int,
-    scratch: int,
-) -> None:
-    """Panels `first` to `last` of out (rows, outputs) = act(x W + bias) + added. Addresses are 0 for what there is not."""
-    for top in range(0, rows, TILE):
-        below = min(rows, top + TILE)
-        for g in range(first, last):
-            panel, channel = weight + g * steps * 4 * PANEL, g * PANEL
-            width = min(PANEL, outputs - channel)
-            at, biases = 4 * channel, bias + 4 * channel if bias != 0 else 0
-            full = width == PANEL and (kind == 0 or added == 0)
-            r = top
-            while r < below:
-                here, sizes = x + r * x_stride, row_scales + 4 * r
-                more = added + 4 * r * added_stride + at if added != 0 and full else 0
-                final = out + 4 * r * out_stride + at
-                to, to_stride = (final, 4 * out_stride) if full and kind == 0 else (scratch, 4 * PANEL)
-                left, more_stride = below - r, 4 * added_stride
-                if mode == FLOAT32:
-                    done = float_block(
-                        here, x_stride, left, panel, steps, 0, 0, 0, biases, more, more_stride, to, to_stride
-                    )
-                elif mode == BFLOAT16:
-                    done = half_block(
-                        here, x_stride, left, panel, steps, 0, 0, 0, biases, more, more_stride, to, to_stride
-                    )
-                elif mode == FLOAT16:
-                    done = wide_half_block(
-                        here, x_stride, left, panel, steps, 0, 0, 0, biases, more, more_stride, to, to_stride
-                    )
-                elif mode == INT8_WEIGHTS:
-                    sizes = channel_scales + at
-                    done = wide_byte_block(
-                        here, x_stride, left, panel, steps, 0, sizes, 0, biases, more, more_stride, to, to_stride
-                    )
-                elif mode == INT4_WEIGHTS:
-                    sizes = channel_scales + 2 * channel * ((8 * steps + GROUP - 1) // GROUP)
-                    done = wide_nibble_block(
-                        here, x_stride, left, panel, steps, 0, sizes, 0, biases, more, more_stride, to, to_stride
-                    )
-                else:
-                    done = byte_block(
-                        here,
-                        x_stride,
-                        left,
-                        panel,
-                        steps,
-                        sizes,
-                        channel_scales + at,
-                        corrections + at,
-                        biases,
-                        more,
-                        more_stride,
-                        to,
-                        to_stride,
-                    )
-                if kind != 0:
-                    vectors = done * PANEL // WIDTH
-                    activate(kind, scratch, vectors, final if full else scratch, 4 * (out_stride if full else PANEL))
-                if not full:
-                    keep(
-                        scratch,
-                        done,
-                        width,
-                        final,
-                        out_stride,
-                        added + 4 * r * added_stride + at if added != 0 else 0,
-                        added_stride,
-                    )
-                r += done
+def activation(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """ACTIVATE."""
+    rows, a, b, scratch = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4), scratch_of(facts, thread)
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        activate_row(number(op, 8), moved(a, r, number(op, 3)), moved(b, r, number(op, 6)), number(op, 7), scratch)
+    return turns
 
 
-@compiled
-def keep(sums: int, rows: int, width: int, out: int, out_stride: int, added: int, added_stride: int) -> None:
-    """out (rows, width) = sums (rows, 32) + added, of a panel that is not full, or after an activation."""
-    for r in range(rows):
-        made, to = floats_at(sums + 4 * r * PANEL, width), floats_at(out + 4 * r * out_stride, width)
-        if added == 0:
-            for c in range(width):
-                to[c] = made[c]
-        else:
-            more = floats_at(added + 4 * r * added_stride, width)
-            for c in range(width):
-                to[c] = made[c] + more[c]
+def turn(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
+    """TURN: by rotary positions, in place."""
+    rows, length, a = number(facts, ROWS), number(facts, LENGTH), place(buffers, op, 1)
+    layer = facts + 8 * (LAYERS + LAYER * number(op, 8))
+    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+        at = 4 * (r // length * number(layer, TURN_STRIDES) + r % length * number(layer, TURN_STRIDES + 1))
+        cosines, sines = number(layer, COSINES) + at, number(layer, SINES) + at
+        turn_row(moved(a, r, number(op, 3)), number(op, 4), number(op, 5), number(op, 6), number(op, 7), cosines, sines)
+    return turns
+
+
+BY_ROWS = {
+    Code.NORM: Kernel(norm),
+    Code.COMBINE: Kernel(combine),
+    Code.SCALE: Kernel(scale),
+    Code.ACTIVATE: Kernel(activation),
+    Code.TURN: Kernel(turn),
+}
 
 
 @compiled
@@ -225,7 +148,7 @@ def normalise(x: int, out: int, weight: int, bias: int, width: int, root: int, e
 
 
 @compiled
-def combine(kind: int, a: int, b: int, out: int, width: int) -> None:
+def combine_row(kind: int, a: int, b: int, out: int, width: int) -> None:
     """One row: a + b, a - b or a * b."""
     left, right, to = floats_at(a, width), floats_at(b, width), floats_at(out, width)
     if kind == 0:
@@ -240,15 +163,7 @@ def combine(kind: int, a: int, b: int, out: int, width: int) -> None:
 
 
 @compiled
-def scale(x: int, out: int, width: int, by: np.float32) -> None:
-    """One row times a number."""
-    row, to = floats_at(x, width), floats_at(out, width)
-    for i in range(width):
-        to[i] = row[i] * by
-
-
-@compiled
-def turn(x: int, heads: int, size: int, pairs: int, interleaved: int, cosines: int, sines: int) -> None:
+def turn_row(x: int, heads: int, size: int, pairs: int, interleaved: int, cosines: int, sines: int) -> None:
     """One row's heads turned by rotary positions, in place."""
     cos, sin = floats_at(cosines, pairs), floats_at(sines, pairs)
     for h in range(heads):
