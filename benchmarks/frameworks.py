@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--framework", choices=("flax", "tf"), action="append")
     parser.add_argument("--peer-python", required=True, help="python of the environment with transformers 4.57.6")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--fresh", action="store_true", help="as on a machine that has compiled none of our kernels yet")
     parser.add_argument("--quick", action="store_true", help="short inputs, to see whether all is there")
     parser.add_argument("--loud", action="store_true", help="let the workers' libraries write to the standard error")
     args = parser.parse_args()
@@ -167,6 +168,8 @@ def main() -> None:
     for framework in args.framework or ["flax", "tf"]:
         for size in args.size or list(SIZES):
             with tempfile.TemporaryDirectory() as folder:
+                if args.fresh:
+                    os.environ["NUMBA_CACHE_DIR"] = f"{folder}/kernels"
                 make_folder(size, folder)
                 rows = compare(args, size, framework, folder)
             show(f"{args.command}, {framework}, {size}, float32 (medians of {args.runs})", COLUMNS[args.command], rows)
