@@ -160,7 +160,9 @@ def main() -> None:
     parser.add_argument("--framework", choices=("flax", "tf"), action="append")
     parser.add_argument("--peer-python", required=True, help="python of the environment with transformers 4.57.6")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--fresh", action="store_true", help="as on a machine that has compiled none of our kernels yet")
+    parser.add_argument(
+        "--fresh", action="store_true", help="as on a machine that has compiled none of our kernels yet"
+    )
     parser.add_argument("--quick", action="store_true", help="short inputs, to see whether all is there")
     parser.add_argument("--loud", action="store_true", help="let the workers' libraries write to the standard error")
     args = parser.parse_args()

@@ -7,7 +7,7 @@ shared by all queries of a head, the beams of a source among them.
 import numpy as np
 
 from conjoin.engine.kernels.compiling import compiled
-from conjoin.engine.kernels.instructions import bytes_at, floats_at, int32s_at
+from conjoin.engine.kernels.instructions import bytes_at, floats_at, int32s_at, moved
 from conjoin.engine.kernels.layout import PANEL
 from conjoin.engine.kernels.products import block
 from conjoin.engine.kernels.rows import tanh
@@ -27,7 +27,7 @@ mixture_32, mixture_64, mixture_128 = (mixture_of(size) for size in (32, 64, 128
 def write_cache(x: int, stride: int, length: int, size: int, cache: int, at: int) -> None:
     """A head's new keys or values (length, size) into the slots of its cache from `at` on."""
     for t in range(length):
-        row, slot = floats_at(x + 4 * t * stride, size), floats_at(cache + 4 * (at + t) * size, size)
+        row, slot = floats_at(moved(x, t, stride), size), floats_at(moved(cache, at + t, size), size)
         for i in range(size):
             slot[i] = row[i]
 
@@ -59,7 +59,7 @@ def score_slots(query: int, size: int, keys: int, chosen: int, count: int, out: 
     else:
         q, slots, scores = floats_at(query, size), int32s_at(chosen, count), floats_at(out, count)
         for n in range(count):
-            key = floats_at(keys + 4 * slots[n] * size, size)
+            key = floats_at(moved(keys, slots[n], size), size)
             score = np.float32(0)
             for i in range(size):
                 score += q[i] * key[i]
@@ -80,7 +80,7 @@ def mix_slots(weights: int, size: int, values: int, chosen: int, count: int, out
         for i in range(size):
             to[i] = np.float32(0)
         for n in range(count):
-            value = floats_at(values + 4 * slots[n] * size, size)
+            value = floats_at(moved(values, slots[n], size), size)
             for i in range(size):
                 to[i] += by[n] * value[i]
 
@@ -106,7 +106,7 @@ def attend_cache(
         scores[n] *= scale
     if bias != 0:
         for n in range(count):
-            scores[n] += floats_at(bias + 4 * slots[n], 1)[0]
+            scores[n] += floats_at(moved(bias, slots[n], 1), 1)[0]
     squeeze(scratch, count, cap)
     softmax(scratch, count)
     mix_slots(scratch, size, values, chosen, count, out)
@@ -141,10 +141,10 @@ def softmax(row: int, count: int) -> None:
 def pack_keys(x: int, stride: int, tokens: int, size: int, out: int) -> None:
     """A head's keys (tokens, size) as panels, the last one filled with zeros."""
     for first in range(0, tokens, PANEL):
-        panel = floats_at(out + 4 * first * size, PANEL * size)
+        panel = floats_at(moved(out, first, size), PANEL * size)
         for c in range(PANEL):
             if first + c < tokens:
-                row = floats_at(x + 4 * (first + c) * stride, size)
+                row = floats_at(moved(x, first + c, stride), size)
                 for i in range(size):
                     panel[i * PANEL + c] = row[i]
             else:
@@ -156,14 +156,22 @@ def pack_keys(x: int, stride: int, tokens: int, size: int, out: int) -> None:
 def pack_values(x: int, stride: int, tokens: int, size: int, out: int) -> None:
     """A head's values (tokens, size) as panels, the last one filled with zeros."""
     for first in range(0, size, PANEL):
-        panel = floats_at(out + 4 * first * tokens, PANEL * tokens)
+        panel = floats_at(moved(out, first, tokens), PANEL * tokens)
         width = min(PANEL, size - first)
         for t in range(tokens):
-            row = floats_at(x + 4 * (t * stride + first), width)
+            row = floats_at(moved(moved(x, t, stride), first, 1), width)
             for c in range(width):
                 panel[t * PANEL + c] = row[c]
             for c in range(width, PANEL):
                 panel[t * PANEL + c] = np.float32(0)
+
+
+@compiled
+def product(
+    x: int, stride: int, rows: int, panel: int, steps: int, out: int, out_stride: int, scale: np.float32
+) -> int:
+    """As `float_block`, whose code is long, in one place; strides count numbers."""
+    return float_block(x, 4 * stride, rows, panel, steps, out, 4 * out_stride, scale)
 
 
 @compiled
@@ -188,27 +196,25 @@ def attend_panels(
     """Queries (rows, size) of one head over packed keys and values; masks and biases go from row to row by their strides."""
     full = (tokens + PANEL - 1) // PANEL * PANEL
     padded = full + WIDTH
-    sums, scores = floats_at(scratch, BLOCK * PANEL), scratch + 4 * BLOCK * PANEL
+    sums, scores, one = floats_at(scratch, BLOCK * PANEL), scratch + 4 * BLOCK * PANEL, np.float32(1)
     r = 0
     while r < rows:
-        here, done = queries + 4 * r * stride, 0
+        here, done = moved(queries, r, stride), 0
         for first in range(0, full, PANEL):
-            panel = keys + 4 * first * size
-            done = float_block(here, 4 * stride, rows - r, panel, size, scores + 4 * first, 4 * padded, scale)
-        for one in range(done):
-            shown = mask + (r + one) * mask_stride if mask != 0 else 0
-            more = bias + 4 * (r + one) * bias_stride if bias != 0 else 0
-            weigh(scores + 4 * one * padded, tokens, shown, more, cap)
+            to = moved(scores, first, 1)
+            done = product(here, stride, rows - r, moved(keys, first, size), size, to, padded, scale)
+        for q in range(done):
+            shown = mask + (r + q) * mask_stride if mask != 0 else 0
+            more = moved(bias, r + q, bias_stride) if bias != 0 else 0
+            weigh(moved(scores, q, padded), tokens, shown, more, cap)
         for first in range(0, size, PANEL):
-            panel, to, width = values + 4 * first * tokens, out + 4 * (r * out_stride + first), min(PANEL, size - first)
-            if width == PANEL:
-                float_block(scores, 4 * padded, rows - r, panel, tokens, to, 4 * out_stride, np.float32(1))
-                continue
-            float_block(scores, 4 * padded, rows - r, panel, tokens, scratch, 4 * PANEL, np.float32(1))
-            for one in range(done):
-                row = floats_at(to + 4 * one * out_stride, width)
+            final, width = moved(moved(out, r, out_stride), first, 1), min(PANEL, size - first)
+            to, to_stride = (final, out_stride) if width == PANEL else (scratch, PANEL)
+            product(scores, padded, rows - r, moved(values, first, tokens), tokens, to, to_stride, one)
+            for q in range(done if width < PANEL else 0):
+                row = floats_at(moved(final, q, out_stride), width)
                 for c in range(width):
-                    row[c] = sums[one * PANEL + c]
+                    row[c] = sums[q * PANEL + c]
         r += done
 
 
