@@ -213,6 +213,23 @@ def test_a_row_does_not_depend_on_its_batch_bit_for_bit(asked) -> None:
 
 
 @kernels
+@pytest.mark.parametrize(
+    "asked", [{"eos_token_id": [*range(1, 200, 5)]}, {"num_beams": 3, "eos_token_id": 50, "early_stopping": True}]
+)
+def test_sources_that_are_done_leave_and_those_that_stay_are_not_copied(monkeypatch: pytest.MonkeyPatch, asked) -> None:
+    """A batch whose sources end one after another: each is written as it is alone, and no row of a cache is taken out of it."""
+    ids, mask = ids_of(9, vocab=200)
+    model, given = pair_of(), {"max_new_tokens": 12, "no_repeat_ngram_size": 1, **asked}
+    alone = [model.generate(ids[i : i + 1], attention_mask=mask[i : i + 1], **given)[0] for i in range(len(ids))]
+    assert len({len(row) for row in alone}) > 2  # they end at different steps
+    monkeypatch.setattr(model.ops, "take_slots", None)
+    together = model.generate(ids, attention_mask=mask, **given)
+    for row, own in zip(together, alone, strict=True):
+        assert torch.equal(row[: len(own)], own)
+        assert len(set(row[len(own) :].tolist())) < 2  # padding
+
+
+@kernels
 def test_threads_change_nothing() -> None:
     ids, mask = ids_of(5, vocab=200)
     model, was = pair_of(), torch.get_num_threads()

@@ -60,4 +60,5 @@ class Inputs:
     cache: Sequence[Cache] | None = None
     at: Any = 0  # the cache slot of the first new token
     trace: Trace | None = field(default=None)
+    stands: Array | None = None  # (B,) which row of memory and cache each row has, where they are not one by one
     global_tokens: Array | None = None  # (B, G) where tokens stand that all see, and that see all; -1 for none

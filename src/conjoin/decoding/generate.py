@@ -184,6 +184,7 @@ def prefilled(
         search=None,
         hidden=None if hidden is None else hidden[:batch],
         against=against,
+        stands=ops.arange(batch, prompt) if decoder.finds_rows and not guided and not settings.whole else None,
         guided=guided,
         stop_moves=call.stop_moves,
         allowed=allowed,

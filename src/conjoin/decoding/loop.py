@@ -9,7 +9,7 @@ from conjoin.decoding.state import State
 __all__ = ["in_lanes", "run"]
 
 Array = Any
-STAY = 0.75  # with more than this share of its rows alive, a batch is not worth copying
+STAY = 0.75  # with more than this share of its rows alive, a batch is not worth copying; where nothing is copied, all leave
 
 
 def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], State], state: State) -> list[State]:
@@ -20,7 +20,8 @@ def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], S
         done = int(ops.number(state.done).sum())
         if done == len(state.done):
             return [*left, state]
-        if not state.whole and done > (1 - STAY) * len(state.done):
+        stay = STAY if state.stands is None else 1
+        if not state.whole and done > (1 - stay) * len(state.done):
             left.append(select(ops, without_cache(state), state.done))
             state = select(ops, state, ~state.done)
         state = advance(state)
@@ -32,9 +33,10 @@ def in_lanes(model: Any, asked: Any, function: Callable[[Any], Any], items: Iter
 
 
 def select(ops: Any, state: State, keep: Array) -> State:
-    """The state of some sources only."""
-    index, at = ops.where_true(keep), state.at
-    cache = [(ops.take_slots(keys, index, at), ops.take_slots(values, index, at)) for keys, values in state.cache]
+    """The state of some sources only; where sources say where they stand, cache and memory stay as they are."""
+    index, at, cache = ops.where_true(keep), state.at, state.cache
+    if state.stands is None:
+        cache = [(ops.take_slots(keys, index, at), ops.take_slots(values, index, at)) for keys, values in cache]
 
     def taken(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
@@ -44,8 +46,10 @@ def select(ops: Any, state: State, keep: Array) -> State:
         return ops.take_rows(value, index) if ops.is_array(value) else value
 
     # Logits are spent, and what slots are empty need not be copied.
-    chosen: State = taken(replace(state, stop_moves=None, logits=None, against=None, cache=[]))
-    return replace(chosen, stop_moves=state.stop_moves, cache=cache)
+    memory = [] if state.stands is None else state.memory
+    moving = replace(state, stop_moves=None, logits=None, against=None, cache=[], memory=[] if memory else state.memory)
+    chosen: State = taken(moving)
+    return replace(chosen, stop_moves=state.stop_moves, cache=cache, memory=memory or chosen.memory)
 
 
 def without_cache(state: State) -> State:

@@ -33,6 +33,7 @@ class State:
     search: Any  # what the search keeps for itself
     hidden: Array | None = None  # (B, K, W) the last hidden states of what was just read; of a prompt (B, P, W)
     against: Array | None = None  # (B, K, V) logits under the source that guidance leads away from
+    stands: Array | None = None  # (B,) which row of cache and memory each source has, where none is taken out of them
     guided: bool = False  # whether caches and memory hold that source too, as B rows more
     stop_moves: Array | None = None  # (tokens * states,) the table of stop strings
     allowed: Array | None = None  # (B, U) which of a shortlist's tokens each source may be written with
@@ -53,7 +54,8 @@ def advance(ops: Any, model: Any, state: State) -> State:
     decoder = model.decoder
     ids, start, order, mask, state = to_read(ops, decoder, state)
     place, trace = decoder.abreast(ids, start, order), trace_for(state.record)
-    x, cache = decoder.step(ids, place, mask, state.memory, state.memory_mask, state.cache, state.at, trace)
+    seen = state.memory, state.memory_mask, state.cache, state.at
+    x, cache = decoder.step(ids, place, mask, *seen, trace, state.stands)
     if trace is not None and state.record is not None:
         keep_trace(ops, state.record, trace, state.lineage, state.read, state.ids.shape[:2])
     return has_read(state, x, logits_of(decoder, x, state), cache)

@@ -81,9 +81,11 @@ class Native:
         cache: Sequence[Cache] | None = None,
         at: int = 0,
         mask: Array | None = None,
+        stands: Array | None = None,
     ) -> Array:
         """Embeddings x (B, T, W) -> the last hidden states, in float32; `cache` is written in place.
 
+        `stands` (B,) says which row of cache and memory is each row's, where they are not one by one.
         Without cache and memory, what a `mask` (B, 1, 1, T) hides at the end of a row is not read, and becomes zeros.
         """
         batch, length, width = x.shape
@@ -101,7 +103,7 @@ class Native:
         seen = length if cache is None else at + length
         out = empty(x.shape)
         with pool.borrowed() as program:
-            kept = self.tell(program.facts, Run(x.shape, sights, memory, memory_mask, cache, at))
+            kept = self.tell(program.facts, Run(x.shape, sights, memory, memory_mask, cache, at, stands))
             scratch = self.scratch(length, max(seen, int(program.facts[Fact.SOURCE])))
             program.run(x.reshape(-1, width), out.reshape(-1, width), batch, scratch, self.team())
             del kept
@@ -183,6 +185,7 @@ class Native:
         """All facts of a run."""
         length = run.shape[1]
         facts[Fact.AT], facts[Fact.SEEN] = run.at, length if run.cache is None else run.at + length
+        facts[Fact.STANDS] = 0 if run.stands is None else address(run.stands)
         return [self.tell_memory(facts, run.memory, run.memory_mask), self.tell_layers(facts, run.sights, run.cache)]
 
     def tell_memory(self, facts: Array, memory: Sequence[Cache] | None, mask: Array | None) -> Any:
@@ -292,6 +295,7 @@ class Run:
     memory_mask: Array | None = None
     cache: Sequence[Cache] | None = None
     at: int = 0
+    stands: Array | None = None  # (B,), int64
 
 
 class Kept:

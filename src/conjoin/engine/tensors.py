@@ -48,6 +48,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
             None if cache is None else pairs(cache),
             given.at,
             None if given.mask is None else given.mask.numpy(),
+            None if given.stands is None else given.stands.numpy(),
         )
         return torch.from_numpy(out).to(x.dtype), None if cache is None else list(cache)
 
@@ -64,6 +65,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
                 None if one.memory_mask is None else one.memory_mask.numpy(),
                 pairs(one.cache),
                 one.at,
+                None if one.stands is None else one.stands.numpy(),
             )
             for one in given
         ]
@@ -90,6 +92,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
         return [(cleared(shape, like), cleared(shape, like)) for _ in range(stack.spec.layers)]
 
     twin.empty_cache = empty_cache
+    twin.finds_rows = True
     twin.is_native, twin.hidden, twin.remember, twin.logits = True, hidden, remember, logits
     twin.hidden_of_runs, twin.shortlist = hidden_of_runs, shortlist
     return twin

@@ -52,10 +52,11 @@ def define(nn: Any, stack: Any) -> Any:
             cache: list[Cache],
             at: Any,
             trace: Trace | None = None,
+            stands: Array | None = None,
         ) -> tuple[Array, list[Cache]]:
             """One step of decoding: ids (B, T) -> hidden states (B, T, W) and the cache, written from slot `at` on."""
             x = self.embed(ids, place.rows)
-            hidden, cache = self.hidden(Inputs(x, place, mask, memory, memory_mask, cache, at, trace))
+            hidden, cache = self.hidden(Inputs(x, place, mask, memory, memory_mask, cache, at, trace, stands))
             return hidden, cache
 
         def prompted(self, ids: Array, slots: Any) -> Place:

@@ -35,7 +35,8 @@ def advance_all(model: Any, states: Sequence[State]) -> list[State]:
     for (ids, start, order, mask, state), end in zip(asked, ends, strict=True):
         here = x[end - ids.numel() : end].view(*ids.shape, -1)
         own = Place(None, place.positions[:, :1], None if order is None else (torch.tensor([[start]]), order))
-        runs.append(Inputs(here, own, mask, state.memory, state.memory_mask, state.cache, state.at))
+        seen = state.memory, state.memory_mask, state.cache, state.at
+        runs.append(Inputs(here, own, mask, *seen, stands=state.stands))
     hidden = decoder.hidden_of_runs(x, place, runs)
     logits = decoder.logits(hidden)
     found = []

@@ -24,6 +24,7 @@ BaseStack: Any = blocks.define(ops)["Stack"]
 class Stack(BaseStack):
     """A stack whose layers and head the kernels are."""
 
+    finds_rows = True
     tokenizer: Any = None
 
     def pack(self, mode: Mode) -> None:
@@ -43,7 +44,8 @@ class Stack(BaseStack):
         """As in every framework; the cache is written in place."""
         memory: Any = given.memory
         sights = self.sights(given)
-        x = self.kernels.hidden(given.embeddings, sights, memory, given.memory_mask, given.cache, given.at, given.mask)
+        seen = memory, given.memory_mask, given.cache, given.at
+        x = self.kernels.hidden(given.embeddings, sights, *seen, given.mask, given.stands)
         return x, None if given.cache is None else list(given.cache)
 
     def remember(self, memory: Array) -> list[Cache]:

@@ -13,7 +13,7 @@ __all__ = ["ATTENTIONS"]
 BATCH, LENGTH, AT = int(Fact.BATCH), int(Fact.LENGTH), int(Fact.AT)
 SEEN, SOURCE, SOURCE_MASK = int(Fact.SEEN), int(Fact.SOURCE), int(Fact.SOURCE_MASK)
 FIRST, RUNS, RUN_FACTS, RUN_STRIDE = int(Fact.FIRST), int(Fact.RUNS), int(Fact.RUN_FACTS), int(Fact.RUN_STRIDE)
-SEQUENCES, STARTS = int(Fact.SEQUENCES), int(Fact.STARTS)
+SEQUENCES, STARTS, STANDS = int(Fact.SEQUENCES), int(Fact.STARTS), int(Fact.STANDS)
 KEYS, VALUES, SLOTS = int(PerLayer.KEYS), int(PerLayer.VALUES), int(PerLayer.SLOTS)
 MEMORY_KEYS, MEMORY_VALUES = int(PerLayer.MEMORY_KEYS), int(PerLayer.MEMORY_VALUES)
 MASK, BIAS = int(PerLayer.MASK), int(PerLayer.BIAS)
@@ -48,6 +48,12 @@ def layer_of(facts: int, layer: int) -> int:
 
 
 @compiled
+def stand_of(facts: int, row: int) -> int:
+    """Which row of cache and memory a row has."""
+    return number(number(facts, STANDS), row) if number(facts, STANDS) != 0 else row
+
+
+@compiled
 def up_to_panels(count: int) -> int:
     """As many as fill panels."""
     return (count + PANEL - 1) // PANEL * PANEL
@@ -64,8 +70,8 @@ def own_attention(op: int, by: int, buffers: int, facts: int, scratch: int, thre
     while mine < end:  # the heads of one row at a time: they see the same slots
         row, head = mine // heads, mine % heads
         last, first = min(heads, head + end - mine), number(facts, FIRST) + row * length
-        keys = moved(number(layer, KEYS), row * heads, room)
-        values = moved(number(layer, VALUES), row * heads, room)
+        past = stand_of(facts, row) * heads
+        keys, values = moved(number(layer, KEYS), past, room), moved(number(layer, VALUES), past, room)
         new, more = (
             moved(place(buffers, op, 7), first, number(op, 9)),
             moved(place(buffers, op, 10), first, number(op, 12)),
@@ -110,6 +116,7 @@ def memory_attention(op: int, by: int, buffers: int, facts: int, scratch: int, t
     tasks, keys, values = number(facts, BATCH) * heads, number(layer, MEMORY_KEYS), number(layer, MEMORY_VALUES)
     for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
         row, head = task // heads, task % heads
+        panels = stand_of(facts, row) * heads + head
         first, mask, none = number(facts, FIRST) + row * length, number(facts, SOURCE_MASK), np.int64(0)
         if mask != 0:
             mask += row * number(facts, SOURCE_MASK + 1)
@@ -123,8 +130,8 @@ def memory_attention(op: int, by: int, buffers: int, facts: int, scratch: int, t
             length,
             size,
             tokens,
-            moved(keys, task * up_to_panels(tokens), size),
-            moved(values, task * up_to_panels(size), tokens),
+            moved(keys, panels * up_to_panels(tokens), size),
+            moved(values, panels * up_to_panels(size), tokens),
             mask,
             none,  # not a 0, which is a type of its own to Numba: it would compile all that follows twice
             none,

@@ -67,6 +67,7 @@ class Fact(IntEnum):
     SEQUENCES = 17  # how many sequences of other lengths stand one after another, for ATTEND_LONG; 0 for (B, T)
     STARTS = 18  # address of their first rows, and the row after the last, as int64
     FORBIDDEN = 19  # address of each row's forbidden tokens, as int32, -1 for none; and how many a row has
+    STANDS = 21  # address of which row of cache and memory each row has, as int64; 0 where they are one by one
 
 
 LAYERS = 24  # where the first layer's facts begin
