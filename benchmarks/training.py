@@ -134,20 +134,26 @@ def optimizer_steps(model: Any, batch: dict[str, torch.Tensor]) -> None:
 
 
 def optimisers(args: argparse.Namespace) -> None:
-    """AdamW over the parameters of MiniLM + MiniLM, in each of torch's three ways."""
-    rows, seconds = [], {}
-    for name, kind in {
-        "one by one": {"foreach": False},
-        "foreach": {"foreach": True},
-        "fused": {"fused": True},
-    }.items():
-        model = peer_model()
-        for parameter in model.parameters():
-            parameter.grad = torch.randn_like(parameter)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, **kind)
-        seconds[name] = statistics.median(alternate({name: optimizer.step}, args.runs)[name])
-        rows.append([name, f"{1e3 * seconds[name]:.0f}", f"{seconds['one by one'] / seconds[name]:.2f}"])
-    show("a step of AdamW, MiniLM + MiniLM, ms (medians)", ["what", "ms", "ratio"], rows)
+    """AdamW over the parameters of MiniLM + MiniLM, in each of torch's three ways, by threads."""
+    parameters = list(peer_model().parameters())
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    kinds = {"one by one": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+    work = {name: torch.optim.AdamW(parameters, lr=1e-6, **kind).step for name, kind in kinds.items()}
+    rows = []
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        seconds = alternate(work, args.runs)
+        for name in kinds:
+            ratio, low, high = median_ratio(seconds, "one by one", name)
+            time_taken = f"{1e3 * statistics.median(seconds[name]):.0f}"
+            rows.append([str(threads), name, time_taken, f"{ratio:.2f}", f"{low:.2f}-{high:.2f}"])
+    count = sum(parameter.numel() for parameter in parameters)
+    show(
+        f"a step of AdamW, MiniLM + MiniLM ({count / 1e6:.0f} million parameters), ms (medians)",
+        ["threads", "what", "ms", "ratio", "spread"],
+        rows,
+    )
 
 
 def paddings(args: argparse.Namespace) -> None:
@@ -312,6 +318,7 @@ def main() -> None:
     one.set_defaults(run=peak)
     kinds = commands.add_parser("optimiser")
     kinds.add_argument("--runs", type=int, default=20)
+    kinds.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     kinds.set_defaults(run=optimisers)
     commands.add_parser("padding").set_defaults(run=paddings)
     args = parser.parse_args()

@@ -28,10 +28,10 @@ from conjoin.extraction import (
     train_extractor,
 )
 from conjoin.extraction.encoding import Encoded, encoded
+from conjoin.extraction.lessons import lessons_of
 from conjoin.extraction.oracle import words
 from conjoin.extraction.selecting import best_sentences
 from conjoin.extraction.sentences import split_sentences
-from conjoin.extraction.train import lessons_of
 from conjoin.torch import Encoder
 from conjoin.training import Recipe
 
@@ -145,7 +145,7 @@ def test_each_sentence_is_marked_and_types_go_by_turns(tmp_path: Path) -> None:
     )
     # The sentence that does not fit is cut, and what is behind it is left out.
     assert encoded(tokenizer, ["w0 w1", "w2 w3 w4", "w3"], 8) == Encoded(
-        ids=[2, 5, 6, 3, 2, 7, 8, 3], types=[0] * 4 + [1] * 4, places=[0, 4]
+        ids=[2, 5, 6, 3, 2, 7, 8, 3], types=[0] * 4 + [1] * 4, places=[0, 4], cut=True
     )
     assert encoded(tokenizer, ["w0 w1", "w2 w3 w4"], 6).places == [0]
 
@@ -213,7 +213,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "".join(json.dumps({"document": d, "summary": s}) + "\n" for d, s in rows)
         )
     files = ["--train", str(folder / "train.jsonl"), "--validation", str(folder / "validation.jsonl")]
-    rates = ["--learning-rate", "0.003", "--epochs", "6", "--batch-size", "16", "--device", "cpu", "-q"]
+    rates = ["--learning-rate", "0.003", "--epochs", "6", "--batch-size", "16", "--device", "cpu", "-q", "--no-report"]
     command = ["train", "--extractive", "--encoder", str(folder / "encoder"), "--output", str(folder / "out")]
     assert conjoin.cli.main([*command, *files, *rates]) == 0
     return folder

@@ -35,7 +35,7 @@ from conjoin.training import Pairs, Recipe, loop, read_pairs, train
 from conjoin.training.batches import Batches, collate, share_of
 from conjoin.training.distributing import one_accelerator
 from conjoin.training.evaluate import improves
-from conjoin.training.optimiser import parameter_groups
+from conjoin.training.optimiser import adamw, parameter_groups
 from conjoin.training.precision import cpu_has_bfloat16
 from conjoin.training.randomness import seed_batch
 from conjoin.training.schedule import Moment, factor, progress
@@ -379,6 +379,29 @@ def test_weight_decay_and_rates_go_by_group(tmp_path: Path) -> None:
     model.freeze("encoder", "decoder")
     with pytest.raises(ConfigError, match="leaves nothing to train"):
         parameter_groups(model, recipe)
+
+
+def test_the_fused_optimiser_is_the_plain_one_and_their_states_are_exchanged(tmp_path: Path) -> None:
+    models = [tiny_model(tmp_path) for _ in range(2)]
+    recipe = Recipe(learning_rate=1e-2, weight_decay=0.1)
+    ours = adamw(parameter_groups(models[0], recipe), recipe, models[0].device)
+    assert all(group["fused"] for group in ours.param_groups)
+    settings = {"betas": (recipe.adam_beta1, recipe.adam_beta2), "eps": recipe.adam_epsilon, "foreach": False}
+    plain = torch.optim.AdamW(parameter_groups(models[1], recipe), lr=recipe.learning_rate, **settings)
+    for step in range(10):
+        if step == 5:  # each goes on from the other's state, as another machine or version would
+            kinds = [{"fused": True}, {"fused": None, "foreach": False}]
+            states = plain.state_dict(), ours.state_dict()
+            for optimiser, state, kind in zip((ours, plain), states, kinds, strict=True):
+                state["param_groups"] = [{**group, **kind} for group in state["param_groups"]]
+                optimiser.load_state_dict(state)
+        for one, other in zip(*(model.parameters() for model in models), strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        ours.step(), plain.step()
+    torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=0, atol=1e-6)
+    before = tiny_model(tmp_path).encoder.embed.token.weight
+    assert (models[0].encoder.embed.token.weight - before).abs().mean() > 0.01  # they have gone somewhere
 
 
 def test_new_gates_learn_faster_than_other_new_parameters(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_disk_that_fills_up_costs_the_report_alone(
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("conjoin.training.report.report.replace", full)
+    monkeypatch.setattr("conjoin.training.report.publishing.replace", full)
     with caplog.at_level(logging.WARNING, "conjoin"):
         assert reported(tmp_path, 2).path is not None
     assert 'report.html" could not be written: No space left on device.' in caplog.text

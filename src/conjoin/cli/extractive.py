@@ -28,12 +28,14 @@ def train_extractive(
     output: Path,
     *,
     language: str,
+    report: bool,
     quiet: bool,
 ) -> None:
     """Trains an encoder to choose sentences, and says where it is and how to use it."""
     from conjoin.extraction import extractor_for, read_documents, train_extractor
     from conjoin.torch import Encoder
     from conjoin.training.randomness import seed_all
+    from conjoin.training.report import PAGE
 
     if Path(encoder).resolve() == output.resolve():
         raise ConfigError(f'--output is the folder of --encoder, "{encoder}"; choose another.')
@@ -45,12 +47,14 @@ def train_extractive(
     seed_all(recipe.seed)
     opened = Encoder.from_pretrained(encoder)
     model = extractor_for(opened, documents, language=language, max_source_length=recipe.max_source_length)
-    facts = train_extractor(model, documents, held_out, recipe, output, quiet=quiet)
+    facts = train_extractor(model, documents, held_out, recipe, output, report=report, quiet=quiet)
     if facts["signal"] is not None:
         typer.echo(f"Stopped after step {facts['steps']}; {output} has the best epoch before, if one ended.", err=True)
         raise typer.Exit(SIGNALLED + facts["signal"])
     typer.echo(f"The extractor is in {output} after {facts['steps']} steps and {facts['seconds'] / 60:.1f} minutes.")
     typer.echo(f"It chooses {model.settings.sentences} of a document's sentences, where --sentences does not say.")
+    if report:
+        typer.echo(f"Look at it: {output / PAGE}")
     typer.echo(f"Use it:   conjoin extract {output} texts.txt")
     typer.echo(f"Score it: conjoin evaluate {output} --data {files[1] or 'test.jsonl'}")
     typer.echo(f"Join it:  conjoin train --encoder {output} --decoder ... --train {files[0]} --output ...")

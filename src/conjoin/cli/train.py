@@ -158,7 +158,8 @@ def train(
         if track is not None:
             raise ConfigError("--track is for joined models; the losses of --extractive are in its training.json.")
         files, splits = (train_file, validation), (train_split, validation_split)
-        train_extractive(alone, files, splits, columns, resolved, output, language=language, quiet=quiet)
+        shown = {"report": report, "quiet": quiet}
+        train_extractive(alone, files, splits, columns, resolved, output, language=language, **shown)
         return
     check_parts(encoder, decoder, model, output)
     from conjoin.training import train as run

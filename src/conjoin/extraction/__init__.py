@@ -5,9 +5,11 @@ documents.py   documents and summaries from files and data sets
 oracle.py      which sentences make a summary best
 encoding.py    sentences as the encoder reads them
 model.py       Extractor: encoder and head
+lessons.py     what it learns of documents
 files.py       what marks a folder as an extractor's
 selecting.py   from scores to sentences
 train.py       training
+report.py      what came of it, as a page
 evaluate.py    ROUGE beside the first sentences and the oracle's
 """
 

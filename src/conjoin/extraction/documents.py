@@ -6,7 +6,7 @@ from typing import Any
 
 from conjoin.errors import DataError
 from conjoin.extraction.sentences import split_sentences
-from conjoin.training.data import located_rows, text_of
+from conjoin.training.data import Pairs, located_rows, text_of
 
 __all__ = ["Documents", "read_documents", "sentences_of"]
 
@@ -25,6 +25,10 @@ class Documents:
     def first(self, count: int) -> "Documents":
         """The first `count` documents."""
         return Documents(self.sentences[:count], self.summaries[:count], self.name)
+
+    def pairs(self) -> Pairs:
+        """Documents as texts, with their summaries. Raises DataError where there are none."""
+        return Pairs([" ".join(own) for own in self.sentences], self.summaries, self.name)
 
 
 def read_documents(

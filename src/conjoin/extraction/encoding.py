@@ -18,11 +18,12 @@ ABSENT = -1  # the place of a sentence that a row does not have
 
 @dataclass(frozen=True)
 class Encoded:
-    """One document's ids (S), the interval of each token (0 or 1), and where its sentences begin."""
+    """One document's ids (S), the interval of each token (0 or 1), where its sentences begin, and whether it was cut."""
 
     ids: list[int]
     types: list[int]
     places: list[int]
+    cut: bool = False
 
 
 def marks(tokenizer: TokenizerLike | None) -> tuple[int, int]:
@@ -57,7 +58,8 @@ def encoded(tokenizer: TokenizerLike, sentences: Sequence[str], limit: int) -> E
         places.append(len(ids))
         ids += [begin, *row[:room], end]
         types += [number % 2] * (len(ids) - len(types))
-    return Encoded(ids, types, places)
+    whole = len(ids) == sum(map(len, rows)) + 2 * len(rows)
+    return Encoded(ids, types, places, cut=not whole)
 
 
 def collated(documents: Sequence[Encoded], pad: int, types: bool) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from conjoin.joining import MODEL_FILES
 from conjoin.senses import refuse_senses
 from conjoin.torch.parts import Encoder, Placed
 
-__all__ = ["Extractor", "Settings"]
+__all__ = ["Extractor", "Settings", "sentence_loss"]
 
 SLOWEST = 10000.0  # of the wavelengths of sentence positions, over 2 pi
 LEAST = 8  # tokens of a document
@@ -150,7 +150,7 @@ class Extractor(Placed, nn.Module):
         scores: Tensor = self.head(states.gather(1, index), there).float()
         if labels is None:
             return scores
-        return F.binary_cross_entropy_with_logits(scores[there], labels[there].to(scores))
+        return sentence_loss(scores, labels, there) / there.sum()
 
     # From texts.
 
@@ -182,10 +182,15 @@ class Extractor(Placed, nn.Module):
         """The numbers of the sentences that make each document's summary, in the document's order."""
         if count is not None and count < 1:
             raise InputError(f"sentences is {count}; at least 1 was expected.")
+        return self.best(documents, self.scores(documents, batch_size), count)
+
+    def best(
+        self, documents: Sequence[Sequence[str]], scores: Sequence[Sequence[float]], count: int | None = None
+    ) -> list[list[int]]:
+        """The same of scores that are known."""
         count = self.settings.sentences if count is None else count
         block = self.settings.block_trigrams
-        pairs = zip(documents, self.scores(documents, batch_size), strict=True)
-        return [best_sentences(sentences, scores, count, block) for sentences, scores in pairs]
+        return [best_sentences(*pair, count, block) for pair in zip(documents, scores, strict=True)]
 
     def extract(self, document: str | Sequence[str], sentences: int | None = None) -> list[str]:
         """The chosen sentences of a text, or of a list of sentences. Raises DataError for one that is empty."""
@@ -222,6 +227,11 @@ class Extractor(Placed, nn.Module):
         model.head.load_state_dict(head_tensors(folder / HEAD_FILE, model.head))
         model.to(model.encoder.device)
         return model.eval()
+
+
+def sentence_loss(scores: Tensor, labels: Tensor, there: Tensor) -> Tensor:
+    """The sum of the binary cross-entropy of scores (B, N), before the sigmoid, over the sentences that are `there`."""
+    return F.binary_cross_entropy_with_logits(scores[there], labels[there].to(scores), reduction="sum")
 
 
 def head_tensors(file: Path, head: nn.Module) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ __all__ = ["Checkpoints", "Standing", "bytes_needed", "load_weights"]
 
 STEP = re.compile(r"^step-(\d+)$")
 STATE_FILE, OPTIMISER_FILE = "state.json", "optimiser.pt"
+STEPS_NOTED, STEPS_A_NOTE = 100, 10  # learning rates: of all steps at first, then of each tenth
 MARGIN = 1.05
 SMALL_FILES = 50_000_000  # bytes, for tokenizers and configs
 
@@ -48,6 +49,11 @@ class Standing:
     losses: list[float] = field(default_factory=list)  # of each step, the mean over its target tokens
     rates: list[dict[str, float]] = field(default_factory=list)  # "step", and rates by group, of some of the steps
     evaluations: list[dict[str, float]] = field(default_factory=list)
+
+    def note(self, rates: dict[str, float]) -> None:
+        """Keeps the learning rates of the present step, if it is one of those whose rates are kept."""
+        if self.step <= STEPS_NOTED or self.step % STEPS_A_NOTE == 0:
+            self.rates.append({"step": self.step, **rates})
 
 
 class Checkpoints:

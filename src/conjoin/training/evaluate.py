@@ -16,7 +16,16 @@ from conjoin.training.precision import arithmetic
 from conjoin.training.recipe import Precision
 from conjoin.training.tokenise import Examples
 
-__all__ = ["GenerationScores", "Look", "chosen_by", "generation_scores", "improves", "text_scores", "validation_loss"]
+__all__ = [
+    "LOSS",
+    "GenerationScores",
+    "Look",
+    "chosen_by",
+    "generation_scores",
+    "improves",
+    "text_scores",
+    "validation_loss",
+]
 
 # From a model and pairs to scores by name, "rougeL" among them where it is to choose the best checkpoint.
 GenerationScores = Callable[[EncoderDecoderModel, Pairs], Mapping[str, float] | Scores]

@@ -46,7 +46,6 @@ from conjoin.training.tracking import Tracking, check_trackers
 __all__ = ["Result", "train"]
 
 SECONDS_BETWEEN_SAVES = 600.0
-STEPS_NOTED, STEPS_A_NOTE = 100, 10  # learning rates: of all steps at first, then of each tenth
 
 
 @dataclass(frozen=True)
@@ -277,8 +276,7 @@ class Run:
         standing.step_in_epoch += 1
         self.pace = time.monotonic() - began
         rates, examples = learning_rates(self.stepper.optimiser), sum(len(rows) for rows in step)
-        if standing.step <= STEPS_NOTED or standing.step % STEPS_A_NOTE == 0:
-            standing.rates.append({"step": standing.step, **rates})
+        standing.note(rates)
         self.reporter.step(standing.step, self.done(), loss, max(rates.values()), examples, self.pace)
         if self.tracking is not None:
             self.tracking.step(standing.step, standing.losses, rates)

@@ -56,14 +56,14 @@ def parameter_groups(model: EncoderDecoderModel, recipe: Recipe) -> list[dict[st
     ]
 
 
-def adamw(model: EncoderDecoderModel, recipe: Recipe) -> AdamW:
-    """AdamW, fused where torch has it so. Without weight decay it is Adam."""
+def adamw(groups: list[dict[str, Any]], recipe: Recipe, device: torch.device) -> AdamW:
+    """AdamW over groups of parameters on a device, fused where torch has it so. Without weight decay it is Adam."""
     return AdamW(
-        parameter_groups(model, recipe),
+        groups,
         lr=recipe.learning_rate,
         betas=(recipe.adam_beta1, recipe.adam_beta2),
         eps=recipe.adam_epsilon,
-        fused=model.device.type in FUSED,
+        fused=device.type in FUSED,
     )
 
 

@@ -13,7 +13,7 @@ from conjoin.errors import ConjoinError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.batches import Share, collate
 from conjoin.training.distributing import Placed
-from conjoin.training.optimiser import adamw, set_learning_rates
+from conjoin.training.optimiser import adamw, parameter_groups, set_learning_rates
 from conjoin.training.precision import arithmetic
 from conjoin.training.randomness import seed_batch
 from conjoin.training.recipe import Recipe
@@ -32,7 +32,7 @@ class Stepper:
         self.recipe, self.examples, self.accelerator = recipe, examples, accelerator
         self.pad = source_pad(model)
         self.placed = Placed(model, accelerator, recipe.sharding)
-        self.optimiser = adamw(self.placed.trained, recipe)
+        self.optimiser = adamw(parameter_groups(self.placed.trained, recipe), recipe, accelerator.device)
         self.trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.waiting: bool | None = None  # whether only some parts are trained as yet
         self.module: Any = self.placed.trained

@@ -1,11 +1,12 @@
 """The report as one HTML page that needs nothing else: no script, no address outside, light or dark, narrow or wide."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from conjoin.training.report.examples import Example
 
-__all__ = ["Section", "page"]
+__all__ = ["Section", "Sentence", "example", "page", "plot", "sentences"]
 
 Section = tuple[str, str, str]  # title, a sentence on what it shows, HTML
 
@@ -30,7 +31,24 @@ article p { margin: 0 0 0.5rem; } article b { display: block; color: var(--soft)
 details { margin-top: 0.4rem; } summary { cursor: pointer; color: var(--soft); font-size: 0.9rem; }
 table { border-collapse: collapse; font-size: 0.9rem; } td { padding: 0.1rem 1.2rem 0.1rem 0; vertical-align: top; }
 code { font: 0.9em ui-monospace, monospace; }
+.sentences { list-style: none; margin: 0 0 0.6rem; padding: 0; max-height: 22em; overflow-y: auto; font-size: 0.92rem; }
+.sentences li { display: flex; gap: 0.7rem; padding: 0.15rem 0.5rem; margin-bottom: 2px; border-left: 4px solid transparent; }
+.sentences .chosen { border-left-color: #3b82f6; font-weight: 600; }
+.sentences .score { flex: 0 0 2.6rem; text-align: right; color: var(--soft); font-weight: 400;
+  font-variant-numeric: tabular-nums; }
+.sentences em { font: 400 0.75rem system-ui, sans-serif; border: 1px solid #f97316; border-radius: 0.6rem; padding: 0 0.4rem;
+  white-space: nowrap; }
 """
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a document: its score, 0 to 1, if it was read; whether it was chosen, and whether it should be."""
+
+    text: str
+    score: float | None
+    chosen: bool
+    wanted: bool
 
 
 def page(
@@ -77,3 +95,16 @@ def example(found: Example, picture: str | None) -> str:
         f"<p><b>reference</b>{escape(found.reference)}</p>"
         f"<p class=source><b>source</b>{escape(found.source)}</p>{seen}</article>"
     )
+
+
+def sentences(own: Sequence[Sentence], summary: str) -> str:
+    """A document, a sentence a line and as strongly coloured as its score is high, and the summary that it should make."""
+    lines = []
+    for one in own:
+        score = "–" if one.score is None else f"{one.score:.2f}"
+        mark = " <em>label</em>" if one.wanted else ""
+        lines.append(
+            f"<li{' class=chosen' * one.chosen} style='background: rgb(59 130 246 / {40 * (one.score or 0.0):.0f}%)'>"
+            f"<span class=score>{score}</span><span>{escape(one.text)}{mark}</span></li>"
+        )
+    return f"<article><ol class=sentences>{''.join(lines)}</ol><p><b>reference</b>{escape(summary)}</p></article>"

@@ -21,6 +21,7 @@ __all__ = [
     "attention_plot",
     "lengths_plot",
     "loss_plot",
+    "places_plot",
     "rates_plot",
     "require_plots",
     "scores_plot",
@@ -46,6 +47,7 @@ STYLE: dict[Any, Any] = {
 }
 SIZE = (6.4, 3.4)  # inches
 POINTS = 400  # of a line
+PLACES = 20  # of sentences, of which the last is all behind
 SMOOTHING = 0.85
 
 
@@ -75,7 +77,9 @@ def drawn(size: tuple[float, float] = SIZE, grid: bool = True) -> "Iterator[tupl
         yield figure, axes
 
 
-def loss_plot(losses: Sequence[float], evaluations: Sequence[Mapping[str, float]], best: int | None) -> "Figure":
+def loss_plot(
+    losses: Sequence[float], evaluations: Sequence[Mapping[str, float]], best: int | None, unit: str = "token"
+) -> "Figure":
     """The loss of each step, faint, and smoothed; validation loss; the step of the best model."""
     with drawn() as (figure, axes):
         steps, values = thinned(losses)
@@ -90,7 +94,7 @@ def loss_plot(losses: Sequence[float], evaluations: Sequence[Mapping[str, float]
         if len(finite):  # the first steps of a new model are far above all others
             low, high = finite.min(), np.percentile(finite, 96)
             axes.set_ylim(low - 0.08 * (high - low + 1e-6), high + 0.15 * (high - low + 1e-6))
-        axes.set(xlabel="step", ylabel="loss a token")
+        axes.set(xlabel="step", ylabel=f"loss a {unit}")
         legend(figure)
     return figure
 
@@ -110,12 +114,21 @@ def rates_plot(rates: Sequence[Mapping[str, float]]) -> "Figure":
     return figure
 
 
-def scores_plot(evaluations: Sequence[Mapping[str, float]], names: Mapping[str, str], best: int | None) -> "Figure":
-    """The scores of generated texts over time: those of `names`, from 0 to 100."""
+def scores_plot(
+    evaluations: Sequence[Mapping[str, float]],
+    names: Mapping[str, str],
+    best: int | None,
+    lead: Mapping[str, float] | None = None,
+) -> "Figure":
+    """The scores of texts over time: those of `names`, from 0 to 100; and broken lines, those of first sentences."""
     with drawn() as (figure, axes):
         for at, (key, name) in enumerate(names.items()):
             found = [(one["step"], one[key]) for one in evaluations if key in one]
             axes.plot(*zip(*found, strict=True), color=COLOURS[at], marker="o", markersize=4, linewidth=1.8, label=name)
+            if lead is not None:
+                axes.axhline(lead[key], color=COLOURS[at], linestyle="--", linewidth=1.4)
+        if lead is not None:
+            axes.plot([], [], color=INK, linestyle="--", linewidth=1.4, label="first sentences")
         mark_best(axes, best, None)
         axes.set(xlabel="step", ylabel="score, 0 to 100")
         axes.set_ylim(bottom=0)
@@ -136,6 +149,23 @@ def lengths_plot(lengths: Mapping[str, NDArray[np.int64]]) -> "Figure":
             axes.stairs(shares, edges, color=COLOURS[at], alpha=0.15, fill=True)
         axes.set(xlabel="tokens", ylabel="% of texts, a token")
         axes.set_ylim(bottom=0)
+        legend(figure)
+    return figure
+
+
+def places_plot(places: Mapping[str, Sequence[int]]) -> "Figure":
+    """Where in their documents sentences stand, from 1, each kind as shares of its own number."""
+    longest = min(PLACES, max((max(own, default=1) for own in places.values()), default=1))
+    width = 0.8 / len(places)
+    with drawn() as (figure, axes):
+        for at, (name, own) in enumerate(places.items()):
+            counts = np.bincount(np.minimum(own, longest).astype(int), minlength=longest + 1)[1:]
+            left = np.arange(1, longest + 1) + (at - (len(places) - 1) / 2) * width
+            axes.bar(left, 100 * counts / max(1, len(own)), width, color=COLOURS[at], label=name)
+        axes.set(xlabel="sentence of the document", ylabel="% of sentences")
+        marked = range(1, longest + 1)
+        axes.set_xticks(marked, [f"{one}+" if one == PLACES else str(one) for one in marked])
+        axes.grid(False, axis="x")
         legend(figure)
     return figure
 
