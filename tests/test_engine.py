@@ -467,20 +467,22 @@ def test_the_best_of_logits_are_those_of_log_probabilities_written_down(width: i
 
 
 @kernels
-def test_rules_that_forbid_change_no_token_on_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beams chosen of logits are those chosen after every rule wrote its scores."""
+@pytest.mark.parametrize("beams", [1, 4])
+def test_rules_that_forbid_change_no_token_on_the_kernels(beams: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens chosen of logits are those chosen after every rule wrote its scores."""
     part = BertConfig(vocab_size=9000, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=96)
     torch.manual_seed(0)
     model = EncoderDecoderModel(EncoderDecoderConfig.from_encoder_decoder_configs(part, part.copy())).eval()
     model.config.decoder_start_token_id, model.config.pad_token_id, model.config.eos_token_id = 1, 0, 2
     ids, mask = ids_of(5, vocab=200)
-    asked = {"num_beams": 4, "max_new_tokens": 12, "no_repeat_ngram_size": 1, "min_new_tokens": 3}
+    asked = {"num_beams": beams, "max_new_tokens": 12, "no_repeat_ngram_size": 1, "min_new_tokens": 3}
     asked |= {"encoder_no_repeat_ngram_size": 2, "suppress_tokens": [7, 8], "begin_suppress_tokens": [9]}
     found = model.generate(ids, attention_mask=mask, **asked)
     with monkeypatch.context() as written:
         written.setattr("conjoin.backends.torch.chooses", lambda logits, k: False)
         assert torch.equal(found, model.generate(ids, attention_mask=mask, **asked))
-    monkeypatch.setattr("conjoin.backends.torch.best_of_sums", lambda *given: pytest.fail("scores were written"))
+    for search in ("single", "beams"):
+        monkeypatch.setattr(f"conjoin.decoding.search.{search}.apply", lambda *given: pytest.fail("scores were written"))
     model.generate(ids, attention_mask=mask, **asked)
 
 

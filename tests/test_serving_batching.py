@@ -26,7 +26,6 @@ from conjoin.serving.refusals import Refusal
 from conjoin.serving.requests import Exchange
 from conjoin.serving.scheduler import tables
 from conjoin.serving.served import Served
-from conjoin.serving.together import together
 
 # Every kind of search, side by side with different lengths, widths and rules.
 ASKED: list[dict[str, Any]] = [
@@ -58,6 +57,10 @@ def write(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("CONJOIN_ENGINE", request.param)
     found: Writer = pipeline(folder)
     return found
+
+
+only_torch = pytest.mark.parametrize("write", ["torch"], indirect=True)
+only_bert = pytest.mark.parametrize("folder", ["bert"], indirect=True)
 
 
 class Told:
@@ -132,6 +135,40 @@ def test_every_search_side_by_side_is_what_it_is_alone(write: Writer, serve: Cal
         assert same(answer, one), job.settings
 
 
+@only_bert
+@pytest.mark.parametrize("write", [pytest.param("native", marks=kernels)], indirect=True)
+def test_batches_side_by_side_answer_the_same_and_take_texts_in_their_order(
+    write: Writer, serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conjoin.engine.rows.WIDE", 32)  # so that those of a kind choose together
+    monkeypatch.setattr("conjoin.serving.lanes.kernel_threads", lambda: 2)
+    monkeypatch.setattr("conjoin.serving.lanes.ENOUGH", 4)
+    served, told, stepped = serve(rows=24), Told(), []
+    step = served.scheduler.step
+
+    def noted(jobs: list[Job]) -> None:
+        stepped.append((threading.current_thread().name, set(jobs)))
+        step(jobs)
+
+    served.scheduler.step = noted  # type: ignore[method-assign]
+    asked = [{"num_beams": 1 + 2 * (n % 2), "max_new_tokens": 8 + n % 7, "no_repeat_ngram_size": 2} for n in range(20)]
+    expected = [alone(write, TEXTS[n % 5], one) for n, one in enumerate(asked)]
+    jobs = [job for n, one in enumerate(asked) for job in served.jobs([TEXTS[n % 5]], one, False, n % 3 == 0, told)]
+    served.scheduler.submit(jobs)
+    for answer, one in zip(told.wait(jobs), expected, strict=True):
+        assert isinstance(answer, Answer), answer
+        assert same(answer, one)
+    assert [job.began for job in jobs] == sorted(job.began for job in jobs)
+    assert len({name for name, _ in stepped}) == 2
+    assert len({name for name, some in stepped if jobs[7] in some}) == 1
+    assert max(sum(job.rows for job in some) for _, some in stepped) <= 24
+    assert all(
+        told.pieces[job] == answer.sequences[0].ids
+        for job, answer in zip(jobs, told.wait(jobs), strict=True)
+        if job.streams
+    )
+
+
 # Of one kind, so that they choose together: at different lengths, since they come one by one.
 ALIKE: list[dict[str, Any]] = [
     {"num_beams": 3, "length_penalty": 0.3, "no_repeat_ngram_size": 2, "repetition_penalty": 1.2},
@@ -158,7 +195,7 @@ def test_searches_of_a_kind_choose_together_at_lengths_of_their_own(
     chosen = scheduler.chosen
 
     def one_more(some: list[Job]) -> None:
-        together.append({job.state.length for job in some})
+        together.append({int(state.length) for state in some[0].party.states()})
         chosen(some)
         if len(together) < len(jobs):
             scheduler.submit([jobs[len(together)]])
@@ -191,10 +228,6 @@ def plain(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     monkeypatch.setenv("CONJOIN_ENGINE", "torch")
     found: Writer = pipeline(folder)
     return found
-
-
-only_torch = pytest.mark.parametrize("write", ["torch"], indirect=True)
-only_bert = pytest.mark.parametrize("folder", ["bert"], indirect=True)
 
 
 @only_torch
@@ -385,7 +418,8 @@ def test_who_is_there_when_the_thread_ends_is_answered_and_nobody_is_taken_in(
     monkeypatch.setattr(threading, "excepthook", died.append)
     served.scheduler.submit(jobs)
     assert {one.name for one in told.wait(jobs)} == {"stopped"}
-    served.scheduler.thread.join()
+    for thread in served.scheduler.threads:
+        thread.join()
     assert len(died) == 1
     with pytest.raises(Refusal, match="has ended"):
         served.scheduler.submit(served.jobs(TEXTS[:1], {}, False, False, told))
@@ -475,14 +509,3 @@ def test_a_server_becomes_warm_though_its_queue_is_full(serve: Callable[..., Ser
     with pytest.raises(Refusal, match="clients were first"):
         served.scheduler.submit(served.jobs(TEXTS[:1], {}, True, False, lambda _, what: None))
     served.warm()
-
-
-def test_what_lies_side_by_side_is_not_copied() -> None:
-    whole = torch.arange(24.0).reshape(6, 2, 2)
-    parts = [whole[i : i + 1] for i in range(6)]
-    found = together(parts[1:4])
-    assert found.data_ptr() == parts[1].data_ptr()
-    assert torch.equal(found, whole[1:4])
-    for some in (parts[::2], parts[:0:-1], [parts[0], parts[1].clone()], [whole[:2], whole[2:3]]):
-        assert torch.equal(together(some), torch.cat(some))
-        assert together(some).data_ptr() != some[0].data_ptr()

@@ -41,7 +41,7 @@ class State:
     record: dict[str, Any] | None = None  # what each step left behind, for who asked
     scores: list[Array] | None = None  # within a step, what the rules made of its logits
     whole: bool = False  # whether sources that are done stay in the batch
-    apart: bool = False  # whether each source has a length of its own, (B, 1), and so have the settings (PyTorch)
+    apart: bool = False  # whether sources have lengths (B, 1) and slots (B,) of their own, and settings too (PyTorch)
 
     @property
     def length_for_rules(self) -> Any:

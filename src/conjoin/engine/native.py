@@ -123,25 +123,39 @@ class Native:
         out[real.seen] = made
         return out
 
-    def hidden_of_runs(self, x: Array, sights: Sequence[Sight], runs: Sequence["Run"]) -> Array:
+    def told(self, run: "Run") -> tuple[Array, Any]:
+        """The facts of a run, for `hidden_of_runs`, and what must live as long as they are used."""
+        facts = np.zeros(LAYERS + LAYER * self.spec.layers, np.int64)
+        kept = self.tell(facts, run)
+        facts[Fact.BATCH], facts[Fact.LENGTH] = run.shape[:2]
+        return facts, kept
+
+    def move(self, facts: Array, at: Array, mask: Array | None) -> None:
+        """Tells runs of one source each (N, n), which see the slots before and among their new ones, where they are now.
+
+        `at` (N,) are their next slots; `mask` (N, T, slots) what each token sees, None where that is all.
+        """
+        facts[:, Fact.AT], facts[:, Fact.SEEN] = at, at + facts[:, Fact.LENGTH]
+        if mask is not None:
+            layers = facts[:, LAYERS:].reshape(len(facts), -1, LAYER)
+            layers[:, :, PerLayer.MASK] = (address(mask) + mask.strides[0] * np.arange(len(mask)))[:, None]
+            layers[:, :, PerLayer.MASK + 2] = mask.strides[1]
+
+    def hidden_of_runs(self, x: Array, sights: Sequence[Sight], facts: Array) -> Array:
         """As `hidden` of several runs side by side, each over a cache and a memory of its own: x (N, W) -> (N, W).
 
-        `sights` say where the rows of x stand, one after another; attention looks at those of its run.
+        `sights` say where the rows of x stand, one after another; `facts` (runs, n) are as `told` gives them.
         """
-        x = contiguous(x)
-        out, kept, seen, longest, first = empty(x.shape), [], 0, 0, 0
-        facts = np.zeros((len(runs), LAYERS + LAYER * self.spec.layers), np.int64)
-        for own, run in zip(facts, runs, strict=True):
-            batch, length, _ = run.shape
-            kept.append(self.tell(own, run))
-            own[Fact.FIRST], own[Fact.BATCH], own[Fact.LENGTH] = first, batch, length
-            first, longest = first + batch * length, max(longest, length)
-            seen = max(seen, int(own[Fact.SEEN]), int(own[Fact.SOURCE]))
+        x, out = contiguous(x), empty(x.shape)
+        rows = facts[:, Fact.BATCH] * facts[:, Fact.LENGTH]
+        facts[:, Fact.FIRST] = rows.cumsum() - rows
+        longest, seen = facts[:, Fact.LENGTH].max(), facts[:, [Fact.SEEN, Fact.SOURCE]].max()
         with self.program("steps", True).borrowed() as program:
-            kept.append(self.tell(program.facts, Run((1, *x.shape), sights)))
-            program.facts[[Fact.RUNS, Fact.RUN_FACTS, Fact.RUN_STRIDE]] = len(runs), address(facts), facts.shape[1]
-            program.run(x, out, 1, self.scratch(longest, seen), self.team())
+            kept = self.tell(program.facts, Run((1, *x.shape), sights))
+            program.facts[[Fact.RUNS, Fact.RUN_FACTS, Fact.RUN_STRIDE]] = len(facts), address(facts), facts.shape[1]
+            program.run(x, out, 1, self.scratch(int(longest), int(seen)), self.team())
             program.facts[Fact.RUNS] = 0
+            del kept
         return out
 
     def remember(self, memory: Array) -> list[Cache]:

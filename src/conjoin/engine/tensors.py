@@ -52,24 +52,23 @@ def native_twin(stack: Any, mode: Mode) -> Any:
         )
         return torch.from_numpy(out).to(x.dtype), None if cache is None else list(cache)
 
-    def hidden_of_runs(x: Tensor, place: Place, given: list[Inputs]) -> Tensor:
+    def told(given: Inputs) -> tuple[Array, Any]:
+        """The facts of a run, for `hidden_of_runs`, and what must live as long as they are used.
+
+        Of its embeddings only the shape is read, (B, T, W).
+        """
+        mask = None if given.memory_mask is None else given.memory_mask.numpy()
+        sights, cache = as_seen(twin.sights(given)), pairs(given.cache)
+        stands = None if given.stands is None else given.stands.numpy()
+        shape, memory = tuple(given.embeddings.shape), pairs(given.memory)
+        return kernels.told(Run(shape, sights, memory, mask, cache, given.at, stands))
+
+    def hidden_of_runs(x: Tensor, place: Place, facts: Array) -> Tensor:
         """As `hidden` of several runs side by side, each over a cache and a memory of its own: x (N, W) -> (N, W).
 
-        `place` says where the rows of x stand, one after another (1, N); of a run's embeddings only the shape is read, (B, T, W).
+        `place` says where the rows of x stand, one after another (1, N); `facts` (runs, n) are as `told` gives them.
         """
-        runs = [
-            Run(
-                tuple(one.embeddings.shape),
-                as_seen(twin.sights(one)),
-                pairs(one.memory),
-                None if one.memory_mask is None else one.memory_mask.numpy(),
-                pairs(one.cache),
-                one.at,
-                None if one.stands is None else one.stands.numpy(),
-            )
-            for one in given
-        ]
-        out = kernels.hidden_of_runs(floats(x), as_seen(twin.sights(Inputs(x[None], place))), runs)
+        out = kernels.hidden_of_runs(floats(x), as_seen(twin.sights(Inputs(x[None], place))), facts)
         return torch.from_numpy(out).to(x.dtype)
 
     def remember(memory: Tensor) -> list[Cache]:
@@ -94,7 +93,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
     twin.empty_cache = empty_cache
     twin.finds_rows = True
     twin.is_native, twin.hidden, twin.remember, twin.logits = True, hidden, remember, logits
-    twin.hidden_of_runs, twin.shortlist = hidden_of_runs, shortlist
+    twin.told, twin.move, twin.hidden_of_runs, twin.shortlist = told, kernels.move, hidden_of_runs, shortlist
     return twin
 
 

@@ -28,13 +28,18 @@ TURN, OWN = Turn(), Own()
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """The kernels that this thread calls run on it alone."""
-    was, OWN.threads = OWN.threads, 1
+def threads_of(count: int) -> Iterator[None]:
+    """The kernels that this thread calls have so many threads, it among them."""
+    was, OWN.threads = OWN.threads, count
     try:
         yield
     finally:
         OWN.threads = was
+
+
+def one_thread() -> contextlib.AbstractContextManager[None]:
+    """The kernels that this thread calls run on it alone."""
+    return threads_of(1)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,10 @@ requests.py     between the event loop and the scheduler's thread
 served.py       a model by its name; requests made jobs
 jobs.py         a text on its way
 scheduler.py    continuous batching
+lanes.py        batches side by side
 beginning.py    sources encoded together
+kinds.py        which searches may choose together
+parties.py      those that do, as one
 abreast.py      one step of the decoder for many searches
 results.py      what a finished search says
 looking.py      what a text was read from

@@ -106,7 +106,7 @@ class App:
     @property
     def ready(self) -> bool:
         """Whether requests are answered at full speed, and will be."""
-        alive = all(served.scheduler.thread.is_alive() for served in self.models.values())
+        alive = all(served.scheduler.alive for served in self.models.values())
         return alive and len(self.warm) == len(self.models) and not self.gate.draining
 
     def chosen(self, name: str | None) -> Served:

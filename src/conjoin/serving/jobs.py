@@ -45,10 +45,12 @@ class Job:
     arrived: float = field(default_factory=time.monotonic)
     began: float = 0.0
     cancelled: bool = False
-    state: Any = None  # a State once it runs
-    kind: str | None = None  # what it has in common with those that it chooses together with
-    choose: Any = None  # from a state with logits to the one a token longer
+    state: Any = None  # a State once its source is encoded
+    party: Any = None  # the Party that it runs in
+    kind: str | None = None  # what it has in common with those whom it may run in one party with
     certain: Any = None  # which ids a stream has been told
+    first: bool = True  # whether no token of it was chosen yet
+    gone: bool = False  # whether it has left
 
     @property
     def guided(self) -> bool:

@@ -1,8 +1,9 @@
 """Continuous batching: texts join and leave the running batch at every step, in the order in which they came.
 
-One thread turns a wheel: who was cancelled or is too late leaves, who fits joins and has its source encoded, all together take
+A thread turns a wheel: who was cancelled or is too late leaves, who fits joins and has its source encoded, all together take
 one step of the decoder, each search chooses, and who is done is answered. Every text has a search, a cache and a source of its
-own, so that no answer depends on what else was in the batch. The thread sleeps while there is nothing to do.
+own, so that no answer depends on what else was in the batch. A second wheel turns beside it where there are texts enough for both
+(`lanes.py`). Threads sleep while there is nothing to do.
 """
 
 import contextlib
@@ -19,17 +20,19 @@ from conjoin.decoding.certain import Certain
 from conjoin.decoding.generate import chooser
 from conjoin.decoding.search import search_of
 from conjoin.decoding.state import advance
-from conjoin.engine.threads import kernels_alone
+from conjoin.engine.threads import kernels_alone, threads_of
 from conjoin.engine.twins import is_native, twin_of
-from conjoin.serving.abreast import advance_all
+from conjoin.serving.abreast import advance_all, goes_abreast
 from conjoin.serving.allocating import give_back
 from conjoin.serving.beginning import TOKENS, begin, groups
 from conjoin.serving.jobs import Answer, Job
+from conjoin.serving.kinds import exact, kind_of
+from conjoin.serving.lanes import Lane, lanes_for, next_lane, share_of
 from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import ModelMetrics
+from conjoin.serving.parties import Party, gathered
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.results import answer_of
-from conjoin.serving.together import choose_all, exact, kind_of, kinds
 
 __all__ = ["Scheduler"]
 
@@ -53,38 +56,52 @@ class Scheduler:
         """`memory` is how many bytes all texts that run may need together; without `batching` one runs at a time."""
         self.limits, self.memory, self.metrics = limits, memory, metrics
         self.model = ReadyModel(model, twin_of(model.encoder), twin_of(model.decoder))
-        self.exact = exact(model)
+        self.exact = exact(model) and goes_abreast(self.model)
         self.own = ReadyModel(model, model.encoder, model.decoder)  # what guidance runs on
         self.batching = batching
         self.waiting: deque[Job] = deque()
-        self.running: list[Job] = []
+        self.lanes = lanes_for(batching and is_native(self.model.encoder, self.model.decoder))
         self.changed = threading.Condition()
         self.stopped = False
         self.tidied = time.monotonic()
-        self.thread = threading.Thread(target=self.run, name="conjoin-scheduler", daemon=True)
+        self.threads = [
+            threading.Thread(target=self.run, args=(lane,), name=f"conjoin-lane-{i}", daemon=True)
+            for i, lane in enumerate(self.lanes)
+        ]
+
+    @property
+    def running(self) -> list[Job]:
+        """The texts that are being written."""
+        return [job for lane in self.lanes for job in lane.running]
+
+    @property
+    def alive(self) -> bool:
+        """Whether all threads write."""
+        return all(thread.is_alive() for thread in self.threads)
 
     # For other threads.
 
     def start(self) -> None:
         """Begins to serve."""
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Takes texts in, all or none. Raises a Refusal where the queue has no room for them, or nobody writes any more."""
         with self.changed:
-            if not self.thread.is_alive():
+            if not self.alive:
                 raise Refusal(503, "stopped", "the thread that writes has ended; the log says why.")
             self.check_room(len(jobs))
             if tables([*self.waiting, *jobs]) > self.memory:
                 raise self.full("the tables of stop strings that texts wait with fill the memory")
             self.waiting.extend(jobs)
-            self.changed.notify()
+            self.changed.notify_all()
 
     def submit_first(self, jobs: Sequence[Job]) -> None:
         """Takes the server's own texts in before all that wait, whatever waits."""
         with self.changed:
             self.waiting.extendleft(reversed(jobs))
-            self.changed.notify()
+            self.changed.notify_all()
 
     def check_room(self, count: int) -> None:
         """Raises a Refusal where the queue has no room for so many texts."""
@@ -109,9 +126,10 @@ class Scheduler:
         """Ends the thread with the step that it takes, whoever waits or runs."""
         with self.changed:
             self.stopped = True
-            self.changed.notify()
-        if self.thread.is_alive():
-            self.thread.join()
+            self.changed.notify_all()
+        for thread in self.threads:
+            if thread.is_alive():
+                thread.join()
 
     def wait(self) -> float:
         """Seconds after which a place in the queue is likely."""
@@ -119,35 +137,46 @@ class Scheduler:
 
     # The wheel.
 
-    def run(self) -> None:
-        """What the thread does."""
+    def run(self, lane: Lane) -> None:
+        """What a lane's thread does."""
         native = is_native(self.model.encoder, self.model.decoder)
         try:
             with no_gradients(self.model.joined):
-                while self.sleep():
+                while self.sleep(lane):
                     with kernels_alone(native):
-                        while (self.waiting or self.running) and not self.stopped:
-                            self.turn()
+                        while (lane.running or self.is_next(lane)) and not self.stopped:
+                            with threads_of(share_of(self.lanes)):
+                                self.turn(lane)
         finally:
-            for job in [*self.running, *self.waiting]:
+            with self.changed:
+                self.stopped = True  # one lane alone would be half a server
+                self.changed.notify_all()
+                left, self.waiting = [*lane.running, *self.waiting], deque()
+            for job in left:
                 job.tell(job, Refusal(503, "stopped", "the server ended before the text did."))
 
-    def sleep(self) -> bool:
+    def is_next(self, lane: Lane) -> bool:
+        """Whether who is first in the queue is to join this lane."""
+        return bool(self.waiting) and next_lane(self.lanes) is lane
+
+    def sleep(self, lane: Lane) -> bool:
         """Waits until there is something to do; False where there never will be."""
         self.tidy(time.monotonic())
         with self.changed:
-            self.metrics.batch(0, 0, 0)
-            self.changed.wait_for(lambda: self.waiting or self.stopped)
+            if not self.running:
+                self.metrics.batch(0, 0, 0)
+            self.changed.wait_for(lambda: self.is_next(lane) or self.stopped)
             return not self.stopped
 
-    def turn(self) -> None:
+    def turn(self, lane: Lane) -> None:
         """One step of everybody."""
         now = time.monotonic()
-        self.running = [job for job in self.running if self.stays(job, now)]
-        self.join(now)
-        if self.running:
-            self.attempt(self.step, self.running)
-        self.metrics.batch(len(self.waiting), len(self.running), sum(job.rows for job in self.running))
+        lane.running = [job for job in lane.running if self.stays(job, now)]
+        self.join(lane, now)
+        if lane.running:
+            self.attempt(self.step, lane.running)
+        running = self.running
+        self.metrics.batch(len(self.waiting), len(running), sum(job.rows for job in running))
         self.tidy(now)
 
     def tidy(self, now: float) -> None:
@@ -168,25 +197,28 @@ class Scheduler:
     def stays(self, job: Job, now: float) -> bool:
         """Whether a running job goes on."""
         if job.cancelled:
+            job.gone = True
             self.metrics.cancelled.inc()
             return False
         if now - job.arrived > self.limits.seconds:
+            job.gone = True
             job.tell(job, Refusal(503, "seconds", f"the answer took more than {self.limits.seconds:g} seconds."))
             return False
         return True
 
-    def join(self, now: float) -> None:
+    def join(self, lane: Lane, now: float) -> None:
         """Lets in whoever is first in the queue, and the next, while there is room; their sources are encoded together."""
         new: list[Job] = []
         with self.changed:
-            while (job := self.first(now)) is not None and self.fits(job, new):
+            while (job := self.first(now)) is not None and self.is_next(lane) and self.fits(job, new):
                 self.waiting.popleft()
                 job.began = now
                 new.append(job)
+                lane.running.append(job)
+            self.changed.notify_all()
         for guided in (False, True):
             which = [job for job in new if job.guided == guided]
             for some in groups(self.own if guided else self.model, which):
-                self.running.extend(some)
                 self.attempt(self.begin, some)
         # A step of few costs little, so whoever streams need not wait for the first token as long as all together take.
         if streams := [job for job in new if job.streams and job in self.running]:
@@ -205,7 +237,7 @@ class Scheduler:
 
     def fits(self, job: Job, new: list[Job]) -> bool:
         """Whether a job has room beside those that run. One alone always has: what is too large is refused before."""
-        beside = [*self.running, *new]
+        beside = self.running
         if not beside:
             return True
         if not self.batching:
@@ -219,55 +251,53 @@ class Scheduler:
         """Encodes the sources of jobs that have just joined, and makes their searches ready."""
         begin(self.own if jobs[0].guided else self.model, jobs)
         for job in jobs:
-            job.choose = chooser(ops, job.settings, job.noise, job.call.rule_ids)
             job.kind = kind_of(job.settings) if self.exact else None
             job.certain = Certain(ops, 1) if job.streams else None
-            job.state = search_of(job.settings).first(ops, job.settings, job.state)
-        self.choose([job for job in jobs if job.state.logits is not None])
+            state = search_of(job.settings).first(ops, job.settings, job.state)
+            job.party = Party(job, state, chooser(ops, job.settings, job.noise, job.call.rule_ids))
+            job.state = None
+        self.choose([job.party for job in jobs if job.party.state.logits is not None])
 
     def step(self, jobs: list[Job]) -> None:
         """One token more for everybody."""
         began = time.perf_counter()
-        rows, everybody = sum(job.rows for job in jobs), list(jobs)
-        alike = [
-            job for some in kinds(jobs) for job in some if not job.guided
-        ]  # so that logits of a kind lie side by side
-        states = advance_all(self.model, [job.state for job in alike])
-        for job, state in zip(alike, states, strict=True):
-            job.state = state
-        for job in jobs:
-            if job.guided:
-                job.state = advance(ops, self.own, job.state)
-        self.choose(everybody)
+        rows, parties = sum(job.rows for job in jobs), gathered(jobs)
+        advance_all(self.model, [party for party in parties if not party.jobs[0].guided])
+        for party in parties:
+            if party.jobs[0].guided:
+                party.state = advance(ops, self.own, party.state)
+        self.choose(parties)
         self.metrics.stepped(time.perf_counter() - began, rows)
 
-    def choose(self, jobs: Sequence[Job]) -> None:
-        """Lets searches choose, those of a kind together, and tells what came of it."""
-        first = [job for job in jobs if job.state.length == job.settings.prompt]
-        for some in kinds(jobs):
-            self.attempt(self.chosen, some)
-        now = time.monotonic()
-        for job in first:
-            self.metrics.first.observe(now - job.arrived)
+    def choose(self, parties: Sequence[Party]) -> None:
+        """Lets searches choose, and tells what came of it."""
+        for party in parties:
+            self.attempt(self.chosen, party.jobs)
 
     def chosen(self, jobs: list[Job]) -> None:
-        """Lets the searches of one kind choose."""
-        choose_all(jobs)
-        for job in jobs:
+        """Lets the searches of one party, which are these, choose."""
+        party = jobs[0].party
+        party.state = party.choose(party.state)
+        now = time.monotonic()
+        for number, (job, ended) in enumerate(zip(jobs, party.ended(), strict=True)):
+            if job.first:
+                job.first = False
+                self.metrics.first.observe(now - job.arrived)
             if job.certain is not None:
-                for _, ids in job.certain.after(job.state):
+                for _, ids in job.certain.after(party.state_of(number)):
                     job.tell(job, ids)
-            if bool(job.state.done):
-                self.end(job, answer_of(job, job.state))
+            if ended:
+                self.end(job, answer_of(job, party.state_of(number)))
 
     def end(self, job: Job, told: Answer | Refusal) -> None:
         """Answers a job, which leaves."""
         if isinstance(told, Answer):
             new = sum(one.tokens for one in told.sequences)
             self.metrics.answered(told.source_tokens, new, told.seconds, told.queued)
-        with contextlib.suppress(ValueError):
-            self.running.remove(job)
-        job.state = job.choose = None
+        with contextlib.suppress(StopIteration):
+            next(lane.running for lane in self.lanes if job in lane.running).remove(job)
+        job.state = job.party = None
+        job.gone = True
         job.tell(job, told)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "argmax_without",
     "best_of_logits",
     "best_of_sums",
     "broadcast",
@@ -188,6 +189,14 @@ def best_of_sums(scores: Array, sums: Array, k: int) -> tuple[Array, Array]:
 def chooses(logits: Array, k: int) -> bool:
     """Whether `best_of_logits` takes them."""
     return True
+
+
+def argmax_without(logits: Array, forbidden: Array) -> Array:
+    """As `argmax` of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none."""
+    scores = np.array(wide(logits))
+    *rows, _ = where = ((forbidden >= 0) & (forbidden < scores.shape[-1])).nonzero()
+    scores[(*rows, forbidden[where])] = -np.inf
+    return argmax(scores)
 
 
 def best_of_logits(logits: Array, forbidden: Array, sums: Array, k: int) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ __all__ = [
     "any_of",
     "arange",
     "argmax",
+    "argmax_without",
     "best_of_logits",
     "best_of_sums",
     "broadcast",
@@ -134,6 +135,13 @@ def softmax(x: Tensor) -> Tensor:
 def argmax(x: Tensor) -> Tensor:
     """Along the last axis."""
     return rows.argmax(x)
+
+
+def argmax_without(logits: Tensor, forbidden: Tensor) -> Tensor:
+    """As `argmax` of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none, whose logits are overwritten."""
+    width = logits.shape[-1]
+    cut = torch.where((forbidden >= 0) & (forbidden < width), -torch.inf, torch.inf)
+    return rows.argmax(logits.scatter_reduce_(-1, forbidden.clamp(0, width - 1), cut, "amin"))
 
 
 def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:

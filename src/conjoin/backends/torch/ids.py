@@ -118,9 +118,11 @@ def set_column(ids: Tensor, at: int | Tensor, tokens: Tensor) -> Tensor:
     return ids
 
 
-def own_slots(lineage: Tensor, at: int) -> Tensor:
-    """Marks, for each hypothesis, the slot it writes next as its own: in place."""
+def own_slots(lineage: Tensor, at: int | Tensor) -> Tensor:
+    """Marks, for each hypothesis, the slot it writes next as its own, in place; from `at` on, or each row (B,) from its own."""
     each = torch.arange(lineage.shape[1], device=lineage.device)
+    if isinstance(at, Tensor):
+        return lineage.scatter_(-1, (at[:, None] + each)[..., None], value=True)
     lineage[:, each, each + at] = True
     return lineage
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conjoin.decoding.rules import Ban, forbidden_by
-from conjoin.decoding.search.steps import LOW, Rules, apply, best_of_both, paths, written
+from conjoin.decoding.search.steps import LOW, Rules, apply, best_of_both, forbidden_alone, paths, written
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 from conjoin.decoding.stopping import ends
@@ -84,10 +83,9 @@ def likeliest(
 
     Where rules do nothing but forbid, their log-probabilities may be looked at without being written down.
     """
-    given, sums, logits = rules(state), state.search.scores, state.logits
-    bans = [rule for rule in given if isinstance(rule, Ban)]
-    if len(bans) == len(given) and ops.chooses(logits, settings.kept):
-        forbidden = forbidden_by(ops, bans, state.ids, state.length_for_rules)
+    sums, logits = state.search.scores, state.logits
+    forbidden = forbidden_alone(ops, rules, state, settings.kept)
+    if forbidden is not None:
         return ops.best_of_logits(logits, forbidden, sums, settings.kept)  # type: ignore[no-any-return]
     scores = apply(rules, state, ops.log_softmax(logits))
     return ops.best_of_sums(scores, sums, settings.kept)  # type: ignore[no-any-return]

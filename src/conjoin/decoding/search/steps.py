@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from conjoin.decoding.rules import Rule
+from conjoin.decoding.rules import Ban, Rule, forbidden_by
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 
-__all__ = ["LOW", "Result", "Rules", "apply", "best_ended", "best_of_both", "paths", "written"]
+__all__ = ["LOW", "Result", "Rules", "apply", "best_ended", "best_of_both", "forbidden_alone", "paths", "written"]
 
 Array = Any
 LOW = -1.0e9
@@ -22,6 +22,15 @@ def apply(rules: Rules, state: State, scores: Array) -> Array:
     for rule in rules(state):
         scores = rule(state.ids, state.length_for_rules, scores)
     return scores
+
+
+def forbidden_alone(ops: Any, rules: Rules, state: State, k: int) -> Array | None:
+    """The tokens (B, K, N) that rules forbid, -1 for none; None where they do more, or the k best need scores written down."""
+    given = rules(state)
+    bans = [rule for rule in given if isinstance(rule, Ban)]
+    if len(bans) < len(given) or not ops.chooses(state.logits, k):
+        return None
+    return forbidden_by(ops, bans, state.ids, state.length_for_rules)
 
 
 def written(
