@@ -27,6 +27,7 @@ _HOME = {
     "BloomConfig": "conjoin.families.bloom",
     "CamembertConfig": "conjoin.families.camembert",
     "CheckpointError": "conjoin.errors",
+    "CompileConfig": "conjoin.compiling",
     "ConfigError": "conjoin.errors",
     "ConjoinError": "conjoin.errors",
     "ConstraintsNotMetWarning": "conjoin.constraints",
@@ -125,6 +126,7 @@ __all__ = [
     "BloomConfig",
     "CamembertConfig",
     "CheckpointError",
+    "CompileConfig",
     "ConfigError",
     "ConjoinError",
     "ConstraintsNotMetWarning",
@@ -215,6 +217,7 @@ _EXTRAS = {
 
 if TYPE_CHECKING:
     from conjoin.auto import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from conjoin.compiling import CompileConfig
     from conjoin.composite import AutoConfig, EncoderDecoderConfig
     from conjoin.decoding.shortlist import VocabularyMap
     from conjoin.errors import CheckpointError, ConfigError, ConjoinError, DataError, InputError

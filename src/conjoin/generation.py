@@ -5,8 +5,9 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
+from conjoin.compiling import CompileConfig, HasFields
 from conjoin.constraints import Constraint, as_words
 from conjoin.errors import ConfigError, InputError, nearest
 
@@ -17,9 +18,8 @@ SPECIAL_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start
 
 # Settings of transformers that say nothing about which tokens come out, or that have no meaning for these models.
 IRRELEVANT = frozenset(
-    "transformers_version _from_model_config use_cache cache_implementation cache_config max_cache_len compile_config "
-    "disable_compile is_assistant assistant_lookbehind target_lookbehind "
-    "generation_kwargs prefill_chunk_size continuous_batching_config "
+    "transformers_version _from_model_config use_cache cache_config max_cache_len is_assistant "
+    "assistant_lookbehind target_lookbehind generation_kwargs prefill_chunk_size continuous_batching_config "
     "synced_gpus forced_decoder_ids return_legacy_cache".split()
 )
 # Settings of transformers that have no sound meaning for these models, and why not; None and False are taken.
@@ -83,13 +83,6 @@ class WatermarkingConfig:
         return cls(**fields)
 
 
-@runtime_checkable
-class HasFields(Protocol):
-    """What gives its fields as a dictionary."""
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-
 def listed_biases(given: Any) -> list[list[Any]]:
     """sequence_bias as files hold it, [[ids, bias], ...]. Raises InputError for what is neither that nor a mapping."""
     pairs = list(given.items()) if isinstance(given, Mapping) else given
@@ -102,6 +95,7 @@ def listed_biases(given: Any) -> list[list[Any]]:
 
 STORED_AS: dict[str, Callable[[Any], Any]] = {
     "watermarking_config": WatermarkingConfig.of,
+    "compile_config": CompileConfig.of,
     "sequence_bias": listed_biases,
 }
 
@@ -169,6 +163,9 @@ class GenerationConfig:
     output_logits: bool | None = None  # False
     output_attentions: bool | None = None  # False
     output_hidden_states: bool | None = None  # False
+    cache_implementation: str | None = None  # "dynamic"; "static": steps of fixed shapes, on a GPU recorded (PyTorch)
+    compile_config: Any = None  # a CompileConfig, or its fields: such steps under torch.compile (PyTorch)
+    disable_compile: bool | None = None  # False; True for neither
     # conjoin's own, which hold for training too: whether sources are read in windows (chunks.py), and how large these are.
     encode_in_chunks: bool | None = None  # False
     chunk_window: int | None = None  # tokens; the encoder's positions
@@ -217,8 +214,9 @@ class GenerationConfig:
     def to_dict(self) -> dict[str, Any]:
         """The settings that differ from None."""
         found = {n: copy.deepcopy(getattr(self, n)) for n in self.__dataclass_fields__ if getattr(self, n) is not None}
-        if self.watermarking_config is not None:
-            found["watermarking_config"] = dataclasses.asdict(self.watermarking_config)
+        for name in ("watermarking_config", "compile_config"):
+            if name in found:
+                found[name] = found[name].to_dict()
         return found
 
     def to_json_string(self) -> str:

@@ -24,7 +24,8 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
 
         def __init__(self, spec: StackSpec) -> None:
             super().__init__()
-            self.kind: Any = spec.attention
+            kind: Any = spec.attention
+            self.kind, self.distances = kind, nn.Constant(distance_buckets(kind.distances, True))
 
         def forward(self, given: Any) -> tuple[Array, Array]:
             """Buckets of distances (1 or B, 2T, S + T) and a mask (1 or B, 1, 2T, S + T), of S main keys and T predicting."""
@@ -35,7 +36,7 @@ def define(nn: Any, ordinary: Any) -> tuple[Any, Any]:
             farthest = self.kind.distances.farthest
             # The predicting stream stands where the next token will, one place on.
             far = nn.clipped(nn.concat([away, away - 1], 1), -farthest, farthest) + farthest
-            buckets = nn.looked_up(nn.Constant(distance_buckets(self.kind.distances, True)), far, far)
+            buckets = nn.looked_up(self.distances, far, far)
             own = nn.zeros(
                 (rows, 2 * length, length), buckets
             )  # none is farther than itself, whose bucket is the first

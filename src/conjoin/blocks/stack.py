@@ -31,6 +31,11 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
             blocks = max(spec.blocks) + 1 if spec.blocks else spec.layers
             self.layers = nn.ModuleList([block(spec, i) for i in range(blocks)])
             self.relative = nn.ModuleList(relative_tables(spec))
+            # Made once: on an accelerator a table of the host's must not be sent to it at each step.
+            self.distances = (
+                None if spec.relative is None else nn.Constant(distance_buckets(spec.relative, spec.causal))
+            )
+            self.slopes = nn.Constant(slopes(spec.heads)) if spec.alibi else None
             shared = kinds.shared(spec.attention)
             self.shared = None if shared is None else shared(spec)
             window = spec.window
@@ -73,12 +78,12 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
             if place.order is None:
                 return [None]
             if self.spec.alibi:
-                return [nn.sloped(slopes(self.spec.heads), place.order[1], like)]
+                return [nn.sloped(self.slopes, place.order[1], like)]
             if self.spec.relative is None:
                 return [None]
             farthest = self.spec.relative.farthest
             far = nn.clipped(distances(place.order), -farthest, farthest) + farthest
-            buckets = nn.looked_up(nn.Constant(distance_buckets(self.spec.relative, self.spec.causal)), far, far)
+            buckets = nn.looked_up(self.distances, far, far)
             return [nn.heads_first(table(buckets)) for table in self.relative]
 
         def windowed(self, grid: tuple[int, int], like: Array) -> list[Array | None]:

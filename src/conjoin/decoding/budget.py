@@ -43,12 +43,13 @@ def estimate(model: Any, settings: Settings, rows: int, source: int) -> dict[str
     slots = settings.prompt + new * count
     passes = 2 if settings.guidance_scale != 1.0 else 1
     width = spec.key_heads * spec.head_dim * 2 * BYTES.get(model.ops.dtype_name(model), 4)
+    held = 2 if settings.static or settings.compiling is not None else 1  # a prompt's, and the buffers of steps
     scores = rows * count * spec.vocab * 4
     kept = 3 + settings.kept // count if settings.num_beams > 1 else 1
     recorded = sum(name in settings.outputs for name in ("scores", "logits"))
     return {
-        "cache": passes * rows * slots * width * spec.layers,
-        "source": passes * rows * source * width * spec.layers,
+        "cache": held * passes * rows * slots * width * spec.layers,
+        "source": held * passes * rows * source * width * spec.layers,
         "scores": scores * COPIES,
         "ids": rows * count * (settings.room * WORD * kept + slots),
         "recorded": scores * recorded * new,

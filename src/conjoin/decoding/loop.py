@@ -34,22 +34,25 @@ def in_lanes(model: Any, asked: Any, function: Callable[[Any], Any], items: Iter
 
 def select(ops: Any, state: State, keep: Array) -> State:
     """The state of some sources only; where sources say where they stand, cache and memory stay as they are."""
-    index, at, cache = ops.where_true(keep), state.at, state.cache
-    if state.stands is None:
-        cache = [(ops.take_slots(keys, index, at), ops.take_slots(values, index, at)) for keys, values in cache]
+    index, at, cache, memory = ops.where_true(keep), state.at, state.cache, state.memory
+    # Behind the sources stand, where guidance is, those that it leads away from.
+    read = ops.concat([index, index + len(keep)], 0) if state.guided else index
 
-    def taken(value: Any) -> Any:
+    def taken(value: Any, index: Array = index) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
             return replace(value, **{f.name: taken(getattr(value, f.name)) for f in fields(value)})
         if isinstance(value, list | tuple):
-            return type(value)(taken(v) for v in value)
+            return type(value)(taken(v, index) for v in value)
         return ops.take_rows(value, index) if ops.is_array(value) else value
 
+    if state.stands is None:
+        cache = [(ops.take_slots(keys, read, at), ops.take_slots(values, read, at)) for keys, values in cache]
+        memory = taken(memory, read)
+    memory_mask = taken(state.memory_mask, read)
     # Logits are spent, and what slots are empty need not be copied.
-    memory = [] if state.stands is None else state.memory
-    moving = replace(state, stop_moves=None, logits=None, against=None, cache=[], memory=[] if memory else state.memory)
-    chosen: State = taken(moving)
-    return replace(chosen, stop_moves=state.stop_moves, cache=cache, memory=memory or chosen.memory)
+    spent = replace(state, stop_moves=None, logits=None, against=None, cache=[], memory=[], memory_mask=None)
+    chosen: State = taken(spent)
+    return replace(chosen, stop_moves=state.stop_moves, cache=cache, memory=memory, memory_mask=memory_mask)
 
 
 def without_cache(state: State) -> State:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conjoin.chunks import Chunks
+from conjoin.compiling import CompileConfig
 from conjoin.constraints import Constraint, asked_constraints
 from conjoin.decoding.callbacks import NOTHING, Callbacks
 from conjoin.decoding.stop_strings import checked_strings
@@ -85,6 +86,8 @@ class Settings:
     num_assistant_tokens: int = 20
     num_assistant_tokens_schedule: str = "constant"
     assistant_confidence_threshold: float = 0.4
+    static: bool = False  # whether steps have fixed shapes, so that a GPU's can be recorded
+    compiling: CompileConfig | None = None  # how torch.compile treats such steps, if it does
 
     @property
     def whole(self) -> bool:
@@ -177,7 +180,9 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         output_scores=flag("output_scores", config.output_scores),
         as_dictionary=flag("return_dict_in_generate", config.return_dict_in_generate),
     )
-    settings = replace(settings, **extra_rules(config, eos, vocab), **searching(config), outputs=asked_outputs(config))
+    settings = replace(
+        settings, **extra_rules(config, eos, vocab), **searching(config), **steps(config), outputs=asked_outputs(config)
+    )
     check(settings, vocab)
     return settings
 
@@ -215,6 +220,16 @@ def searching(config: GenerationConfig) -> dict[str, Any]:
             "assistant_confidence_threshold", config.assistant_confidence_threshold, 0.4, low=0.0, high=1.0
         ),
     }
+
+
+def steps(config: GenerationConfig) -> dict[str, Any]:
+    """How steps run; "hybrid", which transformers 4 wrote for decoders of near tokens, is no wish of its own."""
+    asked = config.cache_implementation
+    if asked not in (None, "dynamic", "hybrid", "static"):
+        raise InputError(f'cache_implementation is {asked!r}; "dynamic" or "static" was expected.')
+    if flag("disable_compile", config.disable_compile):
+        return {}
+    return {"static": asked == "static", "compiling": config.compile_config}
 
 
 def asked_outputs(config: GenerationConfig) -> frozenset[str]:

@@ -12,7 +12,12 @@ from conjoin.engine.twins import is_native, twin_of
 __all__ = ["in_lanes"]
 
 MOST = 4  # threads up to which each is a lane; with more, Python's lock would have to be measured again
-ALONE = ("assistant_model", "guidance_scale", *CALLBACKS)  # what runs elsewhere, or calls what a user gave
+ALONE = (
+    "assistant_model",
+    "guidance_scale",
+    "compile_config",
+    *CALLBACKS,
+)  # what runs elsewhere, or calls what a user gave
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -30,6 +35,7 @@ def lanes_for(model: Any, asked: Mapping[str, Any]) -> int:
     own = model.config.generation
     samples = own.do_sample if asked.get("do_sample") is None else asked["do_sample"]
     alone = any(asked.get(name) is not None for name in ALONE) or own.guidance_scale is not None
+    alone = alone or own.compile_config is not None
     if alone or (samples and asked.get("seed") is None):
         return 1
     threads = kernel_threads()

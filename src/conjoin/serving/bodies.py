@@ -29,8 +29,8 @@ class Watermark(Strict):
     context_width: Annotated[int, Field(ge=1, le=64)] | None = None
 
 
-# What has no meaning here: how ids are returned, and objects of Python.
-LEFT_OUT = {*OUTPUTS, "constraints"}
+# What has no meaning here: how ids are returned, how steps run, and objects of Python.
+LEFT_OUT = {*OUTPUTS, "constraints", "cache_implementation", "compile_config", "disable_compile"}
 LISTS = 256  # entries of a setting that is a list: each costs time at every step
 STOPS = 8  # stop strings
 Whole = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]

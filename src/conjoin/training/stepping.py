@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from conjoin.errors import ConjoinError
+from conjoin.static.compiled import explained
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.batches import Share, collate
 from conjoin.training.distributing import Placed
@@ -110,21 +111,9 @@ class Stepper:
     def loss(self, batch: dict[str, Tensor], tokens: int) -> Tensor:
         """The sum of a batch's losses over `tokens`."""
         more = {"num_items_in_batch": tokens, "smoothing": self.recipe.label_smoothing}
-        with compiling() if self.recipe.compile else nullcontext():
+        with explained("the model", "train with compile=False") if self.recipe.compile else nullcontext():
             loss: Tensor = self.module(**batch, **more, return_logits=False).loss
         return loss
-
-
-@contextmanager
-def compiling() -> Iterator[None]:
-    """Says in one sentence why torch.compile failed. Raises ConjoinError then."""
-    from torch._dynamo.exc import TorchDynamoException
-
-    try:
-        yield
-    except TorchDynamoException as error:
-        said = " ".join(str(error).split())[:200]
-        raise ConjoinError(f"the model cannot be compiled here ({said}); train with compile=False.") from None
 
 
 def source_pad(model: EncoderDecoderModel) -> int:

@@ -137,9 +137,9 @@ def turned(x: Array, cosines: Array, sines: Array, interleaved: bool) -> Array:
     return jnp.concatenate([both, rest], -1) if rest.shape[-1] else both
 
 
-def sloped(slopes: np.ndarray[Any, Any], keys: Array, like: Array) -> Array:
+def sloped(slopes: Constant, keys: Array, like: Array) -> Array:
     """(H,) slopes times the places of keys (1, S) -> (1, H, 1, S), in like's type."""
-    return (slopes[None, :, None, None] * keys[:, None, None, :].astype(jnp.float32)).astype(like.dtype)
+    return (slopes.value[None, :, None, None] * keys[:, None, None, :].astype(jnp.float32)).astype(like.dtype)
 
 
 def looked_up(table: Constant, rows: Array, like: Array) -> Array:

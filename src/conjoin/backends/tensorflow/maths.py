@@ -147,9 +147,9 @@ def turned(x: tf.Tensor, cosines: tf.Tensor, sines: tf.Tensor, interleaved: bool
     return tf.concat([both, rest], -1) if rest.shape[-1] else both
 
 
-def sloped(slopes: np.ndarray[Any, Any], keys: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+def sloped(slopes: Constant, keys: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """(H,) slopes times the places of keys (1, S) -> (1, H, 1, S), in like's type."""
-    return tf.cast(slopes[None, :, None, None] * tf.cast(keys, tf.float32)[:, None, None, :], like.dtype)
+    return tf.cast(slopes.values[None, :, None, None] * tf.cast(keys, tf.float32)[:, None, None, :], like.dtype)
 
 
 def looked_up(table: Constant, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

@@ -100,7 +100,11 @@ TRACED = frozenset({"attentions", "hidden_states"})
 def ready_for(model: Any, settings: Any) -> ReadyModel:
     """The model with the fastest parts that can do what is asked: where those cannot, they are its own."""
     from conjoin.engine.twins import twin_of
+    from conjoin.static import static_decoder
 
+    decoder = static_decoder(model.decoder, settings)
+    if decoder is not None:
+        return ReadyModel(model, twin_of(model.encoder), decoder)
     spec = model.decoder.spec
     # Where drafts are checked each row's tokens stand at places of their own, and a kernel's bias is one for all rows.
     apart = settings.drafts and (spec.relative is not None or spec.alibi)

@@ -1,6 +1,5 @@
 """The maths of a stack in PyTorch: heads, attention, the cache, the vocabulary projection."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,8 @@ __all__ = [
     "windows",
     "write",
 ]
+
+SPEEDS: dict[tuple[float, ...], Constant] = {}  # of rotary positions, kept on the device that they were last used on
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -144,10 +145,11 @@ def capped(x: Tensor, cap: float) -> Tensor:
     return cap * torch.tanh(x / cap)
 
 
-def turns(positions: Tensor, frequencies: Sequence[float], scale: float, like: Tensor) -> tuple[Tensor, Tensor]:
+def turns(positions: Tensor, frequencies: tuple[float, ...], scale: float, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines (1 or B, 1, T, pairs) of rotary positions (1 or B, T), in like's type."""
-    speeds = torch.tensor(frequencies, dtype=torch.float32, device=like.device)
-    angles = positions[:, None, :, None].float() * speeds
+    if frequencies not in SPEEDS:
+        SPEEDS[frequencies] = Constant(np.asarray(frequencies, np.float32))
+    angles = positions[:, None, :, None].float() * SPEEDS[frequencies].on(like.device)
     return (angles.cos() * scale).to(like.dtype), (angles.sin() * scale).to(like.dtype)
 
 
@@ -164,10 +166,9 @@ def turned(x: Tensor, cosines: Tensor, sines: Tensor, interleaved: bool) -> Tens
     return torch.cat([both, rest], -1) if rest.shape[-1] else both
 
 
-def sloped(slopes: np.ndarray[Any, Any], keys: Tensor, like: Tensor) -> Tensor:
+def sloped(slopes: Constant, keys: Tensor, like: Tensor) -> Tensor:
     """(H,) slopes times the places of keys (1, S) -> (1, H, 1, S), in like's type."""
-    each = torch.from_numpy(slopes).to(like.device)
-    return (each[None, :, None, None] * keys[:, None, None, :].float()).to(like.dtype)
+    return (slopes.on(like.device)[None, :, None, None] * keys[:, None, None, :].float()).to(like.dtype)
 
 
 def looked_up(table: Constant, rows: Tensor, like: Tensor) -> Tensor:
@@ -216,22 +217,25 @@ def first_row(table: Embedding) -> Tensor:
     return row
 
 
-def write(buffer: Tensor, x: Tensor, at: int | None) -> Tensor:
+def write(buffer: Tensor, x: Tensor, at: int | Tensor | None) -> Tensor:
     """Writes x (B, H, T, D) into slots at, at + 1... of buffer (B, H, slots, D): in place where no gradient is asked for.
 
-    Where `at` is None the buffer has no free slots, and x is put behind it: the form of a graph that is exported.
+    Where `at` is None the buffer has no free slots, and x is put behind it: the form of a graph that is exported. Where it is
+    a tensor () the step is one of fixed shapes, whose every number lies on the device.
     """
     if at is None:
         return torch.cat([buffer, x], 2)
     if torch.is_grad_enabled():
         buffer = buffer.clone()
+    if isinstance(at, Tensor):
+        return buffer.index_copy_(2, at + torch.arange(x.shape[2], device=x.device), x.to(buffer.dtype))
     buffer[:, :, at : at + x.shape[2]] = x
     return buffer
 
 
-def visible(buffer: Tensor, at: int | None, x: Tensor) -> Tensor:
-    """The slots of a cache that are filled once x was written at `at`. Frameworks with fixed shapes give all of them."""
-    return buffer if at is None else buffer[:, :, : at + x.shape[2]]
+def visible(buffer: Tensor, at: int | Tensor | None, x: Tensor) -> Tensor:
+    """The slots of a cache that are filled once x was written at `at`. Where shapes are fixed, all of them."""
+    return buffer if at is None or isinstance(at, Tensor) else buffer[:, :, : at + x.shape[2]]
 
 
 def window(filled: int, slots: int) -> int:

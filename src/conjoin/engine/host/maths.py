@@ -8,7 +8,7 @@ from conjoin.backends.numpy import arrays
 from conjoin.engine import rows
 from conjoin.engine.arrays import Array
 from conjoin.engine.arrays import zeros as aligned
-from conjoin.engine.host.layers import Embedding
+from conjoin.engine.host.layers import Constant, Embedding
 from conjoin.engine.host.threads import host_threads
 
 __all__ = [
@@ -69,9 +69,9 @@ def turns(positions: Array, frequencies: Sequence[float], scale: float, like: Ar
     return np.cos(angles) * np.float32(scale), np.sin(angles) * np.float32(scale)
 
 
-def sloped(slopes: Array, keys: Array, like: Array) -> Array:
+def sloped(slopes: Constant, keys: Array, like: Array) -> Array:
     """(H,) slopes times the places of keys (1, S) -> (1, H, 1, S)."""
-    found: Array = slopes[None, :, None, None] * keys[:, None, None, :].astype(np.float32)
+    found: Array = slopes.values[None, :, None, None] * keys[:, None, None, :].astype(np.float32)
     return found
 
 
