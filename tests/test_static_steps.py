@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 import conjoin
 from conjoin import CompileConfig, ConjoinError, EncoderDecoderModel, GenerationConfig, InputError
+from conjoin.decoding.stream import streams
 from conjoin.static import decoder as static_decoders
 from conjoin.static import pool as pools
 from conjoin.static import runners
@@ -198,8 +199,7 @@ def test_streams_take_turns_with_other_calls(peer: Any) -> None:
     first, second = (peers.source(pair, rows=2, seed=seed) for seed in (1, 9))
     asked = {"max_new_tokens": 12, "eos_token_id": None, "pad_token_id": 0}
     expected = [pair.ours.generate(**given, **asked).tolist() for given in (first, second)]
-    from conjoin.decoding.stream import streams
-
+    pair.ours.generate(**first, **asked, **STATIC)  # so that there is one recording, which only one stream can have
     made: list[dict[int, list[int]]] = [{0: [], 1: []}, {0: [], 1: []}]
     both_streams = [
         streams(pair.ours, g["input_ids"], {"attention_mask": g["attention_mask"], **asked, **STATIC})
