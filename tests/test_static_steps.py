@@ -251,9 +251,13 @@ def test_compiled_steps_write_the_tokens_of_plain_ones(peer: Any, monkeypatch: p
     monkeypatch.setattr(pools, "runner_for", runners.runner_for)
     pair = peer("bert", "roberta", **TINY)
     given = peers.source(pair, rows=3)
-    for settings in ({"eos_token_id": None}, {"num_beams": 3}):
-        compiled = pair.ours.generate(**given, **settings, max_new_tokens=9, compile_config={"backend": "eager"})
-        assert compiled.tolist() == pair.ours.generate(**given, **settings, max_new_tokens=9).tolist()
+    graphs: list[Any] = []
+    torch._dynamo.register_backend(lambda graph, inputs: graphs.append(graph) or graph.forward, name="counted")
+    for number, settings in enumerate(({}, {"num_beams": 3}), 1):
+        asked = {**given, "max_new_tokens": 9, "eos_token_id": None, **settings}
+        compiled = pair.ours.generate(**asked, compile_config={"backend": "counted"})
+        assert compiled.tolist() == pair.ours.generate(**asked).tolist()
+        assert len(graphs) == number  # one for all steps
     for wrong in ({"backend": "nowhere"}, {"options": {"nowhere": 1}}):
         with pytest.raises(InputError, match=r"compile_config is nothing that torch.compile takes: .*nowhere"):
             pair.ours.generate(**given, compile_config=wrong)
@@ -292,6 +296,18 @@ def test_on_a_gpu_recordings_write_the_tokens_of_plain_steps(
         for _ in range(2):  # recorded, then replayed from the start
             plain, static = both(model, given, eos_token_id=[4, 7, 11], **on_device)
             assert plain.tolist() == static.tolist()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit
+def test_on_a_gpu_compiled_steps_are_recorded_too(peer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "runner_for", runners.runner_for)
+    pair = peer("bert", "gpt2", **TINY)
+    model = copy.deepcopy(pair.ours).to("cuda")
+    given = {name: x.to("cuda") for name, x in peers.source(pair, rows=6).items()}
+    for settings in ({}, {"num_beams": 3}):
+        asked = {**given, **settings, "max_new_tokens": 9}
+        assert model.generate(**asked, compile_config={}).tolist() == model.generate(**asked).tolist()
 
 
 def test_the_settings_travel_with_a_model() -> None:
