@@ -79,6 +79,7 @@ class StaticDecoder:
         cache: list[Cache],
         at: int,
         trace: None = None,
+        stands: None = None,
     ) -> tuple[Tensor, list[Cache]]:
         """As a decoder's: of a prompt its own, of what comes after that a program's."""
         if at == 0:
