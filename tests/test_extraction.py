@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tiny import bert
 
 import conjoin.cli
 from conjoin import EncoderDecoderModel
-from conjoin.errors import CheckpointError, ConfigError, DataError, InputError
+from conjoin.errors import CheckpointError, ConfigError, ConjoinError, DataError, InputError
 from conjoin.extraction import (
     Documents,
     Extractor,
@@ -333,6 +334,46 @@ def test_wrong_calls(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([], "--encoder, and neither"),
         (["--encoder", "a", "--decoder", "b"], "--encoder, and neither"),
         (["--encoder", str(trained / "encoder")], "choose another"),
+        (
+            ["--encoder", "a", "--freeze", "encoder", "--accumulate", "2"],
+            "not heed gradient_accumulation_steps, freeze; leave",
+        ),
+        (["--encoder", "a", "--set", "encoder.freeze=true"], "does not heed encoder.freeze; leave out"),
+        (["--encoder", "a", "--cross-attention-layers", "0"], "does not heed cross_attention_layers; leave out"),
     ):
         assert conjoin.cli.main([*train, *wrong]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_what_stops_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Extractor(tiny_encoder(tmp_path / "e"), Settings(layers=0))
+    recipe = Recipe(max_steps=2, batch_size=4, device="cpu", precision="float32")
+    given = tiny_documents(8), None, recipe, tmp_path / "out"
+    with torch.no_grad():
+        model.head.score.bias.fill_(float("inf"))
+    with pytest.raises(
+        ConjoinError, match=r"training stopped at step 1: the loss is (inf|nan); lower the learning rates"
+    ):
+        train_extractor(model, *given, quiet=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="2 processes were started; an extractor is"):
+        train_extractor(model, *given, quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_python_of_the_page_on_training(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-extractor").symlink_to(trained / "out")
+    tiny_encoder(tmp_path / "bert-base-uncased")
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "training.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("['")
+    longer = Extractor(Encoder.from_pretrained("bert-800"))  # documents of 800 tokens, as in the paper
+    documents = Documents([["w1 w2"] * 300], ["w1"])
+    assert (longer.limit, len(longer.encoded(documents.sentences[0]).ids)) == (800, 800)
+    assert len(longer.eval().scores(documents.sentences)[0]) == 200

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,23 @@ from conjoin.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from conjoin.training import Recipe
 
-__all__ = ["evaluate_extractive", "train_extractive"]
+__all__ = ["evaluate_extractive", "refuse_unheeded", "train_extractive"]
 
 SIGNALLED = 128  # what a shell adds to the number of the signal that ended a program
+HEEDED = (
+    "learning_rate new_learning_rate schedule warmup_ratio warmup_steps reference_steps weight_decay adam_beta1 adam_beta2 "
+    "adam_epsilon max_grad_norm dropout batch_size epochs max_steps minutes precision device max_source_length "
+    "generation_examples seed"
+).split()
+HEEDED_OF_GROUPS = "learning_rate warmup_ratio warmup_steps weight_decay".split()
+
+
+def refuse_unheeded(given: Iterable[str]) -> None:
+    """Raises ConfigError for settings, by their names in a recipe, that say nothing of an extractor."""
+    groups = [f"{group}.{name}" for group in ("encoder", "new") for name in HEEDED_OF_GROUPS]
+    unheeded = [name for name in given if name not in (*HEEDED, *groups)]
+    if unheeded:
+        raise ConfigError(f"--extractive does not heed {', '.join(unheeded)}; leave out what sets it.")
 
 
 def train_extractive(

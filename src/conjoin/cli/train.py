@@ -146,10 +146,11 @@ def train(
     from conjoin.training.recipes import parsed
 
     changes = {name: value for name, value in given.items() if value is not None}
-    resolved = Recipe.load(recipe, {**changes, **dict(parsed(one) for one in setting or [])})
+    overridden = {**changes, **dict(parsed(one) for one in setting or [])}
+    resolved = Recipe.load(recipe, overridden)
     columns = {"source_column": source_column, "target_column": target_column}
     if extractive:
-        from conjoin.cli.extractive import train_extractive
+        from conjoin.cli.extractive import refuse_unheeded, train_extractive
 
         if streaming:
             raise ConfigError("--streaming is for joins; --extractive reads all documents first, so leave it out.")
@@ -157,6 +158,11 @@ def train(
         alone = only_encoder(encoder, decoder, model)
         if track is not None:
             raise ConfigError("--track is for joined models; the losses of --extractive are in its training.json.")
+        crossed = {
+            "cross_attention_layers": cross_attention_layers != "all",
+            "cross_attention_place": cross_attention_place,
+        }
+        refuse_unheeded([*overridden, *(name for name, given in crossed.items() if given)])
         files, splits = (train_file, validation), (train_split, validation_split)
         shown = {"report": report, "quiet": quiet}
         train_extractive(alone, files, splits, columns, resolved, output, language=language, **shown)

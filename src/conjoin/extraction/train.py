@@ -1,6 +1,7 @@
 """Training an extractor: documents and their summaries to a folder, the best of its epochs kept there; in one process."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from conjoin.checkpoint import atomic_folder
-from conjoin.errors import ConjoinError, DataError
+from conjoin.errors import ConfigError, ConjoinError, DataError
 from conjoin.extraction.documents import Documents
 from conjoin.extraction.evaluate import baselines, values_of
 from conjoin.extraction.lessons import Lessons, lessons_of, warn_of_lessons
@@ -74,9 +75,12 @@ def train_extractor(
     seconds, losses, evaluations, and the scores of "lead" and "oracle" `beside` theirs. With `report` report.html and its
     pictures are in `output_dir` too. SIGTERM or Ctrl-C ends the run; what is in the folder is the best so far.
 
-    Raises ConjoinError where the loss is no longer a number, ImportError where the report needs a package that is not
-    installed.
+    Raises ConjoinError where the loss is no longer a number, ConfigError where several processes were started, ImportError
+    where the report needs a package that is not installed.
     """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise ConfigError(f"{processes} processes were started; an extractor is trained in one: leave out torchrun.")
     if report:
         require_plots()
     device = torch.device("cuda" if recipe.device == "auto" and torch.cuda.is_available() else "cpu")
