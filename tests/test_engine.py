@@ -482,7 +482,9 @@ def test_rules_that_forbid_change_no_token_on_the_kernels(beams: int, monkeypatc
         written.setattr("conjoin.backends.torch.chooses", lambda logits, k: False)
         assert torch.equal(found, model.generate(ids, attention_mask=mask, **asked))
     for search in ("single", "beams"):
-        monkeypatch.setattr(f"conjoin.decoding.search.{search}.apply", lambda *given: pytest.fail("scores were written"))
+        monkeypatch.setattr(
+            f"conjoin.decoding.search.{search}.apply", lambda *given: pytest.fail("scores were written")
+        )
     model.generate(ids, attention_mask=mask, **asked)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import peers
 import pytest
 import torch
+import transformers
 from recorder import Taped
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -236,6 +237,17 @@ def test_autocast_is_refused(peer: Any) -> None:
         pair.ours.generate(**peers.source(pair), **STATIC)
 
 
+def test_layers_that_a_replay_would_not_see_change_are_refused(peer: Any) -> None:
+    pair = peer("bert", "gpt2", **TINY)
+    wrapped, hooked = copy.deepcopy(pair.ours), copy.deepcopy(pair.ours)
+    up = wrapped.decoder.layers[0].ffn.up
+    wrapped.decoder.layers[0].ffn.up = torch.nn.Sequential(up)
+    hooked.decoder.layers[0].ffn.register_forward_hook(lambda module, given, found: found)
+    for model in (wrapped, hooked):
+        with pytest.raises(InputError, match=r"static.* came with layers beside the model's own"):
+            model.generate(**peers.source(pair), **STATIC)
+
+
 def test_nothing_is_recorded_where_that_is_disabled_or_the_device_is_a_cpu(
     peer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,3 +327,6 @@ def test_the_settings_travel_with_a_model() -> None:
     again = GenerationConfig.from_dict(config.to_dict())
     assert again == config
     assert again.compile_config == CompileConfig(mode="max-autotune")
+    theirs = transformers.GenerationConfig(compile_config=transformers.CompileConfig(backend="aot_eager"))
+    for given in (theirs.compile_config, theirs.to_dict()["compile_config"]):
+        assert GenerationConfig(compile_config=given).compile_config == CompileConfig(backend="aot_eager")

@@ -1,5 +1,6 @@
 """A decoder whose steps are programs of fixed shapes: source, prompt and search stay what they are everywhere."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from conjoin.blocks import Cache, Place
 from conjoin.engine.narrow import narrow_modules
 from conjoin.errors import InputError
 from conjoin.inputs import bucket
+from conjoin.shapes import parameter_shapes
 from conjoin.static.pool import Pool, pool_of
 from conjoin.static.program import Program, Shape
 from conjoin.static.runners import records
@@ -24,8 +26,8 @@ def static_decoder(decoder: Any, settings: Any) -> "StaticDecoder | None":
 
     Raises InputError for a call, or a decoder, whose steps cannot be programs.
     """
-    recorded = settings.static and records(decoder.device)
-    if not recorded and settings.compiling is None:
+    recorded = records(decoder.device)
+    if settings.compiling is None and not (settings.static and recorded):
         return None
     name = 'cache_implementation="static"' if settings.compiling is None else "compile_config"
     for other, is_there in (
@@ -36,12 +38,25 @@ def static_decoder(decoder: Any, settings: Any) -> "StaticDecoder | None":
         ("output_attentions, which a program does not leave behind", "attentions" in settings.outputs),
         ("output_hidden_states, which a program does not leave behind", "hidden_states" in settings.outputs),
         ("a model in whole numbers, whose products are kernels of another kind", any(narrow_modules(decoder))),
-        ("a model in pieces on several devices", not all(type(p.data) is Tensor for p in decoder.parameters())),
+        ("weights that are no plain tensors (pieces on several devices, say)", not are_plain(decoder.parameters())),
+        ("layers beside the model's own (an adapter, which can be merged), or hooks", recorded and is_changed(decoder)),
         ("torch.autocast; load the model in that dtype instead", torch.is_autocast_enabled(decoder.device.type)),
     ):
         if is_there:
             raise InputError(f"{name} came with {other}; leave one of them out.")
     return StaticDecoder(decoder, pool_of(decoder, settings.compiling))
+
+
+def are_plain(weights: Iterable[Tensor]) -> bool:
+    """Whether weights are tensors of torch's own kind."""
+    return all(type(weight.data) is Tensor for weight in weights)
+
+
+def is_changed(decoder: Any) -> bool:
+    """Whether Python that is not ours decides within a step, say whether an adapter is on, which a replay would not see."""
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in decoder.modules())
+    names = {name for name, _ in decoder.named_parameters(remove_duplicate=False)}
+    return hooked or names != set(parameter_shapes(decoder.spec))
 
 
 class StaticDecoder:
