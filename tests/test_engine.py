@@ -166,6 +166,12 @@ def test_an_encoder_reads_no_padding_and_gives_the_same_bit_for_bit(monkeypatch:
         states = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]
         assert read.pop() == mask.sum()
         assert not states[mask == 0].any()
+        with monkeypatch.context() as small:  # a few sequences at a time, or one
+            small.setattr("conjoin.engine.native.CLOSE", 50)
+            assert torch.equal(twin(input_ids=ids, attention_mask=mask)["last_hidden_state"], states)
+        assert sum(read) == mask.sum()
+        assert len(read) > 2
+        read.clear()
         with monkeypatch.context() as padded:
             padded.setattr("conjoin.engine.native.real_tokens", lambda *given: None)
             expected = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]

@@ -362,6 +362,19 @@ def test_batches_side_by_side_write_the_same_in_order(folder, lanes, asked):
     assert torch.get_num_threads() == threads
 
 
+def test_batches_side_by_side_look_at_the_weights_once_and_the_next_call_again(folder, lanes, monkeypatch):
+    from conjoin.engine import twins
+
+    looks, signature = [], twins.signature
+    monkeypatch.setattr(twins, "signature", lambda stack: (looks.append(stack), signature(stack))[1])
+    write = pipeline(folder, max_new_tokens=6)
+    before = write(TEXTS * 3, batch_size=1)
+    assert looks == [write.model.encoder, write.model.decoder]
+    with torch.no_grad():
+        write.model.decoder.embed.token.weight.mul_(-1)
+    assert write(TEXTS * 3, batch_size=1) != before
+
+
 def test_what_draws_from_the_global_state_or_calls_back_is_written_in_turn(folder, lanes):
     write = pipeline(folder, max_new_tokens=6)
     write(TEXTS, batch_size=1, do_sample=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from conjoin.decoding.callbacks import CALLBACKS
 from conjoin.engine.threads import kernel_threads, kernels_alone, one_thread
-from conjoin.engine.twins import is_native, twin_of
+from conjoin.engine.twins import as_they_are, is_native, twin_of
 
 __all__ = ["in_lanes"]
 
@@ -39,14 +39,14 @@ def lanes_for(model: Any, asked: Mapping[str, Any]) -> int:
     if alone or (samples and asked.get("seed") is None):
         return 1
     threads = kernel_threads()
-    return threads if threads <= MOST and is_native(twin_of(model.encoder), twin_of(model.decoder)) else 1
+    return threads if 1 < threads <= MOST and is_native(twin_of(model.encoder), twin_of(model.decoder)) else 1
 
 
 def side_by_side(function: Callable[[Item], Made], items: Sequence[Item], lanes: int) -> Iterator[Made]:
     """As map, some items ahead of who asks for them."""
 
     def alone(item: Item) -> Made:
-        with one_thread():
+        with one_thread(), as_they_are():
             return function(item)
 
     waiting: deque[Future[Made]] = deque()

@@ -24,6 +24,7 @@ from conjoin.spec import StackSpec
 __all__ = ["Native", "Run", "check_supported", "one_product"]
 
 MOST = 2048  # tokens that a stack reads at once: more do not make it faster, and its buffers larger
+CLOSE = 512  # tokens whose numbers stay in a core's cache from one product to the next
 
 ATTENTION: Any = blocks.attention.define(recording)
 BLOCK: Any = blocks.block.define(recording, ATTENTION, Kinds({}, {}), None, None)[1]
@@ -92,7 +93,7 @@ class Native:
         if cache is None and memory is None and batch > 1 and batch * length > MOST:
             parts = []
             for rows in pieces(batch, length):
-                own = [some(sight, rows, batch) for sight in sights]
+                own = some(sights, rows, batch)
                 parts.append(self.hidden(x[rows], own, mask=mask if mask is None or len(mask) != batch else mask[rows]))
             return np.concatenate(parts, 0)
         real = real_tokens(x.shape, mask) if cache is None and memory is None else None
@@ -115,11 +116,13 @@ class Native:
         tokens, out = contiguous(x[real.seen]), np.zeros(x.shape, np.float32)
         made = empty(tokens.shape)
         with pool.borrowed() as program:
-            kept = self.tell(program.facts, Run(x.shape, real.sights(sights)))
-            program.facts[Fact.SEQUENCES], program.facts[Fact.STARTS] = len(real.seen), address(real.starts)
-            program.run(tokens, made, 1, self.scratch(length, length), self.team())
+            for rows, part in real.parts(CLOSE):
+                kept = self.tell(program.facts, Run(x.shape, part.sights(some(sights, rows, len(real.seen)))))
+                program.facts[Fact.SEQUENCES], program.facts[Fact.STARTS] = len(part.seen), address(part.starts)
+                here = slice(real.starts[rows.start], real.starts[rows.stop])
+                program.run(tokens[here], made[here], 1, self.scratch(length, length), self.team())
+                del kept
             program.facts[Fact.SEQUENCES] = 0
-            del kept
         out[real.seen] = made
         return out
 
@@ -361,14 +364,15 @@ def pieces(batch: int, length: int) -> list[slice]:
     return [slice(start, min(batch, start + size)) for start in range(0, batch, size)]
 
 
-def some(sight: Sight, rows: slice, batch: int) -> Sight:
-    """What a layer sees, of some rows."""
+def some(sights: Sequence[Sight], rows: slice, batch: int) -> list[Sight]:
+    """What layers see, of some rows; what several have in common stays one."""
+    known: dict[int, Array] = {}
 
     def cut(x: Array | None) -> Array | None:
-        return x if x is None or len(x) != batch else x[rows]
+        return x if x is None or len(x) != batch else known.setdefault(id(x), x[rows])
 
-    turn = None if sight.turn is None else (cut(sight.turn[0]), cut(sight.turn[1]))
-    return sight._replace(mask=cut(sight.mask), turn=turn)
+    turns = (None if sight.turn is None else (cut(sight.turn[0]), cut(sight.turn[1])) for sight in sights)
+    return [sight._replace(mask=cut(sight.mask), turn=turn) for sight, turn in zip(sights, turns, strict=True)]
 
 
 def step(x: Array, axis: int) -> int:

@@ -1,7 +1,9 @@
 """Which twin of a stack `generate` runs on: the engine's where it can hold the stack, else the one with packed layers."""
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,7 +15,7 @@ from conjoin.engine.machine import SWITCH, has_kernels, wants_kernels
 from conjoin.engine.narrow import mode_of, narrow_modules
 from conjoin.engine.packed import can_pack, packed_copy
 
-__all__ = ["is_native", "twin_of"]
+__all__ = ["as_they_are", "is_native", "twin_of"]
 
 # Twins by stack, beside the model rather than in it: they are no part of what is saved, copied or pickled.
 TWINS: WeakKeyDictionary[Any, tuple[Any, object]] = WeakKeyDictionary()
@@ -22,8 +24,29 @@ SAMPLED = 1024  # values of each weight that are looked at
 MODES = {torch.float32: Mode.FLOAT32, torch.bfloat16: Mode.BFLOAT16, torch.float16: Mode.FLOAT16}
 
 
+class Looked(threading.local):
+    """Whether weights were looked at for what this thread does now."""
+
+    already = False
+
+
+LOOKED = Looked()
+
+
+@contextlib.contextmanager
+def as_they_are() -> Iterator[None]:
+    """Twins that there are serve without another look at weights: within a call that looked when it began."""
+    was, LOOKED.already = LOOKED.already, True
+    try:
+        yield
+    finally:
+        LOOKED.already = was
+
+
 def twin_of(stack: Any) -> Any:
     """The fastest twin of an encoder or decoder on a CPU, kept until a weight changes; the stack itself where there is none."""
+    if LOOKED.already and stack in TWINS:
+        return TWINS[stack][0] or stack
     if stack.spec.layers == 0 or stack.device.type != "cpu":  # no stack of ours, or no CPU's
         return stack
     if not all(type(p.data) is Tensor for p in stack.parameters()):  # sharded, or another subclass

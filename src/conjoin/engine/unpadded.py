@@ -1,6 +1,6 @@
 """A padded batch without its padding: the tokens of all sequences one after another, so that products see nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,15 @@ class Real:
 
     seen: Array
     starts: Array
+
+    def parts(self, most: int) -> Iterator[tuple[slice, "Real"]]:
+        """Some sequences at a time, of at most so many tokens or one alone: which they are, and they alone."""
+        first, batch = 0, len(self.seen)
+        while first < batch:
+            last = int(np.searchsorted(self.starts, self.starts[first] + most, "right")) - 1
+            rows = slice(first, max(first + 1, last))
+            yield rows, Real(self.seen[rows], self.starts[rows.start : rows.stop + 1] - self.starts[rows.start])
+            first = rows.stop
 
     def sights(self, padded: Sequence[Sight]) -> list[Sight]:
         """What layers see, with rotary positions for each token that is kept; masks and biases stay by sequence."""

@@ -130,7 +130,8 @@ def channels_of(made: Panels, ids: Array) -> tuple[Array, Array]:
     """The same of channels ids (...)."""
     (_, width), _ = plain_shapes(made.mode, made.outputs, made.inputs)
     panel, channel = ids // PANEL, ids % PANEL
-    numbers = made.numbers[panel, :, channel].reshape(*ids.shape, -1)[..., :width]
+    steps = np.ascontiguousarray(as_steps(made)[panel, :, channel])  # 4 bytes at a time
+    numbers = steps.view(made.numbers.dtype)[..., :width]
     return np.ascontiguousarray(numbers), np.ascontiguousarray(scale_rows(made)[panel, channel])
 
 
