@@ -4,7 +4,9 @@ import copy
 import gc
 import itertools
 import weakref
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import peers
@@ -291,6 +293,35 @@ def test_inductor_compiles_every_kind(name: str, sizes: dict[str, Any], monkeypa
     for settings in ({}, {"num_beams": 3}):
         asked = {**given, **settings, "max_new_tokens": 9}
         assert model.generate(**asked, compile_config=CompileConfig()).tolist() == model.generate(**asked).tolist()
+
+
+def test_a_recording_is_warmed_up_aside_made_once_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls to CUDA, where there is none; what they do is the test below."""
+    done: list[str] = []
+
+    @contextmanager
+    def within(name: str) -> Iterator[None]:
+        done.append(name)
+        yield
+        done.append(f"{name} ends")
+
+    stream = SimpleNamespace(wait_stream=lambda other: done.append("waits"))
+    graph = SimpleNamespace(replay=lambda: done.append("replay"))
+    for name, fake in {
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "CUDAGraph": lambda: graph,
+        "device": lambda device: nullcontext(),
+        "stream": lambda aside: within("aside"),
+        "graph": lambda made, stream, capture_error_mode: within("recording"),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    found = (torch.zeros(1), torch.ones(1))
+    run = runners.Recorded(lambda: done.append("step") or found, torch.device("cuda"))
+    assert run() is found
+    assert run() is found
+    warm = ["waits", "aside", *["step"] * runners.WARM_UPS, "aside ends", "waits"]
+    assert done == [*warm, "recording", "step", "recording ends", "replay", "replay"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

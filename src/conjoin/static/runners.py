@@ -1,5 +1,6 @@
 """What runs a step over buffers that stay where they are: as it is, or recorded once as a CUDA graph and replayed."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 __all__ = ["Eager", "Recorded", "Step", "records", "runner_for"]
 
 Step = Callable[[], tuple[Tensor, Tensor]]  # reads and writes buffers; gives hidden states and logits
+RECORDING = threading.Lock()  # CUDA records one graph at a time
 WARM_UPS = 3  # runs before a recording, in which libraries choose their kernels and take their memory
 
 
@@ -30,7 +32,7 @@ class Recorded:
     """
 
     def __init__(self, step: Step, device: torch.device) -> None:
-        with torch.cuda.device(device):
+        with RECORDING, torch.cuda.device(device):
             aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
