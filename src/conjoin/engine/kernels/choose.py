@@ -13,6 +13,7 @@ from conjoin.engine.rows import GLANCE
 
 __all__ = ["CHOOSERS"]
 
+PART = 32  # numbers that are looked at one by one where their largest is large enough
 PIECE = 64  # vectors whose sum is taken in float32
 ROWS, FORBIDDEN = int(Fact.ROWS), int(Fact.FORBIDDEN)
 
@@ -89,7 +90,7 @@ def choose_of_row(x: int, width: int, count: int, forbidden: int, forbids: int, 
         if 0 <= token < width:
             kept[i], row[token], part = row[token], -np.inf, token // GLANCE
             tops[part] = greatest_of(x + 4 * GLANCE * part, min(GLANCE, width - GLANCE * part))
-    pick(row, less, tops, count, out)
+    pick(x, width, less, tops, count, out)
     for i in range(forbids - 1, -1, -1):  # a token may stand there twice
         token = tokens[i]
         if 0 <= token < width:
@@ -97,9 +98,14 @@ def choose_of_row(x: int, width: int, count: int, forbidden: int, forbids: int, 
 
 
 @compiled
-def pick(row: np.ndarray, less: np.float32, tops: np.ndarray, count: int, out: int) -> None:
+def pick(x: int, width: int, less: np.float32, tops: np.ndarray, count: int, out: int) -> None:
     """The `count` largest of a row less a number; `tops` are the largest of each GLANCE of it."""
-    values, places, nowhere = floats_at(out, count), int32s_at(out + 4 * count, count), np.int64(0)
+    row, values, places, nowhere = (
+        floats_at(x, width),
+        floats_at(out, count),
+        int32s_at(out + 4 * count, count),
+        np.int64(0),
+    )
     for i in range(count):
         values[i] = -np.inf
     for top in tops:
@@ -107,7 +113,7 @@ def pick(row: np.ndarray, less: np.float32, tops: np.ndarray, count: int, out: i
             insert(top, nowhere, count - 1, values, places)
     floor = values[count - 1] - less  # so many are at least this large
     if not floor > LOWEST / 2:  # hardly any has a probability
-        for i in range(len(row)):
+        for i in range(width):
             if i < count or row[i] - less > values[count - 1]:
                 insert(row[i] - less, i, min(i, count - 1), values, places)
         return
@@ -115,10 +121,14 @@ def pick(row: np.ndarray, less: np.float32, tops: np.ndarray, count: int, out: i
         values[i] = -np.inf
     for part in range(len(tops)):
         if tops[part] - less >= floor:
-            for i in range(GLANCE * part, min(len(row), GLANCE * (part + 1))):
-                value = row[i] - less
-                if value >= floor and value > values[count - 1]:
-                    insert(value, i, count - 1, values, places)
+            for first in range(GLANCE * part, min(width, GLANCE * (part + 1)), PART):
+                here = min(PART, width - first)
+                if here == PART and maximum(moved(x, first, 1), PART // WIDTH) - less < floor:
+                    continue
+                for i in range(first, first + here):
+                    value = row[i] - less
+                    if value >= floor and value > values[count - 1]:
+                        insert(value, i, count - 1, values, places)
 
 
 @compiled
