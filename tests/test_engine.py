@@ -16,12 +16,14 @@ from conjoin.engine import tensor_rows as rows
 from conjoin.engine.arrays import Reused, address
 from conjoin.engine.kernels.layout import Mode
 from conjoin.engine.machine import has_kernels
+from conjoin.engine.memory import unpacked
 from conjoin.engine.narrow import TYPES, NarrowLinear
 from conjoin.engine.program import Closed
 from conjoin.engine.quantised import quantised, widened
 from conjoin.engine.twins import is_native, twin_of
 from conjoin.engine.weights import empty_panels, plain
 from conjoin.errors import CheckpointError, ConfigError, InputError
+from conjoin.seq2seq.cache import DecoderCache
 from conjoin.training import Recipe, train
 
 kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
@@ -177,6 +179,18 @@ def test_an_encoder_reads_no_padding_and_gives_the_same_bit_for_bit(monkeypatch:
             expected = twin(input_ids=ids, attention_mask=mask)["last_hidden_state"]
         assert read.pop() == mask.numel()
         assert torch.equal(states[mask == 1], expected[mask == 1])
+
+
+@kernels
+@torch.inference_mode()
+@pytest.mark.parametrize("tokens", [5, 16, 41, 64])
+@pytest.mark.parametrize("width", [64, 40])
+def test_keys_and_values_of_a_source_in_panels_are_pytorchs(width: int, tokens: int) -> None:
+    decoder, states = pair_of(width).decoder, torch.randn(2, tokens, width, generator=torch.Generator().manual_seed(2))
+    kept = DecoderCache(decoder.empty_cache(2, 1, states), 0, twin_of(decoder).remember(states))
+    for ours, theirs in zip(unpacked(kept).cross, decoder.remember(states), strict=True):
+        for x, y in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(x, y, rtol=2e-5, atol=2e-5)
 
 
 @kernels

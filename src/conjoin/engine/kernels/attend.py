@@ -12,6 +12,7 @@ from conjoin.engine.kernels.layout import PANEL
 from conjoin.engine.kernels.products import block
 from conjoin.engine.kernels.rows import tanh
 from conjoin.engine.kernels.slots import mixture_of, scores_of
+from conjoin.engine.kernels.squares import transposed
 from conjoin.engine.kernels.vectors import WIDTH, exponentials, maximum, scaled
 
 __all__ = ["attend_cache", "attend_panels", "pack_keys", "pack_values", "slots_seen", "write_cache"]
@@ -140,16 +141,20 @@ def softmax(row: int, count: int) -> None:
 @compiled
 def pack_keys(x: int, stride: int, tokens: int, size: int, out: int) -> None:
     """A head's keys (tokens, size) as panels, the last one filled with zeros."""
-    for first in range(0, tokens, PANEL):
-        panel = floats_at(moved(out, first, size), PANEL * size)
-        for c in range(PANEL):
+    for first in range(0, (tokens + PANEL - 1) // PANEL * PANEL, WIDTH):  # half a panel at a time
+        rows, to = moved(x, first, stride), moved(out, first - first % PANEL, size) + 4 * (first % PANEL)
+        squares = size // WIDTH if first + WIDTH <= tokens else 0
+        for i in range(squares):
+            transposed(moved(rows, i, WIDTH), 4 * stride, moved(to, i * WIDTH, PANEL), 4 * PANEL)
+        half = floats_at(to, PANEL * size)
+        for c in range(WIDTH):
             if first + c < tokens:
-                row = floats_at(moved(x, first + c, stride), size)
-                for i in range(size):
-                    panel[i * PANEL + c] = row[i]
+                row = floats_at(moved(rows, c, stride), size)
+                for i in range(squares * WIDTH, size):
+                    half[i * PANEL + c] = row[i]
             else:
                 for i in range(size):
-                    panel[i * PANEL + c] = np.float32(0)
+                    half[i * PANEL + c] = np.float32(0)
 
 
 @compiled
