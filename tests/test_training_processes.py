@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from test_training_runs import tiny_model, tiny_pairs, tiny_run
+from two_processes import WAYS, streamed
 
 from conjoin import EncoderDecoderModel
 
@@ -70,6 +72,30 @@ def test_copies_learn_as_one_process_does(seen: list[dict[str, Any]], folder: Pa
     one = tiny_run(folder / "model", tmp_path, max_steps=6, gradient_accumulation_steps=2, **SETTINGS)
     for process in seen:
         torch.testing.assert_close(process["copies"], one.losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WAYS)
+def test_each_way_to_train_is_that_of_one_process(
+    seen: list[dict[str, Any]], folder: Path, tmp_path: Path, name: str
+) -> None:
+    way = {**WAYS[name], "gradient_accumulation_steps": 2 * WAYS[name].get("gradient_accumulation_steps", 1)}
+    one = tiny_run(folder / "model", tmp_path, max_steps=5, **SETTINGS, **way)
+    for process in seen:
+        torch.testing.assert_close(process["ways"][name], one.losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_stream_is_shared_among_processes(seen: list[dict[str, Any]], folder: Path, tmp_path: Path) -> None:
+    one = streamed(folder, tmp_path, gradient_accumulation_steps=2)
+    for process in seen:
+        torch.testing.assert_close(process["streamed"], one.losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_and_the_run_is_gone_on_with(seen: list[dict[str, Any]]) -> None:
+    for process in seen:
+        assert process["interrupted"] == {"signal": signal.SIGTERM, "steps": 3, "losses": process["copies"]}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 tests/two_processes.py FOLDER -> FOLDER/0.json, FOLD
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,20 @@ from test_training_runs import tiny_model, tiny_pairs, tiny_run
 from torch.distributed.tensor import DTensor
 
 from conjoin.errors import ConjoinError
-from conjoin.training import Pairs, Recipe, train
+from conjoin.training import Pairs, PairStream, Recipe, Result, train
 from conjoin.training.stepping import Stepper
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "schedule": "constant", "warmup_ratio": 0.0, "evaluate_every": 10}
+FIRST: dict[str, Any] = {"train_first": ("cross_attention",), "train_first_steps": 2}
+# Runs of five steps, each with as many batches a process as it says.
+WAYS: dict[str, dict[str, Any]] = {
+    "accumulated": {"gradient_accumulation_steps": 2},
+    "accumulated, cut": {"gradient_accumulation_steps": 2, "sharding": "fsdp"},
+    "some parts first": FIRST,
+    # A cut model computes gradients of what waits, and layers with gradients draw what they drop in a way of their own.
+    "some parts first, cut": {**FIRST, "sharding": "fsdp", "dropout": 0.0},
+    "checkpointed, cut": {"gradient_checkpointing": True, "sharding": "fsdp"},
+}
 
 
 def refused(call: Callable[[], Any]) -> str:
@@ -67,6 +78,30 @@ def trained_on(folder: Path, output: Path, pairs: Pairs, tokens: bool = True) ->
     return train(model, pairs, None, recipe, output, quiet=True)
 
 
+def streamed(folder: Path, output: Path, **settings: Any) -> Result:
+    """Five steps on a stream of fifty pairs, twenty of them in memory."""
+    pairs = tiny_pairs(50)
+    stream = PairStream(lambda: zip(pairs.sources, pairs.targets, strict=True), "a stream", buffer=20)
+    recipe = Recipe(device="cpu", precision="float32", max_steps=5, **{**SETTINGS, **settings})
+    return train(tiny_model(folder / "model"), stream, tiny_pairs(10, 1), recipe, output, quiet=True)
+
+
+def interrupted(folder: Path, rank: int) -> dict[str, Any]:
+    """A run of which the second process alone is told to stop in its third step; and the same run gone on with."""
+    kept = Stepper.step
+
+    def step(self: Stepper, *given: Any) -> float:
+        if rank == 1 and given[-1].steps == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return kept(self, *given)
+
+    Stepper.step = step  # type: ignore[method-assign]
+    stopped = tiny_run(folder / "model", folder / "signal", max_steps=6, **SETTINGS)
+    Stepper.step = kept  # type: ignore[method-assign]
+    whole = tiny_run(folder / "model", folder / "signal", max_steps=6, **SETTINGS)
+    return {"signal": stopped.signal, "steps": stopped.steps, "losses": whole.losses}
+
+
 def disk_that_is_full(folder: Path, rank: int) -> str:
     """A run in which the process that writes finds no room."""
     save = torch.save
@@ -88,6 +123,12 @@ def main(folder: Path) -> None:
     found = {
         "fsdp": {share: sharded(folder, share) for share in ("none", "all")},
         "copies": tiny_run(folder / "model", folder / "copies", max_steps=6, **SETTINGS).losses,
+        "ways": {
+            name: tiny_run(folder / "model", folder / name, max_steps=5, **SETTINGS, **way).losses
+            for name, way in WAYS.items()
+        },
+        "streamed": streamed(folder, folder / "streamed").losses,
+        "interrupted": interrupted(folder, rank),
         "other data": refused(lambda: trained_on(folder, folder / "other", tiny_pairs(20 + rank))),
         "broken": refused(lambda: trained_on(folder, folder / "broken", tiny_pairs(9), tokens=rank == 0)),
         "full": disk_that_is_full(folder, rank),
