@@ -115,8 +115,9 @@ def test_places_are_counted_from_one_and_the_far_ones_together() -> None:
 
 
 def test_what_is_cut_repeated_or_held_out_and_learnt_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("conjoin.extraction.train.improves", lambda found, best: best is None)
     documents, held_out = tiny_documents(40), HELD_OUT.first(10)
     held_out.sentences[0] = documents.sentences[3]
     with caplog.at_level(logging.WARNING, "conjoin"):
@@ -130,6 +131,8 @@ def test_what_is_cut_repeated_or_held_out_and_learnt_is_said_once(
         "take them out.",
     ]
     assert not (tmp_path / "out" / "report.html").exists()
+    found = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert [one["step"] for one in found["evaluations"]] == [5, 10, 15]  # those after the best too
 
 
 def test_the_command_writes_it_and_without_validation_shows_what_was_learnt(

@@ -157,7 +157,9 @@ def train(
 
         alone = only_encoder(encoder, decoder, model)
         if track is not None:
-            raise ConfigError("--track is for joined models; the losses of --extractive are in its training.json.")
+            raise ConfigError(
+                "--track is for joined models; those of --extractive are in report.html and training.json."
+            )
         crossed = {
             "cross_attention_layers": cross_attention_layers != "all",
             "cross_attention_place": cross_attention_place,

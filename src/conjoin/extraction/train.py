@@ -208,10 +208,9 @@ class Run:
             reporter.say(f"After step {standing.step}: {told}{', the best so far' if better else ''}.")
         elif self.report is not None:
             _, scores = self.judged(self.seen)
-        if better:
-            self.save()
-            if self.report is not None:
-                self.report.read(scores)
+        self.save(better)
+        if better and self.report is not None:
+            self.report.read(scores)
 
     def show(self, state: State) -> None:
         """Writes the report, if there is one; on the way where it is due."""
@@ -230,11 +229,12 @@ class Run:
             "signal": self.signal,
         }
 
-    def save(self) -> None:
-        """Puts the model and the facts of its run into the output folder."""
+    def save(self, better: bool) -> None:
+        """Puts the facts of the run into the output folder, and where it is `better` than the one there the model."""
         known = {k: v for k, v in self.facts().items() if k not in ("losses", "signal")}
         with atomic_folder(self.output) as made:
-            self.model.save_pretrained(made)
+            if better:
+                self.model.save_pretrained(made)
             document = json.dumps({"recipe": self.recipe.to_dict(), **known}, indent=2)
             (made / RESULT_FILE).write_text(document + "\n", encoding="utf-8")
             (made / RECIPE_FILE).write_text(written(self.recipe), encoding="utf-8")
