@@ -1,6 +1,7 @@
 """Real documents through a fine-tuned folder: documents a second and ROUGE-L, in every type, beside transformers.
 
 python benchmarks/documents.py DIR TEST.jsonl --documents 184
+python benchmarks/documents.py DIR TEST.jsonl --documents 200 --operations    # where the time goes in int8, one thread
 
 DIR is a folder of `conjoin demo` or `conjoin train`; the file has lines with "source" and "target". Beam search with 4 beams;
 each engine at the best of several batch sizes, found on 64 documents; turns alternate.
@@ -11,6 +12,8 @@ import gzip
 import json
 import os
 import statistics
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +24,9 @@ import transformers
 from common import alternate, show
 
 from conjoin import EncoderDecoderModel, pipeline
+from conjoin.engine.kernels.layout import FIELDS, Code
+from conjoin.engine.kernels.team import Team, take_part
+from conjoin.engine.program import Closed
 
 SIZES = (8, 32)  # documents that transformers takes together
 TOKENS = (1024, 2048)  # source tokens that we take together
@@ -65,6 +71,38 @@ def by_conjoin(folder: str, dtype: str) -> Callable[[list[str], int], list[str]]
     return lambda texts, size: write(texts, max_batch_tokens=size, truncation=True, **BEAMS)
 
 
+def by_operation(folder: str, texts: list[str]) -> None:
+    """Milliseconds of one thread's processor time a document in int8: each kind of operation, and everything else."""
+    torch.set_num_threads(1)
+    write, spent, running = by_conjoin(folder, "int8"), defaultdict(float), []
+    write(texts, TOKENS[-1])
+    began = time.process_time()
+    write(texts, TOKENS[-1])
+    whole = time.process_time() - began
+    run = Closed.run
+
+    def noted(self: Closed, *given: object) -> None:
+        running[:] = [self.program.operations, given]
+        run(self, *given)
+
+    def one_by_one(team: Team, ops: object, by: object, buffers: object, facts: object) -> None:
+        operations, (x, _, batch, *_) = running
+        phase = "source" if len(x) // batch > 4 else "step"
+        for i, op in enumerate(operations):
+            size = f" {op.numbers[5]} x {op.numbers[6]}" if op.code == Code.LINEAR else ""
+            places = ops.ctypes.data + 8 * FIELDS * i, by.ctypes.data + 16 * i, buffers.ctypes.data, facts.ctypes.data
+            began = time.thread_time()
+            take_part(1, *places, team.shared.ctypes.data, 0, 1)
+            spent[f"{phase}: {op.code.name}{size}"] += time.thread_time() - began
+
+    Closed.run, Team.run = noted, one_by_one
+    write(texts, TOKENS[-1])
+    spent["everything else"] = whole - sum(spent.values())
+    each = sorted(((1000 * took / len(texts), name) for name, took in spent.items()), reverse=True)
+    total = f"{len(texts)} documents, int8, 4 beams: {1000 * whole / len(texts):.2f} ms each"
+    show(total, ["of which", "ms"], [[name, f"{took:.2f}"] for took, name in each])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
@@ -74,12 +112,16 @@ def main() -> None:
     parser.add_argument("--target-column", default="target")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16", "int8"])
+    parser.add_argument("--operations", action="store_true")
     args = parser.parse_args()
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     pairs = read(args.data, args.documents, args.source_column, args.target_column)
     texts = [pair["source"] for pair in pairs]
+    if args.operations:
+        by_operation(args.folder, texts)
+        return
     shared = str(Path(args.folder))
     if json.loads(Path(shared, "config.json").read_text()).get("tie_encoder_decoder"):
         shared += "-whole"
