@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor
 from conjoin.errors import ConjoinError
 from conjoin.training import Pairs, PairStream, Recipe, Result, train
 from conjoin.training.stepping import Stepper
+from conjoin.training.tables import Lora
 
 SETTINGS: dict[str, Any] = {"batch_size": 4, "schedule": "constant", "warmup_ratio": 0.0, "evaluate_every": 10}
 FIRST: dict[str, Any] = {"train_first": ("cross_attention",), "train_first_steps": 2}
@@ -28,6 +29,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "some parts first": FIRST,
     # A cut model computes gradients of what waits, and layers with gradients draw what they drop in a way of their own.
     "some parts first, cut": {**FIRST, "sharding": "fsdp", "dropout": 0.0},
+    "adapters": {"lora": Lora(rank=2)},
+    "adapters, cut": {"lora": Lora(rank=2), "sharding": "fsdp"},
     "checkpointed, cut": {"gradient_checkpointing": True, "sharding": "fsdp"},
 }
 
