@@ -169,6 +169,29 @@ def test_batches_side_by_side_answer_the_same_and_take_texts_in_their_order(
     )
 
 
+@only_bert
+@pytest.mark.parametrize("write", [pytest.param("native", marks=kernels)], indirect=True)
+def test_a_lane_that_has_nothing_waits_until_there_is_room_for_who_is_next(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first lane is done before the second, and who waits needs what the second has."""
+    monkeypatch.setattr("conjoin.serving.lanes.kernel_threads", lambda: 2)
+    monkeypatch.setattr("conjoin.serving.lanes.ENOUGH", 1)
+    served, told = serve(rows=4, beams=4), Told()
+    turn, idle = served.scheduler.turn, []
+
+    def counted(lane: Any) -> None:
+        turn(lane)
+        idle.append(not lane.running)
+
+    served.scheduler.turn = counted  # type: ignore[method-assign]
+    short, long, wide = ({"max_new_tokens": 2}, {"max_new_tokens": 20, "min_new_tokens": 20}, {"num_beams": 4})
+    jobs = [job for asked in (short, long, wide) for job in served.jobs(TEXTS[:1], asked, False, False, told)]
+    served.scheduler.submit(jobs)
+    assert all(isinstance(answer, Answer) for answer in told.wait(jobs))
+    assert sum(idle) <= 6
+
+
 # Of one kind, so that they choose together: at different lengths, since they come one by one.
 ALIKE: list[dict[str, Any]] = [
     {"num_beams": 3, "length_penalty": 0.3, "no_repeat_ngram_size": 2, "repetition_penalty": 1.2},

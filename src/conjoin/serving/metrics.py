@@ -32,7 +32,7 @@ class Metrics:
         self.queued = Histogram(
             "conjoin_queue_seconds", "From a text's arrival until its work begins.", one, buckets=SECONDS, **own
         )
-        self.steps = Histogram("conjoin_step_seconds", "One step of everybody who runs.", one, buckets=SECONDS, **own)
+        self.steps = Histogram("conjoin_step_seconds", "One step of a batch.", one, buckets=SECONDS, **own)
         self.fill = Histogram("conjoin_batch_rows", "Hypotheses that a step took on.", one, buckets=ROWS, **own)
         self.waiting = Gauge("conjoin_waiting_texts", "Texts in the queue.", one, **own)
         self.running = Gauge("conjoin_running_texts", "Texts in the batch.", one, **own)

@@ -156,8 +156,9 @@ class Scheduler:
                 job.tell(job, Refusal(503, "stopped", "the server ended before the text did."))
 
     def is_next(self, lane: Lane) -> bool:
-        """Whether who is first in the queue is to join this lane."""
-        return bool(self.waiting) and next_lane(self.lanes) is lane
+        """Whether who is first in the queue is to join this lane, and fits."""
+        with self.changed:
+            return bool(self.waiting) and next_lane(self.lanes) is lane and self.fits(self.waiting[0], [])
 
     def sleep(self, lane: Lane) -> bool:
         """Waits until there is something to do; False where there never will be."""
@@ -165,6 +166,7 @@ class Scheduler:
         with self.changed:
             if not self.running:
                 self.metrics.batch(0, 0, 0)
+            self.changed.notify_all()  # what this lane has no more may be room for another's
             self.changed.wait_for(lambda: self.is_next(lane) or self.stopped)
             return not self.stopped
 
@@ -210,7 +212,7 @@ class Scheduler:
         """Lets in whoever is first in the queue, and the next, while there is room; their sources are encoded together."""
         new: list[Job] = []
         with self.changed:
-            while (job := self.first(now)) is not None and self.is_next(lane) and self.fits(job, new):
+            while (job := self.first(now)) is not None and next_lane(self.lanes) is lane and self.fits(job, new):
                 self.waiting.popleft()
                 job.began = now
                 new.append(job)
