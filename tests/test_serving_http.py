@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -366,6 +367,28 @@ def test_who_asks_nothing_or_reads_nothing_is_hung_up_on(write: Writer) -> None:
         deaf.close()
     finally:
         running.stop()
+
+
+def test_who_asks_now_and_then_is_not_hung_up_on(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though each look finds the connection idle, since every answer is there before the next."""
+    limits = Limits(**SMALL)  # type: ignore[arg-type]
+    app, gone = App([Served("tiny", write, limits, Metrics().of("tiny"))], limits, Metrics()), []
+    server = Server(app, configured(app))
+
+    class Connection:
+        cycle: Any = None
+        transport = SimpleNamespace(abort=lambda: gone.append(server))
+
+    one = Connection()
+    monkeypatch.setattr(server, "open", lambda: [one])
+    for second in range(100):
+        one.cycle = SimpleNamespace(response_complete=True)
+        server.close_idle(second)
+    assert not gone
+    server.close_idle(99 + limits.queue_seconds)
+    assert not gone
+    server.close_idle(100 + limits.queue_seconds)
+    assert gone
 
 
 def test_a_signal_drains(write: Writer) -> None:

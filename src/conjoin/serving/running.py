@@ -8,7 +8,6 @@ import sys
 import time
 from types import FrameType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import uvicorn
 
@@ -31,7 +30,7 @@ class Server(uvicorn.Server):
         self.app, self.deadline = app, 0.0
         app.gate.connections = lambda: len(self.server_state.connections)
         app.gate.hang_up = self.hang_up
-        self.idle: WeakKeyDictionary[Any, float] = WeakKeyDictionary()  # connections, and since when they ask nothing
+        self.idle: dict[Any, tuple[Any, float]] = {}  # of connections that ask nothing: the last request, and since when
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """What a signal does."""
@@ -54,10 +53,15 @@ class Server(uvicorn.Server):
 
     def close_idle(self, now: float) -> None:
         """Closes connections on which no whole request has come for too long."""
+        before, self.idle = self.idle, {}
         for one in self.open():
             if one.cycle is not None and not one.cycle.response_complete:
-                self.idle.pop(one, None)
-            elif now - self.idle.setdefault(one, now) > self.app.limits.queue_seconds:
+                continue
+            last, since = before.get(one, (None, now))
+            if last is not one.cycle:  # one that came and went between two looks, as a probe's do
+                since = now
+            self.idle[one] = one.cycle, since
+            if now - since > self.app.limits.queue_seconds:
                 one.transport.abort()
 
     def hang_up(self, client: Any) -> None:
