@@ -177,7 +177,7 @@ def test_a_lane_that_has_nothing_waits_until_there_is_room_for_who_is_next(
     """The first lane is done before the second, and who waits needs what the second has."""
     monkeypatch.setattr("conjoin.serving.lanes.kernel_threads", lambda: 2)
     monkeypatch.setattr("conjoin.serving.lanes.ENOUGH", 1)
-    served, told = serve(rows=4, beams=4), Told()
+    served, told = serve(rows=4, beams=4, sequences=4), Told()
     turn, idle = served.scheduler.turn, []
 
     def counted(lane: Any) -> None:

@@ -30,7 +30,9 @@ class Server(uvicorn.Server):
         self.app, self.deadline = app, 0.0
         app.gate.connections = lambda: len(self.server_state.connections)
         app.gate.hang_up = self.hang_up
-        self.idle: dict[Any, tuple[Any, float]] = {}  # of connections that ask nothing: the last request, and since when
+        self.idle: dict[
+            Any, tuple[Any, float]
+        ] = {}  # of connections that ask nothing: the last request, and since when
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """What a signal does."""
