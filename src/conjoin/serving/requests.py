@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from conjoin.pipelines import Settling
@@ -13,6 +14,8 @@ from conjoin.serving.served import Served
 __all__ = ["Exchange"]
 
 Told = list[int] | Answer | Refusal
+# Texts are read by few threads: when many come at once, each would take Python's lock as often as the event loop gets it.
+READERS = ThreadPoolExecutor(2, "conjoin-reader")
 
 
 class Exchange:
@@ -27,12 +30,15 @@ class Exchange:
 
     async def send(self, texts: Sequence[str], settings: Mapping[str, Any], truncation: bool, streams: bool) -> None:
         """Checks the texts and hands them to the scheduler. Raises a Refusal."""
-        self.served.scheduler.check_room(
-            len(texts)
-        )  # before the work of reading them, which under overload would be most of it
-        self.jobs = await asyncio.to_thread(self.served.jobs, texts, settings, truncation, streams, self.tell)
+        self.served.scheduler.check_room(len(texts))
+        self.jobs = await self.loop.run_in_executor(READERS, self.read, texts, settings, truncation, streams)
         self.served.scheduler.submit(self.jobs)
         self.open = set(self.jobs)
+
+    def read(self, texts: Sequence[str], settings: Mapping[str, Any], truncation: bool, streams: bool) -> list[Job]:
+        """Jobs for texts, if there still is room: reading them is most of the work of a refusal."""
+        self.served.scheduler.check_room(len(texts))
+        return self.served.jobs(texts, settings, truncation, streams, self.tell)
 
     def tell(self, job: Job, told: Told) -> None:
         """Called by the scheduler's thread."""
