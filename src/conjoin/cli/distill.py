@@ -35,7 +35,7 @@ def distill(
     epochs: Annotated[int | None, option("Train so many times over the pairs (3 without any limit).")] = None,
     max_steps: Annotated[int | None, option("Train for so many steps.")] = None,
     minutes: Annotated[float | None, option("Train for so long, the schedule following the clock.")] = None,
-    batch_size: Annotated[int | None, option("Examples in a batch (32).")] = None,
+    batch_size: Annotated[int | None, option("Examples in a batch (16).")] = None,
     learning_rate: Annotated[float | None, option("Of all weights (5e-4).")] = None,
     freeze: Annotated[list[str] | None, option("A part that is not trained, such as encoder; may be repeated.")] = None,
     max_source_length: Annotated[

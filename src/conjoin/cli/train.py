@@ -69,7 +69,7 @@ def train(
     epochs: Annotated[int | None, option("Train so many times over the pairs (3 without any limit).")] = None,
     max_steps: Annotated[int | None, option("Train for so many steps.")] = None,
     minutes: Annotated[float | None, option("Train for so long, the schedule following the clock.")] = None,
-    batch_size: Annotated[int | None, option("Examples in a batch (32).")] = None,
+    batch_size: Annotated[int | None, option("Examples in a batch (16).")] = None,
     batch_tokens: Annotated[int | None, option("Tokens in a batch, in place of --batch-size.")] = None,
     accumulate: Annotated[int | None, option("Batches in a step (1).")] = None,
     learning_rate: Annotated[float | None, option("Of pretrained weights (5e-4).")] = None,

@@ -86,7 +86,7 @@ class Recipe:
     max_grad_norm: float | None = 1.0
     label_smoothing: float = 0.0
     dropout: float | None = None  # in place of every dropout of the model, while it trains
-    batch_size: int = 32  # examples
+    batch_size: int = 16  # examples
     batch_tokens: int | None = None  # in place of batch_size: source and target tokens, padding included
     gradient_accumulation_steps: int = 1
     epochs: int | None = None

@@ -167,13 +167,13 @@ class Constant:
     """A table that no one trains and no file holds."""
 
     def __init__(self, values: np.ndarray[Any, Any]) -> None:
-        self.values = torch.from_numpy(values)
+        self.values = self.copy = torch.from_numpy(values)
 
     def on(self, device: torch.device) -> Tensor:
-        """The table on a device, where it stays."""
-        if self.values.device != device:
-            self.values = self.values.to(device)
-        return self.values
+        """The table on a device, where a copy stays until another is asked for."""
+        if self.copy.device != device:
+            self.copy = self.values.to(device)
+        return self.copy
 
 
 def vector(size: int, trained: bool) -> Tensor:

@@ -147,9 +147,11 @@ def capped(x: Tensor, cap: float) -> Tensor:
 
 def turns(positions: Tensor, frequencies: tuple[float, ...], scale: float, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines (1 or B, 1, T, pairs) of rotary positions (1 or B, T), in like's type."""
-    if frequencies not in SPEEDS:
+    if frequencies not in SPEEDS and not torch.compiler.is_compiling():  # a tracer's tensors are not to be kept
         SPEEDS[frequencies] = Constant(np.asarray(frequencies, np.float32))
-    angles = positions[:, None, :, None].float() * SPEEDS[frequencies].on(like.device)
+    kept = SPEEDS.get(frequencies)
+    speeds = torch.tensor(frequencies, dtype=torch.float32) if kept is None else kept.on(like.device)
+    angles = positions[:, None, :, None].float() * speeds.to(like.device)
     return (angles.cos() * scale).to(like.dtype), (angles.sin() * scale).to(like.dtype)
 
 
