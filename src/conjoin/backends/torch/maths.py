@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 SPEEDS: dict[tuple[float, ...], Constant] = {}  # of rotary positions, kept on the device that they were last used on
+MOST_SPEEDS = 32
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -147,12 +148,19 @@ def capped(x: Tensor, cap: float) -> Tensor:
 
 def turns(positions: Tensor, frequencies: tuple[float, ...], scale: float, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines (1 or B, 1, T, pairs) of rotary positions (1 or B, T), in like's type."""
-    if frequencies not in SPEEDS and not torch.compiler.is_compiling():  # a tracer's tensors are not to be kept
-        SPEEDS[frequencies] = Constant(np.asarray(frequencies, np.float32))
-    kept = SPEEDS.get(frequencies)
-    speeds = torch.tensor(frequencies, dtype=torch.float32) if kept is None else kept.on(like.device)
-    angles = positions[:, None, :, None].float() * speeds.to(like.device)
+    angles = positions[:, None, :, None].float() * speeds(frequencies, like.device)
     return (angles.cos() * scale).to(like.dtype), (angles.sin() * scale).to(like.dtype)
+
+
+def speeds(frequencies: tuple[float, ...], device: torch.device) -> Tensor:
+    """Rotary speeds on a device, where they stay; while a graph is traced, whose tensors are not to be kept, those that did."""
+    if frequencies not in SPEEDS:
+        if torch.compiler.is_compiling():
+            return torch.tensor(frequencies, dtype=torch.float32, device=device)
+        if len(SPEEDS) == MOST_SPEEDS:  # they may differ with every length
+            SPEEDS.clear()
+        SPEEDS[frequencies] = Constant(np.asarray(frequencies, np.float32))
+    return SPEEDS[frequencies].on(device)
 
 
 def turned(x: Tensor, cosines: Tensor, sines: Tensor, interleaved: bool) -> Tensor:

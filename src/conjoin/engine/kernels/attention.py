@@ -4,9 +4,9 @@ import numpy as np
 
 from conjoin.engine.kernels.attend import attend_cache, attend_panels, pack_keys, pack_values, slots_seen, write_cache
 from conjoin.engine.kernels.compiling import Kernel, compiled
-from conjoin.engine.kernels.executor import scratch_of
+from conjoin.engine.kernels.executor import layer_of, scratch_of, share
 from conjoin.engine.kernels.instructions import moved, number, place, real
-from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, PerLayer
+from conjoin.engine.kernels.layout import PANEL, Code, Fact, PerLayer
 
 __all__ = ["ATTENTIONS"]
 
@@ -39,12 +39,6 @@ def facts_of(facts: int, run: int) -> int:
     if number(facts, RUNS) == 0:
         return facts
     return number(facts, RUN_FACTS) + 8 * number(facts, RUN_STRIDE) * run
-
-
-@compiled
-def layer_of(facts: int, layer: int) -> int:
-    """Where a layer's facts are."""
-    return facts + 8 * (LAYERS + LAYER * layer)
 
 
 @compiled
@@ -114,29 +108,16 @@ def memory_attention(op: int, by: int, buffers: int, facts: int, scratch: int, t
     heads, size, length, tokens = number(op, 8), number(op, 9), number(facts, LENGTH), number(facts, SOURCE)
     groups, layer = number(op, 7) // heads, layer_of(facts, number(op, 10))
     tasks, keys, values = number(facts, BATCH) * heads, number(layer, MEMORY_KEYS), number(layer, MEMORY_VALUES)
-    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+    for task in share(tasks, thread, threads):
         row, head = task // heads, task % heads
         panels = stand_of(facts, row) * heads + head
-        first, mask, none = number(facts, FIRST) + row * length, number(facts, SOURCE_MASK), np.int64(0)
+        first, mask = number(facts, FIRST) + row * length, number(facts, SOURCE_MASK)
         if mask != 0:
             mask += row * number(facts, SOURCE_MASK + 1)
+        k, v = moved(keys, panels * up_to_panels(tokens), size), moved(values, panels * up_to_panels(size), tokens)
+        none = np.int64(0)  # not a 0, which is a type of its own to Numba: it would compile all that follows twice
         panels_of_head(
-            op,
-            by,
-            buffers,
-            first,
-            head,
-            groups,
-            length,
-            size,
-            tokens,
-            moved(keys, panels * up_to_panels(tokens), size),
-            moved(values, panels * up_to_panels(size), tokens),
-            mask,
-            none,  # not a 0, which is a type of its own to Numba: it would compile all that follows twice
-            none,
-            layer,
-            scratch,
+            op, by, buffers, first, head, groups, length, size, tokens, k, v, mask, none, none, layer, scratch
         )
 
 
@@ -160,10 +141,19 @@ def panels_of_head(
     scratch: int,
 ) -> None:
     """The queries of all heads that share a head of keys, from row `first` on."""
+    q, out = moved(place(buffers, op, 1), first, number(op, 3)), moved(place(buffers, op, 4), first, number(op, 6))
+    q_step, out_step, bias_step, scale, cap = (
+        number(op, 3),
+        number(op, 6),
+        number(layer, BIAS + 2),
+        real(by, 0),
+        real(by, 1),
+    )
     for h in range(head * groups, (head + 1) * groups):
+        at, own = moved(0, h, size), moved(bias, h, number(layer, BIAS + 1)) if bias != 0 else bias
         attend_panels(
-            moved(moved(place(buffers, op, 1), first, number(op, 3)), h, size),
-            number(op, 3),
+            q + at,
+            q_step,
             length,
             size,
             tokens,
@@ -171,12 +161,12 @@ def panels_of_head(
             values,
             mask,
             mask_stride,
-            moved(bias, h, number(layer, BIAS + 1)) if bias != 0 else bias,
-            number(layer, BIAS + 2),
-            real(by, 0),
-            real(by, 1),
-            moved(moved(place(buffers, op, 4), first, number(op, 6)), h, size),
-            number(op, 6),
+            own,
+            bias_step,
+            scale,
+            cap,
+            out + at,
+            out_step,
             scratch,
         )
 
@@ -196,26 +186,11 @@ def attend_long(op: int, by: int, buffers: int, facts: int, thread: int, threads
         values = moved(keys, size, up_to_panels(length))
         rest = moved(values, length, up_to_panels(size))
         packed(op, buffers, 7, first, head, length, size, keys, values)
-        mask = number(layer, MASK)
+        mask, step, bias = number(layer, MASK), number(layer, MASK + 2), number(layer, BIAS)
         if mask != 0:
             mask += row * number(layer, MASK + 1)
         panels_of_head(
-            op,
-            by,
-            buffers,
-            first,
-            head,
-            groups,
-            length,
-            size,
-            length,
-            keys,
-            values,
-            mask,
-            number(layer, MASK + 2),
-            number(layer, BIAS),
-            layer,
-            rest,
+            op, by, buffers, first, head, groups, length, size, length, keys, values, mask, step, bias, layer, rest
         )
     return turns
 
@@ -225,7 +200,7 @@ def pack(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, 
     heads, size, length = number(op, 7), number(op, 8), number(facts, LENGTH)
     layer, tasks = layer_of(facts, number(op, 9)), number(facts, BATCH) * heads
     keys, values = number(layer, MEMORY_KEYS), number(layer, MEMORY_VALUES)
-    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+    for task in share(tasks, thread, threads):
         row, head = task // heads, task % heads
         to, more = moved(keys, task * up_to_panels(length), size), moved(values, task * up_to_panels(size), length)
         packed(op, buffers, 1, row * length, head, length, size, to, more)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from conjoin.engine.kernels.compiling import Kernel, compiled
-from conjoin.engine.kernels.executor import scratch_of
+from conjoin.engine.kernels.executor import scratch_of, share
 from conjoin.engine.kernels.instructions import floats_at, int32s_at, moved, number, place
 from conjoin.engine.kernels.layout import Code, Fact
 from conjoin.engine.kernels.vectors import LOWEST, WIDTH, maximum, sum_of_exponentials
@@ -21,7 +21,7 @@ ROWS, FORBIDDEN = int(Fact.ROWS), int(Fact.FORBIDDEN)
 def log_softmax(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """LOG_SOFTMAX."""
     rows, width, a, b = number(facts, ROWS), number(op, 7), place(buffers, op, 1), place(buffers, op, 4)
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for r in share(rows, thread, threads):
         x = moved(a, r, number(op, 3))
         row, to = floats_at(x, width), floats_at(moved(b, r, number(op, 6)), width)
         less = log_of_sum(x, width, greatest_of(x, width))
@@ -33,7 +33,7 @@ def log_softmax(op: int, by: int, buffers: int, facts: int, thread: int, threads
 def best(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """BEST."""
     rows, a, b = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4)
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for r in share(rows, thread, threads):
         largest(moved(a, r, number(op, 3)), number(op, 7), number(op, 8), moved(b, r, number(op, 6)))
     return turns
 
@@ -42,7 +42,7 @@ def choose(op: int, by: int, buffers: int, facts: int, thread: int, threads: int
     """CHOOSE."""
     rows, a, b, scratch = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4), scratch_of(facts, thread)
     forbidden, forbids = number(facts, FORBIDDEN), number(facts, FORBIDDEN + 1)
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for r in share(rows, thread, threads):
         x, to, tokens = moved(a, r, number(op, 3)), moved(b, r, number(op, 6)), moved(forbidden, r, forbids)
         choose_of_row(x, number(op, 7), number(op, 8), tokens, forbids, to, scratch)
     return turns

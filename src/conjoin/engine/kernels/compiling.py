@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import cfunc, njit, types
+from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
@@ -27,8 +28,11 @@ LOCK = threading.Lock()
 def forget_old_code(folder: Path) -> None:
     """Removes what was compiled before any kernel changed: Numba itself looks only at the file that a kernel is in."""
     newest = max(path.stat().st_mtime for path in folder.glob("*.py"))
-    kept = [path for path in (folder / "__pycache__").glob("*.nb?") if path.stat().st_mtime < newest]
-    for path in kept:
+    try:
+        kept = Path(FunctionCache(forget_old_code).cache_path).glob("*.nb?")
+    except RuntimeError:  # there is no folder to keep it in
+        return
+    for path in [path for path in kept if path.stat().st_mtime < newest]:
         try:
             path.unlink(missing_ok=True)
         except OSError:  # a folder of somebody else's, with code that is older still

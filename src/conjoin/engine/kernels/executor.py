@@ -4,9 +4,9 @@ import numpy as np
 
 from conjoin.engine.kernels.compiling import compiled
 from conjoin.engine.kernels.instructions import add_atomic, kernel_at, load_atomic, number, pause, yield_core
-from conjoin.engine.kernels.layout import FIELDS, Fact
+from conjoin.engine.kernels.layout import FIELDS, LAYER, LAYERS, Fact
 
-__all__ = ["barrier", "execute", "scratch_of"]
+__all__ = ["barrier", "execute", "layer_of", "scratch_of", "share"]
 
 PATIENCE = 2000  # turns that a thread spins at a barrier before it lets others have its core
 COUNTER, SCRATCH, SCRATCH_BYTES = int(Fact.COUNTER), int(Fact.SCRATCH), int(Fact.SCRATCH_BYTES)
@@ -31,6 +31,18 @@ def barrier(counter: int, turn_number: int, threads: int) -> None:
 def scratch_of(facts: int, thread: int) -> int:
     """The address of a thread's own memory."""
     return number(facts, SCRATCH) + thread * number(facts, SCRATCH_BYTES)
+
+
+@compiled
+def layer_of(facts: int, layer: int) -> int:
+    """The address of a layer's facts."""
+    return facts + 8 * (LAYERS + LAYER * layer)
+
+
+@compiled
+def share(count: int, thread: int, threads: int) -> range:
+    """A thread's part of so many rows, panels or heads."""
+    return range(count * thread // threads, count * (thread + 1) // threads)
 
 
 @compiled

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.engine.kernels.compiling import Kernel, compiled
-from conjoin.engine.kernels.executor import barrier, scratch_of
+from conjoin.engine.kernels.executor import barrier, scratch_of, share
 from conjoin.engine.kernels.instructions import as_int, bytes_at, floats_at, int16s_at, moved, number, place
 from conjoin.engine.kernels.layout import GROUP, PANEL, Fact, Mode
 from conjoin.engine.kernels.products import finished_block
@@ -66,13 +66,12 @@ def narrowing(narrow: Callable[[int, int, int, int], None]) -> Any:
         op: int, buffers: int, facts: int, steps: int, thread: int, threads: int, turns: int
     ) -> tuple[int, int, int]:
         rows, inputs, x, stride = number(facts, ROWS), number(op, 12), place(buffers, op, 1), number(op, 3)
-        first, last = rows * thread // threads, rows * (thread + 1) // threads
-        made, scales = number(facts, NARROWED), number(facts, ROW_SCALES)
+        made, scales, mine = number(facts, NARROWED), number(facts, ROW_SCALES), share(rows, thread, threads)
         if rows <= FEW:
-            first, last = 0, rows
+            mine = range(rows)
             made = scratch_of(facts, thread) + 12 * PANEL * 4
             scales = moved(made, rows, steps)
-        for r in range(first, last):
+        for r in mine:
             narrow(moved(x, r, stride), inputs, moved(made, r, steps), scales + 4 * r)
         if rows > FEW:
             turns += 1
@@ -87,30 +86,27 @@ in_halves, in_bytes = narrowing(as_halves), narrowing(as_int8)
 
 def float32(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """Weights in float32."""
-    inputs, x, stride = number(op, 12), place(buffers, op, 1), 4 * number(op, 3)
-    multiply(float_block, op, buffers, facts, x, stride, inputs, 0, 0, thread, threads)
+    multiply_floats(float_block, op, buffers, facts, number(op, 12), 0, thread, threads)
     return turns
 
 
 def float16(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """Weights in float16, rows in float32."""
-    inputs, x, stride = number(op, 12), place(buffers, op, 1), 4 * number(op, 3)
-    multiply(wide_half_block, op, buffers, facts, x, stride, inputs // 2, 0, 0, thread, threads)
+    multiply_floats(wide_half_block, op, buffers, facts, number(op, 12) // 2, 0, thread, threads)
     return turns
 
 
 def int8_weights(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """Weights in int8, with a scale a channel; rows in float32."""
-    inputs, x, stride = number(op, 12), place(buffers, op, 1), 4 * number(op, 3)
-    multiply(wide_byte_block, op, buffers, facts, x, stride, inputs // 4, 0, 4, thread, threads)
+    multiply_floats(wide_byte_block, op, buffers, facts, number(op, 12) // 4, 4, thread, threads)
     return turns
 
 
 def int4_weights(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """Weights in int4, with float16 scales of a channel's groups; rows in float32."""
-    inputs, x, stride = number(op, 12), place(buffers, op, 1), 4 * number(op, 3)
-    scales = 2 * ((8 * (inputs // 8) + GROUP - 1) // GROUP)
-    multiply(wide_nibble_block, op, buffers, facts, x, stride, inputs // 8, 0, scales, thread, threads)
+    steps = number(op, 12) // 8
+    scales = 2 * ((8 * steps + GROUP - 1) // GROUP)
+    multiply_floats(wide_nibble_block, op, buffers, facts, steps, scales, thread, threads)
     return turns
 
 
@@ -141,6 +137,15 @@ LINEARS = {
 
 
 @compiled
+def multiply_floats(
+    block: object, op: int, buffers: int, facts: int, steps: int, scale_bytes: int, thread: int, threads: int
+) -> None:
+    """As `multiply`, of rows in float32, as they are."""
+    x, stride = place(buffers, op, 1), 4 * number(op, 3)
+    multiply(block, op, buffers, facts, x, stride, steps, 0, scale_bytes, thread, threads)
+
+
+@compiled
 def multiply(
     block: object,
     op: int,
@@ -166,7 +171,7 @@ def multiply(
     scratch, panels = scratch_of(facts, thread), (outputs + PANEL - 1) // PANEL
     for top in range(0, rows, TILE):
         below = min(rows, top + TILE)
-        for g in range(panels * thread // threads, panels * (thread + 1) // threads):
+        for g in share(panels, thread, threads):
             channel = g * PANEL
             panel, at = weight + channel * 4 * steps, 4 * channel
             width = min(PANEL, outputs - channel)

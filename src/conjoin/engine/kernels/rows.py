@@ -3,9 +3,9 @@
 import numpy as np
 
 from conjoin.engine.kernels.compiling import Kernel, compiled
-from conjoin.engine.kernels.executor import scratch_of
+from conjoin.engine.kernels.executor import layer_of, scratch_of, share
 from conjoin.engine.kernels.instructions import floats_at, moved, number, place, real
-from conjoin.engine.kernels.layout import LAYER, LAYERS, Code, Fact, PerLayer
+from conjoin.engine.kernels.layout import Code, Fact, PerLayer
 from conjoin.engine.kernels.vectors import WIDTH, activating
 
 __all__ = ["BY_ROWS", "activate", "tanh"]
@@ -27,7 +27,7 @@ def norm(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, 
         number(op, 8),
         number(op, 10),
     )
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for r in share(rows, thread, threads):
         x, y = moved(a, r, number(op, 3)), moved(b, r, number(op, 6))
         for h in range(number(op, 11)):
             normalise(moved(x, h, width), moved(y, h, width), weight, bias, width, root, eps)
@@ -37,7 +37,7 @@ def norm(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, 
 def combine(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """COMBINE."""
     rows, a, b, out = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4), place(buffers, op, 7)
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for r in share(rows, thread, threads):
         x, y, to = moved(a, r, number(op, 3)), moved(b, r, number(op, 6)), moved(out, r, number(op, 9))
         combine_row(number(op, 11), x, y, to, number(op, 10))
     return turns
@@ -52,7 +52,7 @@ def scale(op: int, by: int, buffers: int, facts: int, thread: int, threads: int,
         number(op, 7),
         real(by, 0),
     )
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for r in share(rows, thread, threads):
         row, to = floats_at(moved(a, r, number(op, 3)), width), floats_at(moved(b, r, number(op, 6)), width)
         for i in range(width):
             to[i] = row[i] * factor
@@ -62,7 +62,7 @@ def scale(op: int, by: int, buffers: int, facts: int, thread: int, threads: int,
 def activation(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """ACTIVATE."""
     rows, a, b, scratch = number(facts, ROWS), place(buffers, op, 1), place(buffers, op, 4), scratch_of(facts, thread)
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for r in share(rows, thread, threads):
         activate_row(number(op, 8), moved(a, r, number(op, 3)), moved(b, r, number(op, 6)), number(op, 7), scratch)
     return turns
 
@@ -70,8 +70,8 @@ def activation(op: int, by: int, buffers: int, facts: int, thread: int, threads:
 def turn(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
     """TURN: by rotary positions, in place."""
     rows, length, a = number(facts, ROWS), number(facts, LENGTH), place(buffers, op, 1)
-    layer = facts + 8 * (LAYERS + LAYER * number(op, 8))
-    for r in range(rows * thread // threads, rows * (thread + 1) // threads):
+    layer = layer_of(facts, number(op, 8))
+    for r in share(rows, thread, threads):
         at = 4 * (r // length * number(layer, TURN_STRIDES) + r % length * number(layer, TURN_STRIDES + 1))
         cosines, sines = number(layer, COSINES) + at, number(layer, SINES) + at
         turn_row(moved(a, r, number(op, 3)), number(op, 4), number(op, 5), number(op, 6), number(op, 7), cosines, sines)
