@@ -37,6 +37,7 @@ pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 from conjoin import OnnxEncoderDecoderModel, export_onnx
 from conjoin.backends import onnx as numpy_ops
 from conjoin.backends import torch as torch_ops
+from conjoin.backends.torch.layers import Constant
 from conjoin.onnx import export
 from conjoin.onnx.layout import GRAPHS
 
@@ -556,3 +557,15 @@ def test_the_page_on_exporting(folders: Any, tmp_path: Path, monkeypatch: pytest
     assert names["tokens"] == found[0].tolist()
     commands = re.findall(r"^conjoin export (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert [line.split()[0] for line in commands] == ["my-model"] * 3
+
+
+def test_a_table_last_used_on_another_device_keeps_nothing_of_a_trace() -> None:
+    table = Constant(np.ones(3, np.float32))
+    table.on(torch.device("meta"))
+
+    class Sum(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + table.on(x.device)
+
+    torch.export.export(Sum(), (torch.zeros(3),), strict=True)
+    assert table.on(torch.device("cpu")).tolist() == [1, 1, 1]

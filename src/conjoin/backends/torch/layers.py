@@ -170,10 +170,13 @@ class Constant:
         self.values = self.copy = torch.from_numpy(values)
 
     def on(self, device: torch.device) -> Tensor:
-        """The table on a device, where a copy stays until another is asked for."""
-        if self.copy.device != device:
-            self.copy = self.values.to(device)
-        return self.copy
+        """The table on a device, where a copy stays until another is asked for; a tracer's copy is not kept."""
+        if self.copy.device == device:
+            return self.copy
+        copy = self.values.to(device)
+        if not torch.compiler.is_compiling():
+            self.copy = copy
+        return copy
 
 
 def vector(size: int, trained: bool) -> Tensor:
