@@ -1,4 +1,4 @@
-"""Training in two processes, with copies of the model and with the model cut (FSDP2), beside one process."""
+"""Training in several processes, with copies of the model and with the model cut (FSDP2), beside one process."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from test_training_runs import tiny_model, tiny_pairs, tiny_run
-from two_processes import WAYS, streamed
+from several_processes import WAYS, streamed
 
 from conjoin import EncoderDecoderModel
 
@@ -27,21 +27,26 @@ def launched(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def seen_by(processes: int, folder: Path) -> list[dict[str, Any]]:
+    """What each of so many processes under torchrun saw, whose runs are in the folder."""
+    script = str(HERE / "several_processes.py")
+    done = launched("torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), script, str(folder))
+    assert done.returncode == 0, done.stderr
+    return [json.loads((folder / f"{processes}-{rank}.json").read_text()) for rank in range(processes)]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two processes under torchrun left what they saw."""
-    made = tmp_path_factory.mktemp("two")
+    """Where the runs are."""
+    made = tmp_path_factory.mktemp("several")
     tiny_model(made / "model")
-    script = str(HERE / "two_processes.py")
-    done = launched("torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, str(made))
-    assert done.returncode == 0, done.stderr
     return made
 
 
 @pytest.fixture(scope="module")
 def seen(folder: Path) -> list[dict[str, Any]]:
-    """What each process saw."""
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    """What each of two processes saw."""
+    return seen_by(2, folder)
 
 
 @pytest.mark.slow
@@ -81,8 +86,17 @@ def test_each_way_to_train_is_that_of_one_process(
 ) -> None:
     way = {**WAYS[name], "gradient_accumulation_steps": 2 * WAYS[name].get("gradient_accumulation_steps", 1)}
     one = tiny_run(folder / "model", tmp_path, max_steps=5, **SETTINGS, **way)
+    apart = 1e-3 if "precision" in way else 1e-5  # bfloat16 rounds the sums over other rows
     for process in seen:
-        torch.testing.assert_close(process["ways"][name], one.losses, rtol=0, atol=1e-5)
+        torch.testing.assert_close(process["ways"][name], one.losses, rtol=0, atol=apart)
+
+
+@pytest.mark.slow
+def test_three_processes_learn_as_one_does(folder: Path, tmp_path: Path) -> None:
+    one = tiny_run(folder / "model", tmp_path, max_steps=5, gradient_accumulation_steps=3, **SETTINGS)
+    for process in seen_by(3, folder):
+        for losses in process.values():
+            torch.testing.assert_close(losses, one.losses, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -108,6 +122,9 @@ def test_what_fails_in_one_process_fails_in_all(seen: list[dict[str, Any]], fold
     assert "No space left on device" in seen[0]["full"]
     assert seen[1]["full"] == seen[0]["full"].replace("CheckpointError: ", "CheckpointError: process 0: ")
     assert not (folder / "full" / "config.json").exists()
+    assert seen[0]["poisoned"] == seen[1]["poisoned"]
+    assert "training stopped at step 3: the loss is nan" in seen[0]["poisoned"]
+    assert (folder / "poisoned" / "checkpoints" / "step-2").exists()
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
-"""Run by test_training_processes.py under torchrun: what each of two processes sees of runs that they share.
+"""Run by test_training_processes.py under torchrun: what each of several processes sees of runs that they share.
 
-torchrun --nproc-per-node 2 tests/two_processes.py FOLDER -> FOLDER/0.json, FOLDER/1.json
+torchrun --nproc-per-node 2 tests/several_processes.py FOLDER -> FOLDER/2-0.json, FOLDER/2-1.json
 """
 
+import itertools
 import json
+import math
 import os
 import signal
 import sys
@@ -32,6 +34,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "adapters": {"lora": Lora(rank=2)},
     "adapters, cut": {"lora": Lora(rank=2), "sharding": "fsdp"},
     "checkpointed, cut": {"gradient_checkpointing": True, "sharding": "fsdp"},
+    "bfloat16, cut": {"precision": "bfloat16", "sharding": "fsdp"},
 }
 
 
@@ -105,6 +108,21 @@ def interrupted(folder: Path, rank: int) -> dict[str, Any]:
     return {"signal": stopped.signal, "steps": stopped.steps, "losses": whole.losses}
 
 
+def poisoned(folder: Path, rank: int) -> str:
+    """A run in whose third step the second process alone has a loss that is no number."""
+    kept, calls = Stepper.loss, itertools.count(1)
+
+    def loss(self: Stepper, *given: Any) -> torch.Tensor:
+        found = kept(self, *given)
+        return found * math.nan if next(calls) == 3 and rank == 1 else found
+
+    Stepper.loss = loss  # type: ignore[method-assign]
+    try:
+        return refused(lambda: tiny_run(folder / "model", folder / "poisoned", max_steps=5, save_every=1, **SETTINGS))
+    finally:
+        Stepper.loss = kept  # type: ignore[method-assign]
+
+
 def disk_that_is_full(folder: Path, rank: int) -> str:
     """A run in which the process that writes finds no room."""
     save = torch.save
@@ -120,10 +138,9 @@ def disk_that_is_full(folder: Path, rank: int) -> str:
         torch.save = save
 
 
-def main(folder: Path) -> None:
-    torch.set_num_threads(1)
-    rank = int(os.environ["RANK"])
-    found = {
+def of_two(folder: Path, rank: int) -> dict[str, Any]:
+    """All of the runs above."""
+    return {
         "fsdp": {share: sharded(folder, share) for share in ("none", "all")},
         "copies": tiny_run(folder / "model", folder / "copies", max_steps=6, **SETTINGS).losses,
         "ways": {
@@ -134,9 +151,25 @@ def main(folder: Path) -> None:
         "interrupted": interrupted(folder, rank),
         "other data": refused(lambda: trained_on(folder, folder / "other", tiny_pairs(20 + rank))),
         "broken": refused(lambda: trained_on(folder, folder / "broken", tiny_pairs(9), tokens=rank == 0)),
+        "poisoned": poisoned(folder, rank),
         "full": disk_that_is_full(folder, rank),
     }
-    (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+def of_three(folder: Path) -> dict[str, Any]:
+    """Five steps with copies, and with the model cut into parts that are not equal."""
+    ways: dict[str, Any] = {"copies": {}, "cut": {"sharding": "fsdp"}}
+    return {
+        name: tiny_run(folder / "model", folder / f"three-{name}", max_steps=5, **SETTINGS, **way).losses
+        for name, way in ways.items()
+    }
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    found = of_two(folder, rank) if processes == 2 else of_three(folder)
+    (folder / f"{processes}-{rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
