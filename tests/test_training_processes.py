@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_training_runs import tiny_model, tiny_pairs, tiny_run
 from several_processes import WAYS, streamed
+from test_training_runs import tiny_model, tiny_pairs, tiny_run
 
 from conjoin import EncoderDecoderModel
 
