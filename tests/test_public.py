@@ -297,11 +297,13 @@ def test_a_few_steps_of_training_learn_a_batch():
     assert again[:, 1:].tolist() == given["labels"].tolist()
 
 
-def test_peft_trains_one_step_and_merges(peer):
+@pytest.mark.parametrize("task", [None, "SEQ_2_SEQ_LM"])
+def test_peft_trains_one_step_and_merges(peer, task):
     peft = pytest.importorskip("peft")
     pair = peer("bert", "gpt2")
     given = {**peers.source(pair), "labels": peers.labels(pair)}
-    adapted = peft.get_peft_model(copy.deepcopy(pair.ours), peft.LoraConfig(r=2, target_modules=["q", "v"]))
+    adapters = peft.LoraConfig(r=2, target_modules=["q", "v"], task_type=task)
+    adapted = peft.get_peft_model(copy.deepcopy(pair.ours), adapters)
     trainable = {n for n, p in adapted.named_parameters() if p.requires_grad}
     assert len(trainable) == 2 * 2 * (
         2 + 4

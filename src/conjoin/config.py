@@ -24,7 +24,7 @@ BASE_IRRELEVANT = frozenset(
     "gradient_checkpointing id2label is_encoder_decoder label2id language model_max_length model_type name_or_path "
     "num_labels output_attentions output_hidden_states prefix problem_type pruned_heads return_dict sep_token_id "
     "task_specific_params tf_legacy_loss tie_encoder_decoder tokenizer_class tokens_trained torch_dtype torchscript "
-    "transformers_version use_bfloat16 use_cache vocab use_return_dict quantization_config attn_implementation "
+    "transformers_version use_bfloat16 vocab use_return_dict quantization_config attn_implementation "
     "initializer_factor adapters xla_device processor_class".split()
 )
 
@@ -95,6 +95,7 @@ class ModelConfig:
     cross_attention_place: str | None = None  # None: where the family has it
     is_encoder_decoder: bool = False
     tie_word_embeddings: bool = True
+    use_cache: bool | None = True  # without effect here: each call says
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None

@@ -49,7 +49,7 @@ class DataError(ConjoinError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; the nearest known is "x"`, or nothing where none is near."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, [k for k in known if k != name], n=1, cutoff=0.5)
     return f'; the nearest known is "{found[0]}"' if found else ""
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.decoding.generate import generate
 from conjoin.decoding.transitions import compute_transition_scores
-from conjoin.generation import GenerationConfig
+from conjoin.generation import SPECIAL_TOKENS, GenerationConfig
 from conjoin.tokens.pair import TokenizerPair
 
 __all__ = ["GeneratingModel"]
@@ -28,7 +28,10 @@ class GeneratingModel:
 
     @generation_config.setter
     def generation_config(self, settings: GenerationConfig) -> None:
-        self.config.generation = settings
+        """Ours or transformers'; special tokens that it does not name stay as they are."""
+        settings = GenerationConfig.of(settings)
+        kept = {n: getattr(self.config, n) for n in SPECIAL_TOKENS if getattr(settings, n) is None}
+        self.config.generation = settings.updated(kept) if any(v is not None for v in kept.values()) else settings
 
     def get_encoder(self) -> Any:
         """The encoder."""

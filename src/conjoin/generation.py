@@ -5,15 +5,23 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from conjoin.compiling import CompileConfig, HasFields
 from conjoin.constraints import Constraint, as_words
 from conjoin.errors import ConfigError, InputError, nearest
 
-__all__ = ["GENERATION_FIELDS", "GENERATION_FILE", "SPECIAL_TOKENS", "GenerationConfig", "WatermarkingConfig"]
+__all__ = [
+    "DEFAULT_NEW_TOKENS",
+    "GENERATION_FIELDS",
+    "GENERATION_FILE",
+    "SPECIAL_TOKENS",
+    "GenerationConfig",
+    "WatermarkingConfig",
+]
 
 GENERATION_FILE = "generation_config.json"
+DEFAULT_NEW_TOKENS = 20
 SPECIAL_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 
 # Settings of transformers that say nothing about which tokens come out, or that have no meaning for these models.
@@ -171,6 +179,8 @@ class GenerationConfig:
     chunk_window: int | None = None  # tokens; the encoder's positions
     chunk_overlap: int | None = None  # tokens; an eighth of the window
 
+    _from_model_config: ClassVar[bool] = False  # read by transformers' Seq2SeqTrainer
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self).__dataclass_fields__:
             self.accept(name, value)
@@ -203,6 +213,26 @@ class GenerationConfig:
             except AttributeError as error:
                 raise ConfigError(f"{GENERATION_FILE}: {error}") from None
         return config
+
+    @classmethod
+    def of(cls, given: Any) -> Self:
+        """Itself, or what transformers' object of the same name sets. Raises InputError for anything else."""
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, HasFields):
+            raise InputError(f"generation_config is {given!r}; a GenerationConfig was expected.")
+        return cls.from_dict({name: value for name, value in given.to_dict().items() if value is not None})
+
+    def update(self, defaults_only: bool = False, **changes: Any) -> dict[str, Any]:
+        """Changes settings, with `defaults_only` those alone that are not set; returns those that are not known."""
+        for name, value in changes.items():
+            if name in GENERATION_FIELDS and not (defaults_only and getattr(self, name, None) is not None):
+                setattr(self, name, value)
+        return {name: value for name, value in changes.items() if name not in GENERATION_FIELDS}
+
+    def _get_default_generation_params(self) -> dict[str, Any]:
+        """What transformers' Seq2SeqTrainer has to find set: the length that it pads outputs and labels to."""
+        return {"max_length": 1 + DEFAULT_NEW_TOKENS}
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some settings changed."""

@@ -45,8 +45,11 @@ __all__ = ["FROM_PRETRAINED", "JoinedModel"]
 
 AttentionImplementation = Literal["sdpa", "eager"]
 FROM_PRETRAINED = (
-    "config encoder dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt"
+    "config encoder dtype torch_dtype device device_map attn_implementation revision token local_files_only cache_dir from_pt"
 ).split()
+# What scripts tell transformers, and what changes nothing here: no checkpoint's code is ever run, safetensors are read where
+# there are any, and nothing is read twice.
+NEEDLESS = ("low_cpu_mem_usage", "trust_remote_code", "use_safetensors")
 
 
 class JoinedModel(GeneratingModel):
@@ -105,6 +108,7 @@ class JoinedModel(GeneratingModel):
         share: Share = "none",
         tie_encoder_decoder: bool = False,
         dtype: Any = None,
+        torch_dtype: Any = None,
         device: Any = None,
         **options: Any,
     ) -> Self:
@@ -120,14 +124,15 @@ class JoinedModel(GeneratingModel):
         `cross_attention_layers` says which layers of the decoder have it ("all", "every_2" for each second one, or their
         numbers), `cross_attention_place` where in the layer ("after_self_attention", the habit of all families,
         "after_feed_forward" or "before_self_attention"). The
-        special tokens are the target tokenizer's. The model is returned in evaluation mode, every part in one dtype.
+        special tokens are the target tokenizer's. The model is returned in evaluation mode, every part in one dtype
+        (`torch_dtype` is its older name).
 
         Raises CheckpointError, ConfigError, or TypeError for an unknown option.
         """
-        options.pop("attn_implementation", None)
+        options = {name: value for name, value in options.items() if name not in ("attn_implementation", *NEEDLESS)}
         encoder_options, decoder_options, generation = split_options(options)
         decoder_options |= crossing(cross_attention_init, cross_attention_layers, cross_attention_place)
-        where = placed(cls.ops, dtype, device)
+        where = placed(cls.ops, torch_dtype if dtype is None else dtype, device)
         cls.accept_encoder(encoder_options)
         encoder_kinds = (cls.encoder_class, *cls.other_encoders)
         encoder = open_side("encoder", encoder_pretrained_model_name_or_path, encoder_options, *encoder_kinds)
@@ -155,6 +160,7 @@ class JoinedModel(GeneratingModel):
         config: EncoderDecoderConfig | None = None,
         encoder: Any = None,
         dtype: Any = None,
+        torch_dtype: Any = None,
         device: Any = None,
         device_map: Any = None,
         attn_implementation: AttentionImplementation | None = None,
@@ -168,17 +174,20 @@ class JoinedModel(GeneratingModel):
         """A joined model from a folder or hub id that conjoin or transformers saved, in evaluation mode.
 
         `dtype` is "float32", "bfloat16"..., by default the file's own; in PyTorch on a CPU also "int8", "int8_weight_only" or
-        "int4_weight_only" (docs/generation.md). `attn_implementation` and `from_pt` are taken for
-        compatibility: files are the same for all frameworks, and attention that keeps its weights is used wherever they
-        are asked for. `encoder` is for a model whose encoder was a module of the user's own (PyTorch): such a module, which
-        the saved values go into. Generation settings (`num_beams=4`) become the model's.
+        "int4_weight_only" (docs/generation.md); `torch_dtype` is its older name. `attn_implementation`, `from_pt`,
+        `low_cpu_mem_usage`, `trust_remote_code` and `use_safetensors` are taken for compatibility: files are the same for all
+        frameworks, and attention that keeps its weights is used wherever they are asked for. `encoder` is for a model whose
+        encoder was a module of the user's own (PyTorch): such a module, which the saved values go into. Generation settings
+        (`num_beams=4`) become the model's.
 
         An encoder of images or sounds takes arrays, as transformers' or another processor makes them: conjoin has none. The
         processor's files travel with the folder, and the folder's tokenizer is the decoder's.
 
         Raises CheckpointError, ConfigError, or TypeError for an unknown argument.
         """
+        generation = {name: value for name, value in generation.items() if name not in NEEDLESS}
         refuse_unknown("from_pretrained()", generation, [*GENERATION_FIELDS, *FROM_PRETRAINED])
+        dtype = torch_dtype if dtype is None else dtype
         if attn_implementation not in (None, "sdpa", "eager"):
             raise InputError(f'attn_implementation is {attn_implementation!r}; "sdpa" or "eager" was expected.')
         if isinstance(device_map, dict):
@@ -215,14 +224,27 @@ class JoinedModel(GeneratingModel):
     # Saving.
 
     def save_pretrained(
-        self, folder: str | Path, *, max_shard_size: int | str = "5GB", duplicate_shared: bool = False
+        self,
+        folder: str | Path,
+        *,
+        is_main_process: bool = True,
+        max_shard_size: int | str = "5GB",
+        duplicate_shared: bool = False,
+        safe_serialization: bool = True,
+        save_function: Any = None,
     ) -> None:
         """Writes a folder that conjoin and transformers load: config, generation config, weights, tokenizers, a card.
 
         Shared weights are stored once, as transformers 4 does. transformers 5 ignores `tie_encoder_decoder` and would
         start such an encoder at random: `duplicate_shared=True` stores the encoder's copy too, for it. The folder
-        appears whole or not at all. Raises CheckpointError where the disk has no room.
+        appears whole or not at all. Of several processes one writes: `is_main_process=False` does nothing. `save_function`
+        is taken for compatibility, and so is `safe_serialization`: files are always safetensors. Raises CheckpointError
+        where the disk has no room, InputError for `safe_serialization=False`.
         """
+        if not safe_serialization:
+            raise InputError("safe_serialization is False; models are saved as safetensors, so leave it out.")
+        if not is_main_process:
+            return
         ops = self.ops
         gone = () if duplicate_shared else shared_names(self.config, list(ops.shapes(self.encoder)))
         narrow = ops.narrow_tensors(self, [f"encoder.{name}" for name in gone])
@@ -331,6 +353,20 @@ class JoinedModel(GeneratingModel):
         """Trades time for memory in training: each block is computed again in the backward pass."""
         self.encoder.gradient_checkpointing_enable()
         self.decoder.gradient_checkpointing_enable()
+
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """`gradient_checkpointing_enable` by its newer name. Raises InputError for settings that are not implemented."""
+        if every_n_layers != 1 or offload:
+            raise InputError(
+                f"every_n_layers is {every_n_layers!r} and offload {offload!r}; each layer is computed again and nothing is "
+                f"moved elsewhere, so 1 and False were expected."
+            )
+        self.gradient_checkpointing_enable()
 
     def gradient_checkpointing_disable(self) -> None:
         """Keeps all activations again."""

@@ -34,11 +34,12 @@ def generate(
     model: Any, input_ids: Array | None, generation_config: GenerationConfig | None, given: Mapping[str, Any]
 ) -> Array | GenerateOutput:
     """As `EncoderDecoderModel.generate` says."""
-    input_ids, given = model.read_first(input_ids, dict(given))
+    given = {name: value for name, value in given.items() if name != "labels"}  # which transformers' trainers pass
+    input_ids, given = model.read_first(input_ids, given)
     refuse_unknown("generate()", given, [*ARGUMENTS, "input_ids", "generation_config", *GENERATION_FIELDS])
     config = model.config.generation
     if generation_config is not None:
-        config = config.updated(generation_config.to_dict())
+        config = config.updated(GenerationConfig.of(generation_config).to_dict())
     config = config.updated({k: v for k, v in given.items() if k in GENERATION_FIELDS})
     searcher, input_ids, given = model.searcher(config, input_ids, given)
     return model.returned(made(searcher, input_ids, config, given))  # type: ignore[no-any-return]

@@ -11,13 +11,11 @@ from conjoin.decoding.callbacks import NOTHING, Callbacks
 from conjoin.decoding.stop_strings import checked_strings
 from conjoin.decoding.values import as_tuple, bad_words, below_one, biases, decay, flag, number, real, token_of
 from conjoin.errors import InputError
-from conjoin.generation import GenerationConfig, WatermarkingConfig
+from conjoin.generation import DEFAULT_NEW_TOKENS, GenerationConfig, WatermarkingConfig
 
 __all__ = ["LENGTHS", "Settings", "resolve"]
 
 LENGTHS = ("prompt", "max_length", "min_length", "begin")
-
-DEFAULT_NEW_TOKENS = 20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ def define(nn: Any, stack: Any) -> Any:
             use_cache: bool = False,
             output_attentions: bool = False,
             output_hidden_states: bool = False,
-            return_dict: bool = True,
+            return_dict: bool | None = True,
             return_logits: bool = True,
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, T) after what past_key_values holds -> CausalLMOutput.
@@ -144,7 +144,7 @@ def define(nn: Any, stack: Any) -> Any:
                 if trace is None or trace.cross_attentions is None
                 else tuple(trace.cross_attentions),
             )
-            return out if return_dict else out.to_tuple()
+            return out if return_dict is not False else out.to_tuple()
 
         def memory_of(
             self,

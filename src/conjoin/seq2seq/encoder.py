@@ -115,7 +115,7 @@ def define(nn: Any, stack: Any) -> Any:
             inputs_embeds: Array | None = None,
             output_attentions: bool = False,
             output_hidden_states: bool = False,
-            return_dict: bool = True,
+            return_dict: bool | None = True,
             global_attention_mask: Array | None = None,
             global_tokens: Array | None = None,
             pixel_values: Array | None = None,
@@ -153,7 +153,7 @@ def define(nn: Any, stack: Any) -> Any:
                 hidden_states=None if trace is None or trace.hidden_states is None else tuple(trace.hidden_states),
                 attentions=None if trace is None or trace.attentions is None else tuple(trace.attentions),
             )
-            return out if return_dict else out.to_tuple()
+            return out if return_dict is not False else out.to_tuple()
 
         def text_inputs(self, text: Text) -> Inputs:
             """A text (B, S) in the stack's terms. Raises InputError for one that cannot be read."""

@@ -44,7 +44,7 @@ def define(nn: Any) -> Any:
             inputs_embeds: Array | None = None,
             output_attentions: bool = False,
             output_hidden_states: bool = False,
-            return_dict: bool = True,
+            return_dict: bool | None = True,
             global_attention_mask: Array | None = None,
             pixel_values: Array | None = None,
             input_values: Array | None = None,
@@ -65,7 +65,7 @@ def define(nn: Any) -> Any:
                 )
                 if chunks.cuts(nn.size(ids, 1)):
                     out = encoded_in_chunks(nn, self.encoder, chunks, ids, mask, types, output_hidden_states)
-                    return out if return_dict else out.to_tuple()
+                    return out if return_dict is not False else out.to_tuple()
             found: ModelOutput | tuple[Array, ...] = self.encoder(
                 input_ids,
                 attention_mask,
@@ -119,7 +119,7 @@ def define(nn: Any) -> Any:
             decoder_inputs_embeds: Array | None = None,
             output_attentions: bool = False,
             output_hidden_states: bool = False,
-            return_dict: bool = True,
+            return_dict: bool | None = True,
         ) -> ModelOutput | tuple[Array, ...]:
             """Target ids (B, T) after a source, as `encode` read it -> CausalLMOutput; with past_key_values a further one.
 
@@ -210,7 +210,7 @@ def define(nn: Any) -> Any:
             use_cache: bool | None = None,
             output_attentions: bool = False,
             output_hidden_states: bool = False,
-            return_dict: bool = True,
+            return_dict: bool | None = True,
             token_type_ids: Array | None = None,
             position_ids: Array | None = None,
             decoder_token_type_ids: Array | None = None,
@@ -301,6 +301,6 @@ def define(nn: Any) -> Any:
                 encoder_hidden_states=encoder_outputs.get("hidden_states"),
                 encoder_attentions=encoder_outputs.get("attentions"),
             )
-            return joined if return_dict else joined.to_tuple()
+            return joined if return_dict is not False else joined.to_tuple()
 
     return EncoderDecoder

@@ -115,7 +115,7 @@ class CustomEncoder(Module):
 
     # Reading a source.
 
-    def forward(self, *, return_dict: bool = True, **inputs: Any) -> BaseModelOutput | tuple[Any, ...]:
+    def forward(self, *, return_dict: bool | None = True, **inputs: Any) -> BaseModelOutput | tuple[Any, ...]:
         """What the module names among its inputs -> BaseModelOutput. Raises InputError for states of another shape."""
         found = self.module(**self.asked(inputs))
         more = found if isinstance(found, Mapping) else {}
@@ -124,7 +124,7 @@ class CustomEncoder(Module):
             hidden_states=more.get("hidden_states"),
             attentions=more.get("attentions"),
         )
-        return out if return_dict else out.to_tuple()
+        return out if return_dict is not False else out.to_tuple()
 
     def asked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs that are there: all must be named, but for a mask, which then is the decoder's alone.

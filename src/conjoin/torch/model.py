@@ -14,6 +14,7 @@ from conjoin.decoding.call import ARGUMENTS
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.model import JoinedModel
 from conjoin.parts import checked_names
+from conjoin.seq2seq.cache import DecoderCache
 from conjoin.torch.custom import CustomEncoder, as_encoder
 from conjoin.torch.native import BaseEncoderDecoder
 from conjoin.torch.parts import Decoder, Encoder, Placed
@@ -93,6 +94,16 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
         if isinstance(self.encoder, CustomEncoder):
             return self.encoder(**named(ENCODE, self, args, given))
         return base_encode(self, *args, **given)
+
+    def prepare_inputs_for_generation(
+        self, decoder_input_ids: Any, past_key_values: DecoderCache | None = None, **given: Any
+    ) -> dict[str, Any]:
+        """The arguments of the next step's call: of ids (B, T) those that the cache does not have yet.
+
+        For loops of others, PEFT's among them; `generate` has its own.
+        """
+        known = 0 if past_key_values is None else past_key_values.length
+        return {**given, "decoder_input_ids": decoder_input_ids[:, known:], "past_key_values": past_key_values}
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers it has, each shared one counted once; without those of embedding tables if asked."""

@@ -1,0 +1,158 @@
+"""What scripts written for transformers do around the model, with only their imports changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from conjoin import BertTokenizer, EncoderDecoderModel, GenerationConfig, InputError
+
+transformers = pytest.importorskip("transformers")
+
+LABELS = torch.tensor([[5, 6, 3], [9, 3, -100]])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.join(tmp_path_factory.mktemp("habits") / "model", "bert")
+
+
+@pytest.fixture
+def model(folder: Path) -> EncoderDecoderModel:
+    return EncoderDecoderModel.from_pretrained(folder)
+
+
+def source(model: EncoderDecoderModel) -> dict[str, torch.Tensor]:
+    return dict(model.tokenizers.source(tiny.TEXTS[:2], padding=True, return_tensors="pt"))
+
+
+def test_labels_among_the_inputs_of_generate_change_nothing(model):
+    given = source(model)
+    assert torch.equal(model.generate(**given, labels=LABELS), model.generate(**given))
+
+
+def test_transformers_generation_configs_are_taken(model):
+    given = source(model)
+    expected = model.generate(**given, num_beams=2, max_new_tokens=5)
+    theirs = transformers.GenerationConfig(num_beams=2, max_new_tokens=5)
+    assert torch.equal(model.generate(**given, generation_config=theirs), expected)
+    start, end = model.config.decoder_start_token_id, model.config.eos_token_id
+    model.generation_config = theirs
+    assert torch.equal(model.generate(**given), expected)
+    assert (model.config.decoder_start_token_id, model.config.eos_token_id) == (start, end)
+    assert torch.isfinite(model(**given, labels=LABELS).loss)
+    model.generation_config = GenerationConfig(max_new_tokens=2, decoder_start_token_id=7)
+    assert model.generate(**given)[:, 0].tolist() == [7, 7]
+    for wrong in ({"max_new_tokens": 5}, 3):
+        with pytest.raises(InputError, match="a GenerationConfig was expected"):
+            model.generation_config = wrong
+
+
+def test_generation_configs_update(model):
+    settings = model.generation_config
+    assert settings.update(num_beams=3, max_lenght=7) == {"max_lenght": 7}
+    assert settings.update(defaults_only=True, num_beams=1, min_length=2) == {}
+    assert (settings.num_beams, settings.min_length) == (3, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, "bfloat16"])
+def test_loading_options_of_scripts(folder, dtype):
+    options = {"torch_dtype": dtype, "low_cpu_mem_usage": True, "trust_remote_code": False, "use_safetensors": True}
+    parts = [folder.parent / "model_parts" / side for side in ("encoder", "decoder")]
+    for loaded in (
+        EncoderDecoderModel.from_pretrained(folder, **options),
+        EncoderDecoderModel.from_encoder_decoder_pretrained(*parts, **options),
+    ):
+        assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16}
+
+
+def test_accelerates_way_of_saving(model, tmp_path):
+    model.save_pretrained(tmp_path / "other", is_main_process=False, save_function=torch.save)
+    assert not (tmp_path / "other").exists()
+    model.save_pretrained(tmp_path / "main", is_main_process=True, save_function=torch.save, safe_serialization=True)
+    again = EncoderDecoderModel.from_pretrained(tmp_path / "main")
+    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+    with pytest.raises(InputError, match="safe_serialization is False"):
+        model.save_pretrained(tmp_path / "bin", safe_serialization=False)
+
+
+def test_use_cache_of_a_part_is_kept_and_changes_nothing(model, tmp_path):
+    given = source(model)
+    before = model.generate(**given)
+    model.decoder.config.use_cache = False
+    model.config.use_cache = False
+    assert torch.equal(model.generate(**given), before)
+    model.save_pretrained(tmp_path)
+    assert EncoderDecoderModel.from_pretrained(tmp_path).config.decoder.use_cache is False
+
+
+def test_return_dict_none_is_true(model):
+    given = source(model)
+    assert torch.isfinite(model(**given, labels=LABELS, return_dict=None).loss)
+    assert model.encoder(given["input_ids"], return_dict=None).last_hidden_state.ndim == 3
+
+
+def test_arguments_of_the_next_step(model):
+    given = source(model)
+    out = model(**given, decoder_input_ids=torch.tensor([[2, 5], [2, 6]]))
+    ids = torch.tensor([[2, 5, 7], [2, 6, 8]])
+    step = model.prepare_inputs_for_generation(ids, past_key_values=out.past_key_values, **given)
+    assert step["decoder_input_ids"].tolist() == [[7], [8]]
+    whole = model(**given, decoder_input_ids=ids).logits[:, -1]
+    torch.testing.assert_close(model(**step).logits[:, -1], whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' and accelerate's own
+def test_the_warm_starting_recipe_evaluates_with_generate(folder: Path, tmp_path: Path) -> None:
+    """https://huggingface.co/blog/warm-starting-encoder-decoder: Seq2SeqTrainer, predict_with_generate, fixed lengths."""
+    torch.set_num_threads(1)
+    parts = [folder.parent / "model_parts" / side for side in ("encoder", "decoder")]
+    tokenizer = BertTokenizer.from_pretrained(parts[0])
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(*parts)
+    model.config.decoder_start_token_id = tokenizer.cls_token_id
+    model.config.eos_token_id = tokenizer.sep_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.vocab_size = model.config.encoder.vocab_size
+    model.config.max_length, model.config.min_length, model.config.num_beams = 14, 5, 2
+
+    def padded(text: str, length: int) -> Any:
+        return tokenizer(text, padding="max_length", truncation=True, max_length=length)
+
+    data = []
+    for text in tiny.TEXTS:
+        inputs, outputs = padded(text, 18), padded(" ".join(text.split()[:3]), 8)
+        labels = [-100 if i == tokenizer.pad_token_id else i for i in outputs.input_ids]
+        row = {"input_ids": inputs.input_ids, "attention_mask": inputs.attention_mask, "labels": labels}
+        data.append({**row, "decoder_input_ids": outputs.input_ids, "decoder_attention_mask": outputs.attention_mask})
+    shapes = []
+
+    def compute_metrics(found: Any) -> dict[str, float]:
+        found.label_ids[found.label_ids == -100] = tokenizer.pad_token_id
+        shapes.append((found.predictions.shape, found.label_ids.shape))
+        return {"texts": len(tokenizer.batch_decode(found.predictions, skip_special_tokens=True))}
+
+    common: dict[str, Any] = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "save_strategy": "no"}
+    arguments = transformers.Seq2SeqTrainingArguments(
+        output_dir=str(tmp_path),
+        predict_with_generate=True,
+        gradient_checkpointing=True,
+        eval_strategy="steps",
+        eval_steps=2,
+        max_steps=2,
+        **common,
+    )
+    trainer = transformers.Seq2SeqTrainer(
+        model=model,
+        processing_class=tokenizer,
+        args=arguments,
+        compute_metrics=compute_metrics,
+        train_dataset=data,
+        eval_dataset=data,
+    )
+    trainer.train()
+    assert trainer.evaluate()["eval_texts"] == len(data)
+    assert shapes == [((5, 14), (5, 14))] * 2
+    with pytest.raises(InputError, match="every_n_layers is 2"):
+        model.activation_checkpointing_enable(every_n_layers=2)
