@@ -350,6 +350,15 @@ def test_evaluate_compares_models_and_outputs_of_others(model, tmp_path, capfd):
         assert 0 < one["differences"]["rougeL"]["p"] < 0.2  # four pairs: at best 2 of 16 exchanges
 
 
+def test_evaluate_tells_one_model_written_twice_apart_by_its_files(tmp_path, capfd):
+    data = lines_file(tmp_path / "test.jsonl", [{"document": text, "summary": text} for text in TEXTS])
+    rows = [{"output": text, "system": "model"} for text in TEXTS]
+    files = [str(lines_file(tmp_path / name, rows)) for name in ("a.jsonl", "b.jsonl")]
+    report = tmp_path / "report.json"
+    assert main(["evaluate", *files, "--data", str(data), "--json", str(report)]) == 0
+    assert [one["model"] for one in json.loads(report.read_text())["models"]] == [f"{file}: model" for file in files]
+
+
 def test_evaluate_says_what_is_wrong(model, tmp_path, capfd):
     data = lines_file(tmp_path / "test.jsonl", [{"document": "cat", "title": "x"}])
     assert '"summary"' in refused(capfd, "evaluate", model, "--data", data)

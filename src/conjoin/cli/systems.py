@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,18 @@ def systems_of(
 ) -> list[System]:
     """What was named, in order: models by folder or hub id, and files of outputs, each of one system or of several.
 
+    A system of a file whose name is another's too is called by its file as well.
+
     Raises DataError for a file that is not of these pairs, InputError for a name that comes twice, or a source that does
     not fit the model.
     """
     read = {one: outputs_of(one, pairs) for one in given if Path(one).is_file()}  # before any model writes
-    names = [name for one in given for name in ([s.name for s in read[one]] if one in read else [one])]
+    own = names_of(given, read)
+    read = {  # one model written with several settings is told apart by its files
+        one: [replace(s, name=f"{one}: {s.name}") if own.count(s.name) > 1 else s for s in systems]
+        for one, systems in read.items()
+    }
+    names = names_of(given, read)
     for name in names:
         if names.count(name) > 1:
             raise InputError(
@@ -45,6 +52,11 @@ def systems_of(
     for one in given:
         found += read[one] if one in read else [System(one, written(one, pairs, settings, options))]
     return found
+
+
+def names_of(given: Sequence[str], read: Mapping[str, Sequence[System]]) -> list[str]:
+    """The names of what was named, a file's systems each."""
+    return [name for one in given for name in ([s.name for s in read[one]] if one in read else [one])]
 
 
 def written(model: str, pairs: "Pairs", settings: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
