@@ -530,3 +530,32 @@ def test_room_is_given_again_once_nobody_holds_it() -> None:
     assert address(room.empty((2, 50))) != place  # the tensor still holds it
     del held
     assert address(room.empty((2, 50))) == place
+
+
+def test_the_softmax_of_a_row_hangs_neither_on_rows_beside_it_nor_on_what_is_hidden_behind_it() -> None:
+    from conjoin.engine.arrays import address, empty
+    from conjoin.engine.kernels.compiling import called_from_python
+    from conjoin.engine.kernels.soften import soften, soften_four
+
+    @called_from_python
+    def run(row: int, stride: int, count: int, overs: int, alone: int, over: int) -> None:
+        soften_four(row, stride, count, overs)
+        soften(alone, stride, count, over)
+
+    for count in (1, 15, 16, 17, 76, 200):
+        whole, overs = empty((4, 256)), np.zeros(16, np.float32)
+        whole[:] = np.random.default_rng(count).standard_normal((4, 256)) * 5
+        whole[0] = np.finfo(np.float32).min  # all hidden
+        expected = np.exp(whole[:, :count].astype(np.float64) - whole[:, :count].max(1, keepdims=True))
+        alone, over, hidden = whole[1:2].copy(), np.zeros(16, np.float32), whole[[1, 1, 1, 1]]
+        run(address(whole), 1024, count, address(overs), address(alone), address(over))
+        weights = whole[1:, :count] * overs[1:4, None]
+        assert np.abs(weights - (expected / expected.sum(1, keepdims=True))[1:]).max() < 1e-6
+        assert overs[0] == 0
+        assert not whole[:, count : -(-count // 16) * 16].any()
+        assert overs[1] == over[0]
+        assert (whole[1, :count] == alone[0, :count]).all()
+        hidden[:, count:], before = np.finfo(np.float32).min, over[0]
+        run(address(hidden), 1024, 256, address(overs), address(alone), address(over))
+        assert overs[1] == before
+        assert (hidden[1, :count] == whole[1, :count]).all()

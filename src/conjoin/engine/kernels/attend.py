@@ -12,12 +12,13 @@ from conjoin.engine.kernels.layout import PANEL
 from conjoin.engine.kernels.products import block
 from conjoin.engine.kernels.rows import tanh
 from conjoin.engine.kernels.slots import mixture_of, scores_of
+from conjoin.engine.kernels.soften import soften, soften_four
 from conjoin.engine.kernels.squares import transposed
-from conjoin.engine.kernels.vectors import WIDTH, exponentials, maximum, scaled
+from conjoin.engine.kernels.vectors import LOWEST, WIDTH
 
 __all__ = ["attend_cache", "attend_panels", "pack_keys", "pack_values", "slots_seen", "write_cache"]
 
-LOWEST = np.float32(-3.4028234663852886e38)
+HIDDEN = np.float32(LOWEST)
 BLOCK = 12  # queries at a time
 float_block = block("float32")
 scores_32, scores_64, scores_128 = (scores_of(size) for size in (32, 64, 128))  # the widths that heads have
@@ -49,14 +50,14 @@ def slots_seen(mask: int, seen: int, chosen: int) -> int:
 
 
 @compiled
-def score_slots(query: int, size: int, keys: int, chosen: int, count: int, out: int) -> None:
-    """A query's products with the keys of some slots."""
+def score_slots(query: int, size: int, keys: int, chosen: int, count: int, scale: np.float32, out: int) -> None:
+    """A query's products with the keys of some slots, times a scale."""
     if size == 32:
-        scores_32(query, keys, chosen, count, out)
+        scores_32(query, keys, chosen, count, scale, out)
     elif size == 64:
-        scores_64(query, keys, chosen, count, out)
+        scores_64(query, keys, chosen, count, scale, out)
     elif size == 128:
-        scores_128(query, keys, chosen, count, out)
+        scores_128(query, keys, chosen, count, scale, out)
     else:
         q, slots, scores = floats_at(query, size), int32s_at(chosen, count), floats_at(out, count)
         for n in range(count):
@@ -64,18 +65,18 @@ def score_slots(query: int, size: int, keys: int, chosen: int, count: int, out: 
             score = np.float32(0)
             for i in range(size):
                 score += q[i] * key[i]
-            scores[n] = score
+            scores[n] = score * scale
 
 
 @compiled
-def mix_slots(weights: int, size: int, values: int, chosen: int, count: int, out: int) -> None:
-    """The values of some slots, by weights."""
+def mix_slots(weights: int, size: int, values: int, chosen: int, count: int, over: np.float32, out: int) -> None:
+    """The values of some slots, by weights, times `over`."""
     if size == 32:
-        mixture_32(weights, values, chosen, count, out)
+        mixture_32(weights, values, chosen, count, over, out)
     elif size == 64:
-        mixture_64(weights, values, chosen, count, out)
+        mixture_64(weights, values, chosen, count, over, out)
     elif size == 128:
-        mixture_128(weights, values, chosen, count, out)
+        mixture_128(weights, values, chosen, count, over, out)
     else:
         by, slots, to = floats_at(weights, count), int32s_at(chosen, count), floats_at(out, size)
         for i in range(size):
@@ -84,6 +85,8 @@ def mix_slots(weights: int, size: int, values: int, chosen: int, count: int, out
             value = floats_at(moved(values, slots[n], size), size)
             for i in range(size):
                 to[i] += by[n] * value[i]
+        for i in range(size):
+            to[i] *= over
 
 
 @compiled
@@ -101,16 +104,15 @@ def attend_cache(
     scratch: int,
 ) -> None:
     """One query over `count` slots of a cache, whose numbers are at `chosen`."""
-    slots, scores = int32s_at(chosen, count), floats_at(scratch, count + WIDTH)
-    score_slots(query, size, keys, chosen, count, scratch)
-    for n in range(count):
-        scores[n] *= scale
+    row = scratch + 4 * WIDTH
+    score_slots(query, size, keys, chosen, count, scale, row)
     if bias != 0:
+        slots, scores = int32s_at(chosen, count), floats_at(row, count)
         for n in range(count):
             scores[n] += floats_at(moved(bias, slots[n], 1), 1)[0]
-    squeeze(scratch, count, cap)
-    softmax(scratch, count)
-    mix_slots(scratch, size, values, chosen, count, out)
+    squeeze(row, count, cap)
+    soften(row, WIDTH, count, scratch)
+    mix_slots(row, size, values, chosen, count, floats_at(scratch, 1)[0], out)
 
 
 @compiled
@@ -129,13 +131,16 @@ def squeeze(row: int, count: int, cap: np.float32) -> None:
 
 
 @compiled
-def softmax(row: int, count: int) -> None:
-    """The softmax of some numbers, in place, zeros where all are the lowest; up to fifteen more behind them become 0."""
-    numbers, vectors = floats_at(row, count + WIDTH), (count + WIDTH - 1) // WIDTH
-    for n in range(count, vectors * WIDTH):
-        numbers[n] = LOWEST
-    best = maximum(row, vectors)
-    scaled(row, vectors, np.float32(1) / exponentials(row, vectors, best) if best > LOWEST else np.float32(0))
+def soften_rows(rows: int, stride: int, count: int, each: int, overs: int) -> None:
+    """`soften` of some rows, `stride` numbers from one to the next."""
+    r = 0
+    while r < each:
+        if r + 4 <= each:
+            soften_four(moved(rows, r, stride), 4 * stride, count, moved(overs, r, 1))
+            r += 4
+        else:
+            soften(moved(rows, r, stride), 4 * stride, count, moved(overs, r, 1))
+            r += 1
 
 
 @compiled
@@ -172,11 +177,9 @@ def pack_values(x: int, stride: int, tokens: int, size: int, out: int) -> None:
 
 
 @compiled
-def product(
-    x: int, stride: int, rows: int, panel: int, steps: int, out: int, out_stride: int, scale: np.float32
-) -> int:
+def product(x: int, stride: int, rows: int, panel: int, steps: int, out: int, out_stride: int, scales: int) -> int:
     """As `float_block`, whose code is long, in one place; strides count numbers."""
-    return float_block(x, 4 * stride, rows, panel, steps, out, 4 * out_stride, scale)
+    return float_block(x, 4 * stride, rows, panel, steps, out, 4 * out_stride, scales)
 
 
 @compiled
@@ -186,6 +189,7 @@ def attend_panels(
     rows: int,
     size: int,
     tokens: int,
+    seen: int,
     keys: int,
     values: int,
     mask: int,
@@ -198,24 +202,32 @@ def attend_panels(
     out_stride: int,
     scratch: int,
 ) -> None:
-    """Queries (rows, size) of one head over packed keys and values; masks and biases go from row to row by their strides."""
-    full = (tokens + PANEL - 1) // PANEL * PANEL
+    """Queries (rows, size) of one head over packed keys and values of `tokens`, of which the first `seen` are looked at.
+
+    Masks and biases go from row to row by their strides.
+    """
+    full = (seen + PANEL - 1) // PANEL * PANEL
     padded = full + WIDTH
-    sums, scores, one = floats_at(scratch, BLOCK * PANEL), scratch + 4 * BLOCK * PANEL, np.float32(1)
+    sums, overs = floats_at(scratch, BLOCK * PANEL), scratch + 4 * BLOCK * PANEL
+    scales, scores = overs + 4 * WIDTH, overs + 8 * WIDTH
+    by = floats_at(scales, BLOCK)
+    for q in range(BLOCK):
+        by[q] = scale
     r = 0
     while r < rows:
         here, done = moved(queries, r, stride), 0
         for first in range(0, full, PANEL):
             to = moved(scores, first, 1)
-            done = product(here, stride, rows - r, moved(keys, first, size), size, to, padded, scale)
-        for q in range(done):
+            done = product(here, stride, rows - r, moved(keys, first, size), size, to, padded, scales)
+        for q in range(done if mask != 0 or bias != 0 or cap != 0 else 0):
             shown = mask + (r + q) * mask_stride if mask != 0 else 0
             more = moved(bias, r + q, bias_stride) if bias != 0 else 0
-            weigh(moved(scores, q, padded), tokens, shown, more, cap)
+            change(moved(scores, q, padded), seen, shown, more, cap)
+        soften_rows(scores, padded, seen, done, overs)
         for first in range(0, size, PANEL):
             final, width = moved(moved(out, r, out_stride), first, 1), min(PANEL, size - first)
             to, to_stride = (final, out_stride) if width == PANEL else (scratch, PANEL)
-            product(scores, padded, rows - r, moved(values, first, tokens), tokens, to, to_stride, one)
+            product(scores, padded, rows - r, moved(values, first, tokens), seen, to, to_stride, overs)
             for q in range(done if width < PANEL else 0):
                 row = floats_at(moved(final, q, out_stride), width)
                 for c in range(width):
@@ -224,8 +236,8 @@ def attend_panels(
 
 
 @compiled
-def weigh(row: int, tokens: int, mask: int, bias: int, cap: np.float32) -> None:
-    """Scores of one query, with room for fifteen more, as its attention weights; zeros where the mask hides all."""
+def change(row: int, tokens: int, mask: int, bias: int, cap: np.float32) -> None:
+    """Scores of one query, with room for fifteen more, with their biases, within a cap, without what a mask hides."""
     scores = floats_at(row, tokens)
     if bias != 0:
         more = floats_at(bias, tokens)
@@ -235,5 +247,4 @@ def weigh(row: int, tokens: int, mask: int, bias: int, cap: np.float32) -> None:
     if mask != 0:
         flags = bytes_at(mask, tokens)
         for i in range(tokens):
-            scores[i] = scores[i] if flags[i] != 0 else LOWEST
-    softmax(row, tokens)
+            scores[i] = scores[i] if flags[i] != 0 else HIDDEN

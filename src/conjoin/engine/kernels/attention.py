@@ -5,7 +5,7 @@ import numpy as np
 from conjoin.engine.kernels.attend import attend_cache, attend_panels, pack_keys, pack_values, slots_seen, write_cache
 from conjoin.engine.kernels.compiling import Kernel, compiled
 from conjoin.engine.kernels.executor import layer_of, scratch_of, share
-from conjoin.engine.kernels.instructions import moved, number, place, real
+from conjoin.engine.kernels.instructions import bytes_at, moved, number, place, real
 from conjoin.engine.kernels.layout import PANEL, Code, Fact, PerLayer
 
 __all__ = ["ATTENTIONS"]
@@ -108,17 +108,33 @@ def memory_attention(op: int, by: int, buffers: int, facts: int, scratch: int, t
     heads, size, length, tokens = number(op, 8), number(op, 9), number(facts, LENGTH), number(facts, SOURCE)
     groups, layer = number(op, 7) // heads, layer_of(facts, number(op, 10))
     tasks, keys, values = number(facts, BATCH) * heads, number(layer, MEMORY_KEYS), number(layer, MEMORY_VALUES)
+    known, seen, mask = np.int64(-1), tokens, np.int64(0)
     for task in share(tasks, thread, threads):
         row, head = task // heads, task % heads
-        panels = stand_of(facts, row) * heads + head
-        first, mask = number(facts, FIRST) + row * length, number(facts, SOURCE_MASK)
-        if mask != 0:
-            mask += row * number(facts, SOURCE_MASK + 1)
+        if row != known:  # a source's heads see the same
+            known, seen, mask = row, tokens, number(facts, SOURCE_MASK)
+            if mask != 0:
+                mask += row * number(facts, SOURCE_MASK + 1)
+                first = first_alone(mask, tokens)
+                mask, seen = (np.int64(0), first) if first > 0 else (mask, tokens)
+        panels, first = stand_of(facts, row) * heads + head, number(facts, FIRST) + row * length
         k, v = moved(keys, panels * up_to_panels(tokens), size), moved(values, panels * up_to_panels(size), tokens)
         none = np.int64(0)  # not a 0, which is a type of its own to Numba: it would compile all that follows twice
         panels_of_head(
-            op, by, buffers, first, head, groups, length, size, tokens, k, v, mask, none, none, layer, scratch
+            op, by, buffers, first, head, groups, length, size, tokens, seen, k, v, mask, none, none, layer, scratch
         )
+
+
+@compiled
+def first_alone(mask: int, tokens: int) -> int:
+    """How many of some tokens a mask shows, where it shows the first alone; 0 where it shows others, or none."""
+    flags, count = bytes_at(mask, tokens), np.int64(0)
+    while count < tokens and flags[count] != 0:
+        count += 1
+    for i in range(count, tokens):
+        if flags[i] != 0:
+            return np.int64(0)
+    return count
 
 
 @compiled
@@ -132,6 +148,7 @@ def panels_of_head(
     length: int,
     size: int,
     tokens: int,
+    seen: int,
     keys: int,
     values: int,
     mask: int,
@@ -157,6 +174,7 @@ def panels_of_head(
             length,
             size,
             tokens,
+            seen,
             keys,
             values,
             mask,
@@ -190,7 +208,23 @@ def attend_long(op: int, by: int, buffers: int, facts: int, thread: int, threads
         if mask != 0:
             mask += row * number(layer, MASK + 1)
         panels_of_head(
-            op, by, buffers, first, head, groups, length, size, length, keys, values, mask, step, bias, layer, rest
+            op,
+            by,
+            buffers,
+            first,
+            head,
+            groups,
+            length,
+            size,
+            length,
+            length,
+            keys,
+            values,
+            mask,
+            step,
+            bias,
+            layer,
+            rest,
         )
     return turns
 

@@ -102,17 +102,17 @@ KINDS = {
 
 
 def block(kind: str) -> Any:
-    """(x, stride, rows, panel, steps, out, out stride, scale) -> done: out (done, 32) = scale times rows of x times a panel.
+    """(x, stride, rows, panel, steps, out, out stride, scales) -> done: out (done, 32) = rows of x, times a panel and scales.
 
-    `done` is the largest of BLOCKS that is not above `rows`. All but float32 `scale` are addresses or numbers of bytes.
+    `done` is the largest of BLOCKS that is not above `rows`. All are addresses or numbers of bytes.
     """
 
     def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-        x, stride, rows, panel, steps, out, out_stride, scale = given
-        by = spread(b, scale)
+        x, stride, rows, panel, steps, out, out_stride, scales = given
 
         def emit(count: int) -> None:
             for r, totals in enumerate(emit_sums(b, KINDS[kind], count, x, stride, panel, steps)):
+                by = spread(b, number_at(b, scales, 4 * r, F32))
                 for v, total in enumerate(totals):
                     store(b, b.fmul(total, by), out, out_stride, r, v)
 
@@ -120,9 +120,9 @@ def block(kind: str) -> Any:
 
     @intrinsic  # type: ignore[untyped-decorator]
     def run(
-        typing: Any, x: Any, stride: Any, rows: Any, panel: Any, steps: Any, out: Any, out_stride: Any, scale: Any
+        typing: Any, x: Any, stride: Any, rows: Any, panel: Any, steps: Any, out: Any, out_stride: Any, scales: Any
     ) -> Any:
-        return types.int64(*[types.int64] * 7, types.float32), code
+        return types.int64(*[types.int64] * 8), code
 
     return run
 

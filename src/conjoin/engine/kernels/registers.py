@@ -15,6 +15,8 @@ __all__ = [
     "called",
     "fetch",
     "fused_multiply_add",
+    "in_order",
+    "largest_of",
     "spread",
     "total_of",
     "vector_at",
@@ -61,3 +63,22 @@ def total_of(b: Any, vector: Any) -> Any:
     function = ir.FunctionType(F32, [F32, FLOATS])
     adding = cgutils.get_or_insert_function(b.module, function, "llvm.vector.reduce.fadd.v16f32")
     return b.call(adding, [F32(-0.0), vector], fastmath=("reassoc",))
+
+
+def largest_of(b: Any, vector: Any) -> Any:
+    """The largest number of a vector."""
+    function = ir.FunctionType(F32, [FLOATS])
+    return b.call(
+        cgutils.get_or_insert_function(b.module, function, "llvm.vector.reduce.fmax.v16f32"),
+        [vector],
+        fastmath=("nnan",),
+    )
+
+
+def in_order(b: Any, total: Any, more: Any) -> Any:
+    """total + more, in no other order.
+
+    Numba lets every addition that has no flag of its own be moved; where LLVM unrolls a loop, it then adds up what is left over
+    differently, so that a sum would hang on how many zeros stand behind it.
+    """
+    return b.fadd(total, more, flags=("nsz",))

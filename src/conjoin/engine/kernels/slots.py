@@ -46,12 +46,12 @@ def over_slots(b: Any, slots: Any, count: Any, carried: list[Any], body: Any) ->
 
 
 def scores_of(size: int) -> Any:
-    """(query, keys, slots, count, out) -> None: a query's products with the keys (size,) of some slots."""
+    """(query, keys, slots, count, scale, out) -> None: a query's products with the keys (size,) of some slots, times a scale."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing: Any, query: Any, keys: Any, slots: Any, count: Any, out: Any) -> Any:
+    def run(typing: Any, query: Any, keys: Any, slots: Any, count: Any, scale: Any, out: Any) -> Any:
         def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-            query, keys, slots, count, out = given
+            query, keys, slots, count, scale, out = given
             parts = [vector_at(b, query, 64 * v) for v in range(size // VECTOR)]
 
             def body(n: Any, slot: Any, _: Any) -> list[Any]:
@@ -59,24 +59,25 @@ def scores_of(size: int) -> Any:
                 total = b.fmul(parts[0], vector_at(b, key, 0))
                 for v, part in enumerate(parts[1:], 1):
                     total = fused_multiply_add(b, total, part, vector_at(b, key, 64 * v))
-                b.store(total_of(b, total), b.inttoptr(b.add(out, b.mul(n, I64(4))), F32.as_pointer()))
+                score = b.fmul(total_of(b, total), scale)
+                b.store(score, b.inttoptr(b.add(out, b.mul(n, I64(4))), F32.as_pointer()))
                 return []
 
             over_slots(b, slots, count, [], body)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 5), code
+        return types.void(*[types.int64] * 4, types.float32, types.int64), code
 
     return run
 
 
 def mixture_of(size: int) -> Any:
-    """(weights, values, slots, count, out) -> None: the sum of the values (size,) of some slots, by weights."""
+    """(weights, values, slots, count, over, out) -> None: the sum of the values (size,) of slots, by weights, times `over`."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing: Any, weights: Any, values: Any, slots: Any, count: Any, out: Any) -> Any:
+    def run(typing: Any, weights: Any, values: Any, slots: Any, count: Any, over: Any, out: Any) -> Any:
         def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-            weights, values, slots, count, out = given
+            weights, values, slots, count, over, out = given
             zero = ir.Constant(FLOATS, [0.0] * VECTOR)
 
             def body(n: Any, slot: Any, totals: list[Any]) -> list[Any]:
@@ -85,11 +86,11 @@ def mixture_of(size: int) -> Any:
                 by = spread(b, one)
                 return [fused_multiply_add(b, total, by, vector_at(b, value, 64 * v)) for v, total in enumerate(totals)]
 
-            totals = over_slots(b, slots, count, [zero] * (size // VECTOR), body)
+            totals, by = over_slots(b, slots, count, [zero] * (size // VECTOR), body), spread(b, over)
             for v, total in enumerate(totals):
-                b.store(total, b.inttoptr(b.add(out, I64(64 * v)), FLOATS.as_pointer())).align = 4
+                b.store(b.fmul(total, by), b.inttoptr(b.add(out, I64(64 * v)), FLOATS.as_pointer())).align = 4
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 5), code
+        return types.void(*[types.int64] * 4, types.float32, types.int64), code
 
     return run

@@ -9,10 +9,20 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from conjoin.engine.kernels.registers import F32, FLOATS, I32, I64, INTS, VECTOR, called, spread, total_of
+from conjoin.engine.kernels.registers import (
+    FLOATS,
+    I32,
+    I64,
+    INTS,
+    VECTOR,
+    called,
+    in_order,
+    largest_of,
+    spread,
+    total_of,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,10 +30,8 @@ __all__ = [
     "WIDTH",
     "activating",
     "as_bytes",
-    "exponentials",
     "greatest",
     "maximum",
-    "scaled",
     "sum_of_exponentials",
 ]
 
@@ -231,27 +239,20 @@ def activating(number: int) -> Any:
     return run
 
 
-def summing(replaces: bool) -> Any:
-    """(address, vectors, less) -> the sum of exp(x - less), which replaces each x or not."""
+@intrinsic  # type: ignore[untyped-decorator]
+def sum_of_exponentials(typing: Any, address: Any, vectors: Any, less: Any) -> Any:
+    """(address, vectors, less) -> the sum of exp(x - less)."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing: Any, address: Any, vectors: Any, less: Any) -> Any:
-        def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-            address, vectors, less = given
-            all_less = Vector(b, spread(b, less))
+    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
+        address, vectors, less = given
+        all_less = Vector(b, spread(b, less))
 
-            def body(x: Vector, total: Any) -> tuple[Vector | None, Any]:
-                made = exp(x - all_less)
-                return (made if replaces else None), b.fadd(total, made.value)
+        def body(x: Vector, total: Any) -> tuple[None, Any]:
+            return None, in_order(b, total, exp(x - all_less).value)
 
-            return total_of(b, loop(b, address, vectors, ir.Constant(FLOATS, [0.0] * WIDTH), body))
+        return total_of(b, loop(b, address, vectors, ir.Constant(FLOATS, [0.0] * WIDTH), body))
 
-        return types.float32(types.int64, types.int64, types.float32), code
-
-    return run
-
-
-exponentials, sum_of_exponentials = summing(True), summing(False)
+    return types.float32(types.int64, types.int64, types.float32), code
 
 
 def extreme(of: Function, least: float) -> Any:
@@ -264,10 +265,7 @@ def extreme(of: Function, least: float) -> Any:
                 value = of(x).value
                 return None, b.select(b.fcmp_ordered(">", value, best), value, best)
 
-            best = loop(b, given[0], given[1], ir.Constant(FLOATS, [least] * WIDTH), body)
-            function = ir.FunctionType(F32, [FLOATS])
-            called = cgutils.get_or_insert_function(b.module, function, "llvm.vector.reduce.fmax.v16f32")
-            return b.call(called, [best], fastmath=("nnan",))
+            return largest_of(b, loop(b, given[0], given[1], ir.Constant(FLOATS, [least] * WIDTH), body))
 
         return types.float32(types.int64, types.int64), code
 
@@ -275,18 +273,6 @@ def extreme(of: Function, least: float) -> Any:
 
 
 maximum, greatest = extreme(lambda x: x, LOWEST), extreme(lambda x: x.call("fabs"), 0.0)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def scaled(typing: Any, address: Any, vectors: Any, by: Any) -> Any:
-    """(address, vectors, by) -> None: each number times `by`, in place."""
-
-    def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-        all_by = Vector(b, spread(b, given[2]))
-        loop(b, given[0], given[1], I64(0), lambda x, kept: (x * all_by, kept))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.float32), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
