@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py DIR --seconds 40  # requests/s, p50, p95, p99; time to the first token
     python benchmarks/serving.py DIR --soak 600 --clients 300 --rate 24 --option=--max-queue=64  # memory, health, refusals
+    ... --together  # the same, all clients at the same moment
 
 The load is Locust's (`pip install locust`, any environment: --locust PATH), 32 clients, server and clients on one machine.
 """
@@ -14,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,26 +146,18 @@ def steps() -> tuple[float, float, float]:
 
 def soak(args: argparse.Namespace) -> None:
     """More load than there is capacity, for long: memory by the minute, how soon health is answered, what is refused."""
+    pace = {"PACE": str(args.clients / args.rate), "TOGETHER": str(int(args.together))}
     with (
         server(args.folder, "batching", args.option) as process,
-        load(args.locust, args.clients, args.soak, SHAPES=args.shapes, PACE=str(args.clients / args.rate)) as rows,
+        load(args.locust, args.clients, args.soak, SHAPES=args.shapes, **pace) as rows,
     ):
-        began, health, over = time.monotonic(), [], threading.Event()
-
-        def ask_health() -> None:
-            with httpx.Client(base_url=URL, timeout=10) as client:
-                while not over.wait(0.5):
-                    at = time.perf_counter()
-                    assert client.get("/health").status_code == 200
-                    health.append(time.perf_counter() - at)
-
-        asking = threading.Thread(target=ask_health)
-        asking.start()
+        began = time.monotonic()
+        command = [sys.executable, str(HERE / "serving_probe.py"), str(PORT)]
+        probe = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         while (passed := time.monotonic() - began) < args.soak:
             print(f"{passed:5.0f} s {process.memory_info().rss / 2**20:6.0f} MB", flush=True)
             time.sleep(min(30, args.soak / 10))
-        over.set()
-        asking.join()
+        health = sorted(json.loads(probe.communicate()[0]))
         for name, row in rows().items():
             print(
                 name, {key: row[key] for key in ("Request Count", "Failure Count", "Requests/s", "50%", "95%", "99%")}
@@ -177,8 +169,8 @@ def soak(args: argparse.Namespace) -> None:
         ]
         print("\n".join(told))
         print(
-            f"health: median {1000 * statistics.median(health):.1f} ms, p99 {1000 * sorted(health)[-len(health) // 100]:.1f} ms, "
-            f"longest {1000 * max(health):.1f} ms of {len(health)}, {sum(h > 0.1 for h in health)} above 100 ms"
+            f"health: median {1000 * statistics.median(health):.1f} ms, p99 {1000 * health[-len(health) // 100]:.1f} ms, "
+            f"longest {1000 * health[-1]:.1f} ms of {len(health)}, {sum(h > 0.1 for h in health)} above 100 ms"
         )
         before = process.cpu_times().user + process.cpu_times().system
         time.sleep(5)
@@ -198,6 +190,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["batching", "no batching", "transformers"])
     parser.add_argument("--soak", type=float, default=0)
     parser.add_argument("--rate", type=float, default=20, help="requests/s that a soak offers")
+    parser.add_argument("--together", action="store_true", help="all clients of a soak ask at the same moment")
     parser.add_argument("--option", action="append", default=[], help="a further option of conjoin serve")
     args = parser.parse_args()
     if args.soak:

@@ -1,6 +1,8 @@
 """Continuous batching: an answer is what `generate` gives of its text alone, whoever else comes, stays or leaves."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -446,6 +448,52 @@ def test_who_is_there_when_the_thread_ends_is_answered_and_nobody_is_taken_in(
     assert len(died) == 1
     with pytest.raises(Refusal, match="has ended"):
         served.scheduler.submit(served.jobs(TEXTS[:1], {}, False, False, told))
+
+
+@only_bert
+@only_torch
+def test_of_texts_that_come_at_once_only_those_that_find_a_place_are_read(serve: Callable[..., Served]) -> None:
+    served, read = serve(queue=2), []
+    scheduler, jobs = served.scheduler, served.jobs
+
+    def counted(*args: Any) -> Any:
+        read.append(args[0])
+        return jobs(*args)
+
+    async def send(texts: list[str]) -> Exchange:
+        exchange = Exchange(served)
+        await exchange.send(texts, {"max_new_tokens": 2}, False, streams=False)
+        return exchange
+
+    async def all_at_once() -> list[Any]:
+        sent = await asyncio.gather(*(send(TEXTS[:1]) for _ in range(5)), return_exceptions=True)
+        assert not scheduler.coming
+        return [one.name if isinstance(one, Refusal) else len(await one.answers()) for one in sent]
+
+    served.jobs = counted  # type: ignore[method-assign]
+    assert sorted(asyncio.run(all_at_once()), key=str) == [1, 1, "queue", "queue", "queue"]
+    assert len(read) == 2
+
+    async def none() -> None:
+        await send(["\ud800"])
+
+    with pytest.raises(Refusal, match="surrogate"):
+        asyncio.run(none())
+    assert scheduler.has_room(2)
+    assert not scheduler.has_room(3)
+
+
+@only_bert
+@only_torch
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
+def test_threads_that_compute_let_the_event_loop_have_a_core(serve: Callable[..., Served]) -> None:
+    def nice(thread: threading.Thread) -> int:
+        return os.getpriority(os.PRIO_PROCESS, thread.native_id or 0)
+
+    serve().warm()
+    computing = [one for one in threading.enumerate() if one.name.startswith("conjoin-lane")]
+    assert computing
+    assert all(nice(one) > nice(threading.main_thread()) for one in computing)
 
 
 @only_bert

@@ -420,6 +420,22 @@ def test_a_signal_drains(write: Writer) -> None:
     running.stop()
 
 
+def test_where_every_queue_is_full_a_request_is_refused_before_it_is_parsed(write: Writer) -> None:
+    running = Running({"one": write, "two": write})
+    one, two = (running.app.models[name].scheduler for name in ("one", "two"))
+    try:
+        for scheduler in (one, two):
+            assert running.client.post("/generate", content="{").status_code == 422
+            scheduler.coming = running.limits.queue
+        for path in ("/generate", "/generate/stream", "/v1/completions"):
+            assert error(running.client.post(path, content="{")) == (429, "queue")
+        assert running.client.get("/generate").status_code == 405
+        assert running.client.get("/health").status_code == 200
+        assert 'conjoin_refusals_total{name="queue"} 3.0' in running.client.get("/metrics").text
+    finally:
+        running.stop()
+
+
 def test_limits_that_memory_cannot_hold_are_refused_before_serving(
     write: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,7 +451,7 @@ def test_limits_that_memory_cannot_hold_are_refused_before_serving(
 def test_what_is_loaded_is_not_looked_through_for_garbage_while_it_serves(
     write: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen, interval, limits = [], sys.getswitchinterval(), Limits(**SMALL)  # type: ignore[arg-type]
+    frozen, interval, usual, limits = [], sys.getswitchinterval(), gc.get_threshold(), Limits(**SMALL)  # type: ignore[arg-type]
     app = App([Served("tiny", write, limits, Metrics().of("tiny"))], limits, Metrics())
     listening = bound("127.0.0.1", 0, 5)
 
@@ -453,6 +469,9 @@ def test_what_is_loaded_is_not_looked_through_for_garbage_while_it_serves(
         listening.close()
         gc.unfreeze()
         sys.setswitchinterval(interval)
+        seldom = gc.get_threshold()
+        gc.set_threshold(*usual)
+    assert seldom > usual
     assert frozen[1] > frozen[0] > 100_000
 
 

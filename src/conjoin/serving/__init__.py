@@ -20,6 +20,7 @@ results.py      what a finished search says
 looking.py      what a text was read from
 page.html       the page to play with
 metrics.py      for Prometheus
+priority.py     who gets a core first
 allocating.py   memory that is kept from step to step
 running.py      the process: the server, signals, draining
 """

@@ -51,6 +51,7 @@ BODIES: dict[str, Any] = {
     "/v1/completions": Completion,
     "/attention": Looking,
 }
+WRITING = ("/generate", "/generate/stream", "/v1/completions")
 NAMES = {
     400: "body",
     404: "path",
@@ -79,6 +80,7 @@ class App:
         self.api = FastAPI(title="conjoin", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None)
         self.routes()
         self.gate = Gate(self.api, limits, metrics, keys)
+        self.gate.check_room = self.check_room
         self.gate.paths = frozenset({"/", *self.api.openapi()["paths"]})
         self.asgi: Any = self.gate
         if origins:
@@ -108,6 +110,15 @@ class App:
         """Whether requests are answered at full speed, and will be."""
         alive = all(served.scheduler.alive for served in self.models.values())
         return alive and len(self.warm) == len(self.models) and not self.gate.draining
+
+    def check_room(self, scope: Any) -> None:
+        """Raises a Refusal for a request that writes where no queue has room for a text.
+
+        Nothing of it is parsed then: where hundreds come at once, most of the time would go into those that are refused.
+        """
+        first, *others = (served.scheduler for served in self.models.values())
+        if scope["path"] in WRITING and scope["method"] == "POST" and not any(one.has_room(1) for one in others):
+            first.check_room(1)
 
     def chosen(self, name: str | None) -> Served:
         """The model of a name; the only one where none is given. Raises a Refusal."""

@@ -33,6 +33,7 @@ class Gate:
         self.inside = 0  # requests that are being answered
         self.paths: frozenset[str] = frozenset()  # that the application answers
         self.connections: Callable[[], int] = lambda: 0  # that the server has open
+        self.check_room: Callable[[Any], None] = lambda scope: None  # raises a Refusal, before a body is parsed
         self.hang_up: Callable[[Any], None] = lambda client: None  # on a client, by its address
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -56,6 +57,7 @@ class Gate:
             if scope["path"] != FREE:
                 self.check(scope)
                 receive = await self.read(scope, receive)
+                self.check_room(scope)
             self.inside += 1
             try:
                 await self.app(scope, receive, noted)

@@ -8,6 +8,7 @@ from typing import Any
 
 from conjoin.pipelines import Settling
 from conjoin.serving.jobs import Answer, Job
+from conjoin.serving.priority import yield_cores
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.served import Served
 
@@ -15,7 +16,7 @@ __all__ = ["Exchange"]
 
 Told = list[int] | Answer | Refusal
 # Texts are read by few threads: when many come at once, each would take Python's lock as often as the event loop gets it.
-READERS = ThreadPoolExecutor(2, "conjoin-reader")
+READERS = ThreadPoolExecutor(2, "conjoin-reader", initializer=yield_cores)
 
 
 class Exchange:
@@ -30,15 +31,13 @@ class Exchange:
 
     async def send(self, texts: Sequence[str], settings: Mapping[str, Any], truncation: bool, streams: bool) -> None:
         """Checks the texts and hands them to the scheduler. Raises a Refusal."""
-        self.served.scheduler.check_room(len(texts))
-        self.jobs = await self.loop.run_in_executor(READERS, self.read, texts, settings, truncation, streams)
-        self.served.scheduler.submit(self.jobs)
+        scheduler = self.served.scheduler
+        with scheduler.place_for(len(texts)):
+            self.jobs = await self.loop.run_in_executor(
+                READERS, self.served.jobs, texts, settings, truncation, streams, self.tell
+            )
+        scheduler.submit(self.jobs)
         self.open = set(self.jobs)
-
-    def read(self, texts: Sequence[str], settings: Mapping[str, Any], truncation: bool, streams: bool) -> list[Job]:
-        """Jobs for texts, if there still is room: reading them is most of the work of a refusal."""
-        self.served.scheduler.check_room(len(texts))
-        return self.served.jobs(texts, settings, truncation, streams, self.tell)
 
     def tell(self, job: Job, told: Told) -> None:
         """Called by the scheduler's thread."""

@@ -19,6 +19,9 @@ __all__ = ["Server", "bound", "configured", "run"]
 SWITCH = (
     0.0005  # seconds that a thread computes in Python while the event loop waits, of whose turns a request takes many
 )
+# New objects until Python looks for garbage among them, and looks of a kind until one of the next: of requests that come at once,
+# hundreds, each makes a thousand, and all would wait while it looks, again and again, through what will be needed.
+GARBAGE = (20_000, 20, 20)
 EVERY = 10  # of uvicorn's ticks, of which there are ten a second: how often idle connections are looked for
 
 
@@ -101,6 +104,7 @@ def configured(app: App) -> uvicorn.Config:
 def run(app: App, listening: socket.socket) -> None:
     """Serves on a socket until a signal ends it."""
     sys.setswitchinterval(SWITCH)
+    gc.set_threshold(*GARBAGE)
     gc.collect()
     gc.freeze()  # what is loaded stays: to look through its 300,000 objects again would hold up everybody for 0.14 s
     app.when_warm = gc.freeze  # and so does what warming loads

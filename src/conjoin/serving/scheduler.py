@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from conjoin.backends import torch as ops
@@ -31,6 +31,7 @@ from conjoin.serving.lanes import Lane, lanes_for, next_lane, share_of
 from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import ModelMetrics
 from conjoin.serving.parties import Party, gathered
+from conjoin.serving.priority import yield_cores
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.results import answer_of
 
@@ -47,7 +48,7 @@ TIDY = 5.0  # seconds between two times that memory is given back
 class Scheduler:
     """The running batch of one model.
 
-    Only `submit`, `submit_first`, `check_room`, `cancel` and `stop` are called by other threads.
+    Only `submit`, `submit_first`, `place_for`, `has_room`, `check_room`, `cancel` and `stop` are called by other threads.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Scheduler:
         self.own = ReadyModel(model, model.encoder, model.decoder)  # what guidance runs on
         self.batching = batching
         self.waiting: deque[Job] = deque()
+        self.coming = 0  # texts that are being read, for whom places are kept; the event loop's alone
         self.lanes = lanes_for(batching and is_native(self.model.encoder, self.model.decoder))
         self.changed = threading.Condition()
         self.stopped = False
@@ -103,10 +105,29 @@ class Scheduler:
             self.waiting.extendleft(reversed(jobs))
             self.changed.notify_all()
 
+    @contextlib.contextmanager
+    def place_for(self, count: int) -> Iterator[None]:
+        """Keeps places in the queue for texts that are read meanwhile. Raises a Refusal where there are too few.
+
+        Reading is most of the work of a refusal: of hundreds that come at once, only those that will wait are read.
+        """
+        self.check_room(count)
+        self.coming += count
+        try:
+            yield
+        finally:
+            self.coming -= count
+
+    def has_room(self, count: int) -> bool:
+        """Whether the queue takes so many texts more."""
+        return len(self.waiting) + self.coming + count <= self.limits.queue
+
     def check_room(self, count: int) -> None:
         """Raises a Refusal where the queue has no room for so many texts."""
-        if count > self.limits.queue - len(self.waiting):
-            raise self.full(f"{len(self.waiting)} texts wait already and the queue takes {self.limits.queue}")
+        if not self.has_room(count):
+            raise self.full(
+                f"{len(self.waiting) + self.coming} texts wait already and the queue takes {self.limits.queue}"
+            )
 
     def full(self, why: str) -> Refusal:
         """What is said to who finds no room."""
@@ -139,6 +160,7 @@ class Scheduler:
 
     def run(self, lane: Lane) -> None:
         """What a lane's thread does."""
+        yield_cores()
         native = is_native(self.model.encoder, self.model.decoder)
         try:
             with no_gradients(self.model.joined):
