@@ -315,6 +315,25 @@ def test_lengths_mean_what_they_mean_in_transformers(peer, beams):
         assert ours.shape == (6, length), settings
 
 
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default `max_length`")
+@pytest.mark.parametrize(
+    ("settings", "length"),
+    [
+        ({"min_length": 8}, 9),
+        ({"min_new_tokens": 4}, 6),
+        ({"min_length": 8, "min_new_tokens": 4}, 6),
+        ({"min_length": 8, "min_new_tokens": 0}, 2),
+        ({"min_length": 3, "min_new_tokens": 6}, 8),
+    ],
+)
+def test_new_tokens_win_among_least_lengths_too(peer, settings, length):
+    pair = peer("bert", "gpt2", vocab=(23, 17), eos=(16,))
+    at_once = {"sequence_bias": {(16,): 100.0}, "max_new_tokens": 12}
+    theirs, ours = (m.generate(**ids(pair), **settings, **at_once) for m in (pair.theirs, pair.ours))
+    assert theirs.tolist() == ours.tolist()
+    assert ours.shape[1] == length
+
+
 def test_the_longest_output_fills_every_position(peer):
     """Position 39 reads the 40th token, and what it makes is the 41st, which nobody reads."""
     pair = peer("bert", "gpt2", vocab=(23, 17), eos=(16,))

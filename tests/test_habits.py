@@ -50,6 +50,14 @@ def test_transformers_generation_configs_are_taken(model):
             model.generation_config = wrong
 
 
+def test_a_generation_config_takes_what_does_nothing_here(model):
+    config = GenerationConfig(max_new_tokens=3, use_cache=True)
+    assert config == GenerationConfig(max_new_tokens=3)
+    assert model.generate(**source(model), generation_config=config).shape[1] <= 4
+    with pytest.raises(TypeError, match='no argument "num_beam"; the nearest known is "num_beams"'):
+        GenerationConfig(num_beam=3)
+
+
 def test_generation_configs_update(model):
     settings = model.generation_config
     assert settings.update(num_beams=3, max_lenght=7) == {"max_lenght": 7}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from conjoin.compiling import CompileConfig, HasFields
 from conjoin.constraints import Constraint, as_words
-from conjoin.errors import ConfigError, InputError, nearest
+from conjoin.errors import ConfigError, InputError, nearest, refuse_unknown
 
 __all__ = [
     "DEFAULT_NEW_TOKENS",
@@ -108,12 +108,12 @@ STORED_AS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(init=False)
 class GenerationConfig:
     """How to generate. None is transformers' default, named in each comment.
 
     Lengths count tokens and include the decoder's start token, except `*_new_tokens`. Where both are given,
-    `max_new_tokens` wins; where neither is, 20 new tokens are made.
+    `*_new_tokens` win; where neither is, 20 new tokens are made.
     """
 
     max_length: int | None = None
@@ -180,6 +180,14 @@ class GenerationConfig:
     chunk_overlap: int | None = None  # tokens; an eighth of the window
 
     _from_model_config: ClassVar[bool] = False  # read by transformers' Seq2SeqTrainer
+
+    def __init__(self, **settings: Any) -> None:
+        """Any fields by name, and those of transformers that do nothing here. Raises TypeError for others."""
+        refuse_unknown("GenerationConfig()", settings, GENERATION_FIELDS)
+        for name in self.__dataclass_fields__:
+            setattr(self, name, None)
+        for name, value in settings.items():
+            setattr(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self).__dataclass_fields__:

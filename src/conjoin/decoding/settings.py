@@ -260,8 +260,10 @@ def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
 
 def shortest(config: GenerationConfig, prompt: int) -> int:
     """The shortest output, prompt included."""
+    if config.min_new_tokens is None:
+        return number("min_length", config.min_length, 0, low=0)
     new = number("min_new_tokens", config.min_new_tokens, 0, low=0)
-    return max(number("min_length", config.min_length, 0, low=0), prompt + new if new else 0)
+    return prompt + new if new else 0
 
 
 def check(settings: Settings, vocab: int) -> None:
