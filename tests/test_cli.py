@@ -254,6 +254,11 @@ def test_generate_says_what_is_wrong_with_a_file(model, tmp_path, capfd):
     assert "--source-column" in said([{"documents": "x"}])
     assert "line 1 of" in said(["no json"])
     assert "is a JSON list" in said([[1]])
+    assert "is a JSON list" in said([[{"document": "x"}]], name="rows.json")
+    assert "is a table" in said(["document,summary", "x,y"], name="rows.csv")
+    assert "is a table" in refused(capfd, "extract", model, tmp_path / "rows.csv")
+    assert main(["generate", str(model), str(tmp_path / "rows.csv"), "--format", "text", *SHORT]) == 0
+    assert capfd.readouterr().out.count("\n") == 2
     assert 'field "document" is a int' in said([{"document": 3}])
     assert "--output-column" in said([{"document": "x", "generated": "y"}])
     assert "has 42 tokens and the encoder has positions for 24" in said([" ".join(["cat"] * 40)], name="long.txt")

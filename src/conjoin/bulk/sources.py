@@ -19,10 +19,22 @@ from conjoin.bulk.lines import (
 )
 from conjoin.errors import DataError
 
-__all__ = ["JSON_LINES", "Form", "Item", "Reading", "Source", "form_of", "parquet", "parquet_file", "size_of"]
+__all__ = [
+    "JSON_LINES",
+    "Form",
+    "Item",
+    "Reading",
+    "Source",
+    "form_of",
+    "parquet",
+    "parquet_file",
+    "refuse_table",
+    "size_of",
+]
 
 Form = Literal["auto", "text", "jsonl", "parquet"]
-JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$")
+JSON_LINES = re.compile(r"\.(jsonl|ndjson|json)(\.gz)?$")
+TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$")  # whose lines are no texts
 ROWS_AT_ONCE = 64  # of a Parquet file
 
 
@@ -31,6 +43,12 @@ def form_of(file: str) -> Form:
     if file.endswith(".parquet"):
         return "parquet"
     return "jsonl" if JSON_LINES.search(file) else "auto"
+
+
+def refuse_table(file: str, do: str) -> None:
+    """Raises DataError for a table by its name, of which each line would else be read as a text; says what to do."""
+    if TABLE.search(file):
+        raise DataError(f'"{file}" is a table; a text a line, JSON lines or Parquet were expected: {do}.')
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,11 @@ class Source:
     skip_empty: bool = False
     start: int = 0
     end: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises DataError for a table."""
+        if self.form == "auto":
+            refuse_table(self.file, "convert it, or read each of its lines as a text with --format text")
 
     @property
     def shape(self) -> Form:

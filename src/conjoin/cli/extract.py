@@ -12,7 +12,7 @@ import typer
 
 from conjoin.bulk.lines import chunks, count_lines, json_object, named, numbered_lines, opened_output, text_field
 from conjoin.bulk.sinks import LINE_BREAKS
-from conjoin.bulk.sources import JSON_LINES
+from conjoin.bulk.sources import JSON_LINES, refuse_table
 from conjoin.bulk.windows import BATCHES_AT_ONCE
 from conjoin.cli.bars import bar
 from conjoin.cli.options import Device, device_name
@@ -53,8 +53,8 @@ def extract(
 ) -> None:
     """Choose the sentences that sum up each document, as `conjoin train --extractive` taught a model to.
 
-    A line is a text, or a JSON object (in files named .jsonl, or where standard input begins with {) whose field is a text
-    or a list of sentences. What does not fit into the encoder's positions is not chosen from.
+    A line is a text, or a JSON object (in files named .jsonl or .json, or where standard input begins with {) whose field is a
+    text or a list of sentences. What does not fit into the encoder's positions is not chosen from.
     """
     items = read(file, source_column, output_column)
     first = list(islice(items, 1))  # a mistake in the first line comes before the wait for the model
@@ -72,6 +72,7 @@ def extract(
 
 def read(file: str, source_column: str, output_column: str) -> Iterator[Item]:
     """The documents of a file. Raises DataError, naming the line, for what is none."""
+    refuse_table(file, "convert it")
     as_json = JSON_LINES.search(file) is not None
     for number, line in numbered_lines(file):
         where = f"line {number} of {named(file)}"

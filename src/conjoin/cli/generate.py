@@ -36,7 +36,8 @@ __all__ = ["generate"]
 def generate(
     model: Model,
     file: Annotated[
-        str, typer.Argument(metavar="[FILE|-]", help="Text, .jsonl (or .gz of them), .parquet; - is standard input.")
+        str,
+        typer.Argument(metavar="[FILE|-]", help="Text, .jsonl, .json (or .gz of them), .parquet; - is standard input."),
     ] = "-",
     output: Annotated[
         str, typer.Option("--output", "-o", help="A file that appears when all is done; - is standard output.")
@@ -55,7 +56,7 @@ def generate(
     repetition_penalty: Repetition = None,
     do_sample: Annotated[bool, typer.Option("--do-sample", help="Draw tokens at random.")] = False,
     temperature: Annotated[
-        float | None, typer.Option(help="Of sampling: below 1 is bolder.", show_default=False)
+        float | None, typer.Option(help="Of sampling: below 1 is safer, above 1 bolder.", show_default=False)
     ] = None,
     top_k: Annotated[
         int | None, typer.Option(help="Of sampling: only the k likeliest tokens.", show_default=False)
