@@ -488,8 +488,11 @@ def test_the_best_of_logits_are_those_of_log_probabilities_written_down(width: i
 
 @kernels
 @pytest.mark.parametrize("beams", [1, 4])
-def test_rules_that_forbid_change_no_token_on_the_kernels(beams: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokens chosen of logits are those chosen after every rule wrote its scores."""
+def test_rules_that_forbid_change_no_token_on_the_kernels(
+    beams: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Tokens chosen of logits, or with beams of hidden states, are those chosen after every rule wrote its scores."""
+    monkeypatch.setattr("conjoin.engine.native.FEW", 7)
     part = BertConfig(vocab_size=9000, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=96)
     torch.manual_seed(0)
     model = EncoderDecoderModel(EncoderDecoderConfig.from_encoder_decoder_configs(part, part.copy())).eval()
@@ -506,6 +509,9 @@ def test_rules_that_forbid_change_no_token_on_the_kernels(beams: int, monkeypatc
             f"conjoin.decoding.search.{search}.apply", lambda *given: pytest.fail("scores were written")
         )
     model.generate(ids, attention_mask=mask, **asked)
+    model.save_pretrained(tmp_path)
+    other = FlaxEncoderDecoderModel.from_pretrained(tmp_path)
+    assert np.array_equal(found.numpy(), other.generate(ids.numpy(), attention_mask=mask.numpy(), **asked))
 
 
 @kernels
@@ -532,6 +538,7 @@ def test_room_is_given_again_once_nobody_holds_it() -> None:
     assert address(room.empty((2, 50))) == place
 
 
+@kernels
 def test_the_softmax_of_a_row_hangs_neither_on_rows_beside_it_nor_on_what_is_hidden_behind_it() -> None:
     from conjoin.engine.arrays import address, empty
     from conjoin.engine.kernels.compiling import called_from_python

@@ -21,6 +21,7 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
     class Stack(nn.Module):
         """Embeddings, blocks and, for a decoder, a head."""
 
+        finds_best = False  # whether `best` finds the best tokens without writing logits down
         finds_rows = False  # whether rows of cache and memory may stand elsewhere (`Inputs.stands`)
 
         def __init__(self, spec: StackSpec) -> None:

@@ -16,6 +16,7 @@ from conjoin.decoding.modes import check_modes, constraints_met
 from conjoin.decoding.recording import begun_record, found_outputs, generated, noted
 from conjoin.decoding.rules import Rule, finishers, processors, warpers
 from conjoin.decoding.search import Rules, search_of
+from conjoin.decoding.search.steps import forbid_alone
 from conjoin.decoding.settings import Settings, resolve
 from conjoin.decoding.shortlist import with_vocabulary
 from conjoin.decoding.state import State, advance, halves
@@ -206,10 +207,20 @@ def searched(ops: Any, model: Any, settings: Settings, call: Call, noise: Any, s
     """The finished states of the search that the settings name."""
     choose = chooser(ops, settings, noise, call.rule_ids)
     state = search_of(settings).first(ops, settings, state)
+    if finds_alone(ops, settings, model.decoder, call.rule_ids, state):
+        state = replace(state, finder=model.decoder)
     if settings.callbacks.streamer is not None:
         choose = telling(ops, settings, settings.callbacks.streamer, state, choose)
     states: list[State] = ops.run(ops, choose, partial(advance, ops, model), state)
     return states
+
+
+def finds_alone(ops: Any, settings: Settings, decoder: Any, rule_ids: Array | None, state: State) -> bool:
+    """Whether nothing but the best tokens of a step is asked for, and the decoder finds them without logits."""
+    plain = settings.search == "beams" and not settings.do_sample and state.record is None and state.shortlist is None
+    if not plain or not decoder.finds_best or state.guided or not ops.chooses(state.logits, settings.kept):
+        return False
+    return forbid_alone(rules_of(ops, settings, rule_ids, state, [], [])[0](state))
 
 
 def chooser(ops: Any, settings: Settings, noise: Any, rule_ids: Array | None) -> Callable[[State], State]:

@@ -37,6 +37,7 @@ class State:
     guided: bool = False  # whether caches and memory hold that source too, as B rows more
     stop_moves: Array | None = None  # (tokens * states,) the table of stop strings
     allowed: Array | None = None  # (B, U) which of a shortlist's tokens each source may be written with
+    finder: Any = None  # the decoder, where it finds the best tokens of `hidden`, and no logits are made
     shortlist: Any = None  # what makes logits of a shortlist: (x, allowed) -> (B, K, V)
     record: dict[str, Any] | None = None  # what each step left behind, for who asked
     scores: list[Array] | None = None  # within a step, what the rules made of its logits
@@ -61,8 +62,10 @@ def advance(ops: Any, model: Any, state: State) -> State:
     return has_read(state, x, logits_of(decoder, x, state), cache)
 
 
-def logits_of(decoder: Any, x: Array, state: State) -> Array:
-    """Hidden states (B, K, W) -> logits (B, K, V)."""
+def logits_of(decoder: Any, x: Array, state: State) -> Array | None:
+    """Hidden states (B, K, W) -> logits (B, K, V); None where the best are found without."""
+    if state.finder is not None:
+        return None
     return decoder.logits(x) if state.shortlist is None else state.shortlist(x, state.allowed)
 
 
@@ -81,16 +84,16 @@ def to_read(ops: Any, decoder: Any, state: State) -> tuple[Array, Any, Array | N
     return fed, state.length - 1, order, mask, replace(state, lineage=lineage)
 
 
-def has_read(state: State, x: Array, logits: Array, cache: list[tuple[Array, Array]]) -> State:
+def has_read(state: State, x: Array, logits: Array | None, cache: list[tuple[Array, Array]]) -> State:
     """The state after hidden states x and their logits came of what it had to read."""
     batch, count = state.ids.shape[:2]
     logits, against = halves(logits, batch, state.guided)
     return replace(state, logits=logits, hidden=x[:batch], against=against, cache=cache, at=state.at + count)
 
 
-def halves(logits: Array, batch: int, guided: bool) -> tuple[Array, Array | None]:
+def halves(logits: Any, batch: int, guided: bool) -> tuple[Any, Any]:
     """The logits of the sources, and of those that guidance leads away from, which stand behind them."""
-    return (logits[:batch], logits[batch:]) if guided else (logits, None)
+    return (logits, None) if logits is None or not guided else (logits[:batch], logits[batch:])
 
 
 def slot_order(ops: Any, state: State, count: int, like: Array) -> Array:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from conjoin.engine.kernels.team import Team, team_of
 from conjoin.engine.pool import Pool
 from conjoin.engine.program import Closed, Place, Program
 from conjoin.engine.recording import Cached, Leaves, Module, Products, Remembered, Rows, UnsupportedError
+from conjoin.engine.rows import scratch_for, values_and_places
 from conjoin.engine.unpadded import Real, real_tokens
 from conjoin.engine.weights import Panels, some_channels
 from conjoin.spec import StackSpec
@@ -24,6 +26,7 @@ from conjoin.spec import StackSpec
 __all__ = ["Native", "Run", "check_supported", "one_product"]
 
 MOST = 2048  # tokens that a stack reads at once: more do not make it faster, and its buffers larger
+FEW = 48  # rows whose logits are looked at before the next ones are made
 CLOSE = 512  # tokens whose numbers stay in a core's cache from one product to the next
 
 ATTENTION: Any = blocks.attention.define(recording)
@@ -54,6 +57,7 @@ class Native:
             self.norm = recording.Norm(spec.norm_eps, spec.norm == "rms", spec.norm_offset)
             recording.bind(Holder(self.norm), Holder(stack.norm), self.leaves)
         self.programs: dict[str, Pool] = {}
+        self.finds_best = not spec.logit_cap
         self.room = Reused()
 
     def block(self, number: int, theirs: Any) -> Any:
@@ -191,6 +195,23 @@ class Native:
             out = np.float32(self.spec.logit_cap) * np.tanh(out / np.float32(self.spec.logit_cap))
         return out.reshape(*x.shape[:-1], -1)
 
+    def best(self, x: Array, forbidden: Array, k: int) -> tuple[Array, Array]:
+        """Hidden states (..., W) -> the k largest log-probabilities, in order, and whose they are (..., k).
+
+        Without those of forbidden tokens (..., N), -1 for none, which are probabilities all the same. Logits are made of a few
+        rows at a time, and not kept.
+        """
+        rows = contiguous(x).reshape(-1, x.shape[-1])
+        banned = np.ascontiguousarray(forbidden, np.int32).reshape(len(rows), -1)
+        forbids, out = banned.shape[1], empty((len(rows), 2 * k))
+        with self.program("best", False, k).borrowed() as program:
+            for first in range(0, len(rows), FEW):
+                here = slice(first, first + FEW)
+                program.facts[[Fact.FORBIDDEN, Fact.FORBIDDEN + 1]] = address(banned[here]), forbids
+                scratch = scratch_for(self.spec.vocab, forbids)
+                program.run(rows[here], out[here], len(rows[here]), scratch, self.team())
+        return values_and_places(out, k, x.shape[:-1])
+
     def shortlist(self, ids: Array) -> Pool:
         """The head over some tokens alone, for `logits`."""
         program = Program(self.spec.layers)
@@ -245,19 +266,23 @@ class Native:
 
     # Recording.
 
-    def program(self, name: str, crossed: bool) -> Pool:
-        """The program of a name, recorded when it is first run."""
-        key = f"{name} {crossed}"
+    def program(self, name: str, crossed: bool, k: int = 0) -> Pool:
+        """The program of a name, recorded when it is first run; one that finds the best finds `k`."""
+        key = f"{name} {crossed} {k}"
         with self.lock:
             if key not in self.programs:
-                self.programs[key] = Pool(self.recorded(name, crossed))
+                self.programs[key] = Pool(self.recorded(name, crossed, k))
             return self.programs[key]
 
-    def recorded(self, name: str, crossed: bool) -> Closed:
+    def recorded(self, name: str, crossed: bool, k: int) -> Closed:
         """A new one."""
         program = Program(self.spec.layers)
         if name == "logits":
             return program.close(self.record_logits(program))
+        if name == "best":
+            logits, best = self.record_logits(program), program.buffer(2 * k)
+            program.add(Code.CHOOSE, [logits, best], [self.spec.vocab, k])
+            return program.close(best)
         if name == "remember":
             return program.close(self.record_memory(program))
         return program.close(self.record_layers(program, name == "steps", crossed))
@@ -286,17 +311,21 @@ class Native:
             program.add(Code.PACK, [keys.rows.place, values.rows.place], [spec.key_heads, keys.size, i])
         return memory.place
 
+    @cached_property
+    def ends(self) -> tuple[Any, Panels]:
+        """What stands before the last product, or None, and its weight: made once for all programs that have it."""
+        stack, head = self.stack, None
+        if stack.head is not None:
+            head = HEAD(self.spec)
+            recording.bind(head, stack.head, self.leaves)
+        table = stack.embed.token if stack.output is None else stack.output
+        return head, self.leaves.table(table, None if head is None else stack.head.bias)
+
     def record_logits(self, program: Program, ids: Array | None = None) -> Place:
         """The head, of some tokens or of all."""
-        stack, spec = self.stack, self.spec
+        spec, (head, panels) = self.spec, self.ends
         x = Rows(program, program.buffer(spec.width))
-        bias = None
-        if stack.head is not None:
-            head = HEAD(spec)
-            recording.bind(head, stack.head, self.leaves)
-            x, bias = head(x), stack.head.bias
-        x = recording.scaled(x, spec.logit_scale)
-        panels = self.leaves.table(stack.embed.token if stack.output is None else stack.output, bias)
+        x = recording.scaled(x if head is None else head(x), spec.logit_scale)
         last = recording.Linear(spec.output_width, spec.vocab if ids is None else len(ids))
         last.panels = panels if ids is None else some_channels(panels, ids)
         return last(x).place  # type: ignore[no-any-return]

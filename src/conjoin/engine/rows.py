@@ -8,7 +8,7 @@ import numpy as np
 from conjoin.engine.arrays import Array, address, empty
 from conjoin.engine.machine import has_kernels
 
-__all__ = ["best", "best_of_logits", "log_softmax", "suits"]
+__all__ = ["best", "best_of_logits", "log_softmax", "scratch_for", "suits", "values_and_places"]
 
 WIDE = 8192  # numbers from which on the kernels are worth their call
 MOST = 64  # of the largest
@@ -51,8 +51,18 @@ def found(name: str, x: Array, k: int, threads: int, forbidden: Array | None = N
     width = x.shape[-1]
     out = empty((x.size // width, 2 * k))
     run(row_program(name, width, k), x, out, threads, forbidden)
+    return values_and_places(out, k, x.shape[:-1])
+
+
+def values_and_places(out: Array, k: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """(*shape, k) each, of what an operation found: the k values of a row, then their places as int32."""
     values, places = out[:, :k], np.ascontiguousarray(out[:, k:]).view(np.int32).astype(np.int64)
-    return values.reshape(*x.shape[:-1], k), places.reshape(*x.shape[:-1], k)
+    return values.reshape(*shape, k), places.reshape(*shape, k)
+
+
+def scratch_for(width: int, forbids: int) -> int:
+    """Bytes that the choice of a row's best needs for each thread."""
+    return 4 * (SCRATCH + width // GLANCE + forbids)
 
 
 def run(pool: Any, x: Array, out: Array, threads: int, forbidden: Array | None = None) -> None:
@@ -64,7 +74,7 @@ def run(pool: Any, x: Array, out: Array, threads: int, forbidden: Array | None =
     with pool.borrowed() as closed:
         if forbidden is not None:
             closed.facts[[Fact.FORBIDDEN, Fact.FORBIDDEN + 1]] = address(forbidden), forbids
-        closed.run(rows, out, len(rows), 4 * (SCRATCH + x.shape[-1] // GLANCE + forbids), team_of(threads))
+        closed.run(rows, out, len(rows), scratch_for(x.shape[-1], forbids), team_of(threads))
 
 
 @lru_cache(maxsize=64)

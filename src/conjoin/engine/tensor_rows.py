@@ -6,7 +6,7 @@ from torch import Tensor
 from conjoin.engine import rows
 from conjoin.engine.threads import kernel_threads
 
-__all__ = ["argmax", "best", "best_of_logits", "best_of_sums", "log_softmax", "suits"]
+__all__ = ["argmax", "best", "best_of_each", "best_of_logits", "best_of_sums", "log_softmax", "suits"]
 
 
 def suits(x: Tensor, k: int = 1) -> bool:

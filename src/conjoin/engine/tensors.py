@@ -80,6 +80,11 @@ def native_twin(stack: Any, mode: Mode) -> Any:
         """As Stack.logits."""
         return torch.from_numpy(kernels.logits(floats(x)))
 
+    def best(x: Tensor, forbidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """As Native.best."""
+        values, places = kernels.best(floats(x), forbidden.numpy(), k)
+        return torch.from_numpy(values), torch.from_numpy(places)
+
     def shortlist(ids: Tensor) -> Callable[[Tensor], Tensor]:
         """As `logits`, of some tokens: (..., W) -> (..., n)."""
         head = kernels.shortlist(ids.numpy())
@@ -91,7 +96,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
         return [(cleared(shape, like), cleared(shape, like)) for _ in range(stack.spec.layers)]
 
     twin.empty_cache = empty_cache
-    twin.finds_rows = True
+    twin.finds_rows, twin.finds_best, twin.best = True, kernels.finds_best, best
     twin.is_native, twin.hidden, twin.remember, twin.logits = True, hidden, remember, logits
     twin.told, twin.move, twin.hidden_of_runs, twin.shortlist = told, kernels.move, hidden_of_runs, shortlist
     return twin

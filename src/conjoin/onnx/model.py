@@ -50,7 +50,7 @@ class GraphStack(Module):
     """A stack that a graph is."""
 
     adapter = None
-    finds_rows = False
+    finds_best = finds_rows = False
     tokenizer: TokenizerLike | None = None
 
     def __init__(self, spec: StackSpec) -> None:

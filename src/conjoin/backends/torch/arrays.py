@@ -17,6 +17,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmax_without",
+    "best_of_each",
     "best_of_logits",
     "best_of_sums",
     "broadcast",
@@ -162,6 +163,11 @@ def chooses(logits: Tensor, k: int) -> bool:
 def best_of_logits(logits: Tensor, forbidden: Tensor, sums: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """As `best_of_sums`, of the log-probabilities of logits (B, K, V), without forbidden tokens (B, K, N), -1 for none."""
     return rows.best_of_logits(logits, forbidden, sums, k)
+
+
+def best_of_each(values: Tensor, places: Tensor, sums: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The best (B, k) of each beam's own k (B, K, k), after sums (B, K), and where they stand in (B, K * V)."""
+    return rows.best_of_each(values, places, sums, width)
 
 
 def sort(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,10 +46,9 @@ def first_beams(ops: Any, settings: Settings, state: State) -> State:
 
 def beam(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, state: State) -> State:
     """One token more for each beam: of all beams' continuations the best go on, and the best of those that end are kept."""
-    count, was, logits = settings.num_beams, state.search, state.logits
-    assert logits is not None
+    count, was = settings.num_beams, state.search
     best, chosen = (drawn if settings.do_sample else likeliest)(ops, settings, rules, warps, noise, state)
-    parent, token = ops.divided(chosen, logits.shape[-1])
+    parent, token = ops.divided(chosen, width_of(state))
     ids, path = written(ops, settings, state, parent, token)
     ending = ends(ops, settings, state, ids, token) | (state.length + 1 >= settings.max_length)
     running, on = ops.top_k(best + ops.number(ending) * LOW, count)
@@ -85,10 +84,18 @@ def likeliest(
     """
     sums, logits = state.search.scores, state.logits
     forbidden = forbidden_alone(ops, rules, state, settings.kept)
+    if logits is None:
+        found = state.finder.best(state.hidden, forbidden, settings.kept)
+        return ops.best_of_each(*found, sums, width_of(state))  # type: ignore[no-any-return]
     if forbidden is not None:
         return ops.best_of_logits(logits, forbidden, sums, settings.kept)  # type: ignore[no-any-return]
     scores = apply(rules, state, ops.log_softmax(logits))
     return ops.best_of_sums(scores, sums, settings.kept)  # type: ignore[no-any-return]
+
+
+def width_of(state: State) -> int:
+    """How many tokens there are to choose from."""
+    return int(state.finder.spec.vocab if state.logits is None else state.logits.shape[-1])
 
 
 def drawn(ops: Any, settings: Settings, rules: Rules, warps: Rules, noise: Any, state: State) -> tuple[Array, Array]:

@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from conjoin.decoding.rules import Ban, Rule, forbidden_by
 from conjoin.decoding.settings import Settings
 from conjoin.decoding.state import State
 
-__all__ = ["LOW", "Result", "Rules", "apply", "best_ended", "best_of_both", "forbidden_alone", "paths", "written"]
+__all__ = [
+    "LOW",
+    "Result",
+    "Rules",
+    "apply",
+    "best_ended",
+    "best_of_both",
+    "forbid_alone",
+    "forbidden_alone",
+    "paths",
+    "written",
+]
 
 Array = Any
 LOW = -1.0e9
@@ -27,10 +38,14 @@ def apply(rules: Rules, state: State, scores: Array) -> Array:
 def forbidden_alone(ops: Any, rules: Rules, state: State, k: int) -> Array | None:
     """The tokens (B, K, N) that rules forbid, -1 for none; None where they do more, or the k best need scores written down."""
     given = rules(state)
-    bans = [rule for rule in given if isinstance(rule, Ban)]
-    if len(bans) < len(given) or not ops.chooses(state.logits, k):
+    if not forbid_alone(given) or not (state.logits is None or ops.chooses(state.logits, k)):
         return None
-    return forbidden_by(ops, bans, state.ids, state.length_for_rules)
+    return forbidden_by(ops, given, state.ids, state.length_for_rules)
+
+
+def forbid_alone(rules: Sequence[Rule]) -> TypeGuard[Sequence[Ban]]:
+    """Whether rules do nothing but forbid tokens."""
+    return all(isinstance(rule, Ban) for rule in rules)
 
 
 def written(

@@ -13,6 +13,7 @@ from conjoin.engine.host.threads import host_threads
 
 __all__ = [
     "argmax",
+    "best_of_each",
     "best_of_logits",
     "best_of_sums",
     "chooses",

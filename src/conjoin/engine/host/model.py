@@ -25,6 +25,12 @@ class Stack(BaseStack):
     """A stack whose layers and head the kernels are."""
 
     finds_rows = True
+
+    @property
+    def finds_best(self) -> bool:
+        """As the kernels'."""
+        return self.kernels.finds_best
+
     tokenizer: Any = None
 
     def pack(self, mode: Mode) -> None:
@@ -55,6 +61,10 @@ class Stack(BaseStack):
     def logits(self, x: Array) -> Array:
         """As in every framework."""
         return self.kernels.logits(x)
+
+    def best(self, x: Array, forbidden: Array, k: int) -> tuple[Array, Array]:
+        """As Native.best."""
+        return self.kernels.best(x, forbidden, k)
 
 
 Encoder: Any = encoder.define(ops, Stack)
