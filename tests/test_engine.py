@@ -1,8 +1,10 @@
 """The engine beside PyTorch: every family on the kernels, bfloat16, int8 and int4, threads, and what a batch may not change."""
 
 import copy
+import gc
 import json
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,19 @@ def converted(x, change):
     if isinstance(x, list | tuple):
         return type(x)(converted(one, change) for one in x)
     return change(x) if isinstance(x, torch.Tensor | np.ndarray) else x
+
+
+@pytest.mark.parametrize("engine", ["native", "framework"])
+def test_a_model_that_is_gone_leaves_nothing(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packed weights, twice its size, were kept for as long as the process ran."""
+    monkeypatch.setenv("CONJOIN_ENGINE", engine)
+    model = pair_of()
+    for beams in (1, 2):
+        model.generate(ids_of(5)[0], num_beams=beams, max_new_tokens=3)
+    parts = [weakref.ref(part) for part in (model, model.encoder, twin_of(model.encoder), twin_of(model.decoder))]
+    del model
+    gc.collect()
+    assert [part() for part in parts] == [None] * 4
 
 
 @kernels

@@ -38,7 +38,7 @@ def native_twin(stack: Any, mode: Mode) -> Any:
     def hidden(given: Inputs) -> tuple[Tensor, list[Cache] | None]:
         """As Stack.hidden."""
         if given.trace is not None:
-            return type(stack).hidden(twin, given)  # type: ignore[no-any-return]
+            return type(twin).hidden(twin, given)  # type: ignore[no-any-return]
         x, cache, memory, mask = given.embeddings, given.cache, given.memory, given.memory_mask
         out = kernels.hidden(
             floats(x),
@@ -92,8 +92,8 @@ def native_twin(stack: Any, mode: Mode) -> Any:
 
     def empty_cache(batch: int, slots: int, like: Tensor) -> list[Cache]:
         """As Decoder.empty_cache, in memory that costs nothing until it is written."""
-        shape = (batch, stack.spec.key_heads, slots, stack.spec.head_dim)
-        return [(cleared(shape, like), cleared(shape, like)) for _ in range(stack.spec.layers)]
+        shape = (batch, twin.spec.key_heads, slots, twin.spec.head_dim)
+        return [(cleared(shape, like), cleared(shape, like)) for _ in range(twin.spec.layers)]
 
     twin.empty_cache = empty_cache
     twin.finds_rows, twin.finds_best, twin.best = True, kernels.finds_best, best
