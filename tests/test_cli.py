@@ -275,6 +275,9 @@ def test_generate_says_what_is_wrong_with_a_file(model, tmp_path, capfd):
     source = lines_file(tmp_path / "short.txt", ["cat"])
     assert "cannot be written" in refused(capfd, "generate", model, source, "-o", tmp_path / "gone" / "out.txt")
     assert "is a folder" in refused(capfd, "generate", model, source, "-o", tmp_path)
+    for command in ("generate", "extract"):
+        assert "the source itself" in refused(capfd, command, model, source, "-o", source)
+    assert source.read_text() == "cat\n"
 
 
 def test_generate_of_an_empty_file_is_empty(model, tmp_path, capfd):

@@ -28,6 +28,7 @@ __all__ = [
     "opened_input",
     "opened_output",
     "read_line",
+    "refuse_same",
     "replacing",
     "text_field",
 ]
@@ -65,6 +66,12 @@ def opened_input(file: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         raise DataError(f'"{file}" is a folder; a file was expected.') from None
     except (PermissionError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f'"{file}" cannot be read: {error}.') from None
+
+
+def refuse_same(source: str, output: str) -> None:
+    """Raises DataError where the output would take the place of the source."""
+    if Path(source).is_file() and Path(output).is_file() and Path(source).samefile(output):
+        raise DataError(f'--output is "{output}", the source itself; name another file.')
 
 
 def read_line(lines: BinaryIO, where: str) -> bytes:

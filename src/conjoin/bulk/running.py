@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conjoin.bulk.identity import identity
-from conjoin.bulk.lines import is_ordinary, opened_output, replacing
+from conjoin.bulk.lines import is_ordinary, opened_output, refuse_same, replacing
 from conjoin.bulk.sinks import opened_sink, sink_form
 from conjoin.bulk.sources import Item, Reading, Source
 from conjoin.bulk.spool import Spool, digest, opened_spool
@@ -29,6 +29,7 @@ def answered(job: Job, source: Source, output: str, progress: Progress, *, typed
     Where it is `typed`, each line is answered at once. Raises the errors that a user can mend; those of the first line
     before the model is loaded.
     """
+    refuse_same(source.file, output)
     reading = Reading(source)
     items = iter(reading)
     items = chain([] if typed else list(islice(items, 1)), items)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conjoin.bulk.lines import chunks, count_lines, json_object, named, numbered_lines, opened_output, text_field
+from conjoin.bulk.lines import (
+    chunks,
+    count_lines,
+    json_object,
+    named,
+    numbered_lines,
+    opened_output,
+    refuse_same,
+    text_field,
+)
 from conjoin.bulk.sinks import LINE_BREAKS
 from conjoin.bulk.sources import JSON_LINES, refuse_table
 from conjoin.bulk.windows import BATCHES_AT_ONCE
@@ -56,6 +65,7 @@ def extract(
     A line is a text, or a JSON object (in files named .jsonl or .json, or where standard input begins with {) whose field is a
     text or a list of sentences. What does not fit into the encoder's positions is not chosen from.
     """
+    refuse_same(file, output)
     items = read(file, source_column, output_column)
     first = list(islice(items, 1))  # a mistake in the first line comes before the wait for the model
     with opened_output(output) as out:
