@@ -17,6 +17,8 @@ from conjoin.cli.inspect import describe
 from conjoin.engine import tensor_rows as rows
 from conjoin.engine.arrays import Reused, address
 from conjoin.engine.kernels.layout import Mode
+from conjoin.engine.kernels.linear import next_rows
+from conjoin.engine.kernels.products import BLOCKS
 from conjoin.engine.machine import has_kernels
 from conjoin.engine.memory import unpacked
 from conjoin.engine.narrow import TYPES, NarrowLinear
@@ -581,3 +583,13 @@ def test_the_softmax_of_a_row_hangs_neither_on_rows_beside_it_nor_on_what_is_hid
         run(address(hidden), 1024, 256, address(overs), address(alone), address(over))
         assert overs[1] == before
         assert (hidden[1, :count] == whole[1, :count]).all()
+
+
+def test_rows_are_divided_among_products_so_that_none_has_fewer_than_four() -> None:
+    for rows in range(4, 60):
+        left, blocks = rows, []
+        while left:
+            blocks.append(min(max(BLOCKS), next_rows.py_func(left)))
+            left -= blocks[-1]
+        assert min(blocks) >= 4
+        assert set(blocks) <= set(BLOCKS)

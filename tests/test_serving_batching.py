@@ -211,7 +211,10 @@ def test_searches_of_a_kind_choose_together_at_lengths_of_their_own(
     monkeypatch.setattr("conjoin.engine.rows.WIDE", 32)  # so that the kernels choose in so small a vocabulary too
     served, told = serve(), Told()
     assert served.scheduler.exact
-    jobs, expected, together = [], [], []
+    jobs, expected, together, runs = [], [], [], []
+    decoder = served.scheduler.model.decoder
+    tell = decoder.told
+    monkeypatch.setattr(decoder, "told", lambda run: (runs.append(run), tell(run))[1])
     for number, text in enumerate(TEXTS):
         own = {**asked, "max_new_tokens": 16 - 2 * number, "min_new_tokens": (0, 3, 6)[number % 3]}
         expected.append(alone(write, text, own))
@@ -220,7 +223,8 @@ def test_searches_of_a_kind_choose_together_at_lengths_of_their_own(
     chosen = scheduler.chosen
 
     def one_more(some: list[Job]) -> None:
-        together.append({int(state.length) for state in some[0].party.states()})
+        party = some[0].party
+        together.append({int(party.state_of(i).length) for i in range(len(party.jobs))})
         chosen(some)
         if len(together) < len(jobs):
             scheduler.submit([jobs[len(together)]])
@@ -231,6 +235,7 @@ def test_searches_of_a_kind_choose_together_at_lengths_of_their_own(
         assert isinstance(answer, Answer), answer
         assert same(answer, one), job.settings
     assert max(len(lengths) for lengths in together) > 2
+    assert len(runs) <= len(jobs)  # the engine is told of each once, whoever comes and goes
 
 
 @pytest.mark.parametrize("write", [pytest.param("native", marks=kernels)], indirect=True)

@@ -68,9 +68,13 @@ def facts_of(decoder: Any, party: Party, x: Tensor) -> Array:
 
     Caches and sources are told once. Where attention asks how far tokens are apart, all is told at each step.
     """
-    if party.facts is None or not party.state.apart or decoder.spec.ordered:
-        told = [decoder.told(run_of(decoder, state, x)) for state in party.states()]
-        party.facts, party.kept = np.stack([facts for facts, _ in told]), [kept for _, kept in told]
+    always = not party.state.apart or decoder.spec.ordered
+    if party.facts is None or always:
+        for i, known in enumerate(party.told):
+            if known is None or always:
+                party.told[i] = decoder.told(run_of(decoder, party.state_of(i), x))
+        party.facts = np.stack([facts for facts, _ in party.told])
+    if always:
         return party.facts
     state, mask = party.state, None
     if state.lineage is not None:

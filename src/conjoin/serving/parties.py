@@ -3,7 +3,7 @@
 One call of torch serves all of a party, and nothing is taken apart until a text leaves.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,20 +31,22 @@ class Party:
     def __init__(self, job: "Job", state: State, choose: Any) -> None:
         self.jobs, self.state, self.choose = [job], state, choose
         self.own = [{name: getattr(state, name) for name in OWN}]
-        self.facts: Any = None  # what the engine is told of each text's run
-        self.kept: Any = None
+        self.told: list[Any] = [None]  # what the engine is told of each text's run, and what must live as long
+        self.facts: Any = None  # all of it, where it is now
 
     def take(self, others: Sequence["Party"]) -> None:
         """Takes the texts of others in."""
         several = [self, *others]
-        self.jobs, self.own = ([one for party in several for one in getattr(party, name)] for name in ("jobs", "own"))
+        for name in ("jobs", "own", "told"):
+            setattr(self, name, [one for party in several for one in getattr(party, name)])
         self.state = joined([apart(party.state) for party in several])
         self.settle()
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Lets go of all texts but some."""
         if len(numbers) < len(self.jobs):
-            self.jobs, self.own = [self.jobs[i] for i in numbers], [self.own[i] for i in numbers]
+            for name in ("jobs", "own", "told"):
+                setattr(self, name, [getattr(self, name)[i] for i in numbers])
             if self.jobs:
                 self.state = taken(without(self.state, MADE), torch.tensor(numbers))
                 self.settle()
@@ -54,16 +56,12 @@ class Party:
         every = [job.settings for job in self.jobs]
         lengths: dict[str, Any] = {name: torch.tensor([[getattr(one, name)] for one in every]) for name in LENGTHS}
         settings = replace(every[0], **lengths, room=max(one.room for one in every))
-        self.choose, self.facts, self.kept = chooser(ops, settings, None, None), None, None
+        self.choose, self.facts = chooser(ops, settings, None, None), None
 
     def ended(self) -> list[bool]:
         """Which searches are done."""
         found: list[bool] = self.state.done.tolist()
         return found
-
-    def states(self) -> Iterator[State]:
-        """The state of each text."""
-        return (self.state_of(i) for i in range(len(self.jobs)))
 
     def state_of(self, number: int) -> State:
         """One text's state, whose arrays are rows of the party's."""

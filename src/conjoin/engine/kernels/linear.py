@@ -184,7 +184,7 @@ def multiply(
                 done = block(
                     x + r * x_stride,
                     x_stride,
-                    below - r,
+                    next_rows(below - r),
                     panel,
                     steps,
                     row_scales + 4 * r,
@@ -202,6 +202,17 @@ def multiply(
                 if not full:
                     keep(scratch, done, width, final, out_stride, more, added_stride)
                 r += done
+
+
+@compiled
+def next_rows(left: int) -> int:
+    """How many of the rows that are left a product takes next, at most: so many that none of the following has fewer than four.
+
+    One of fewer takes as long as one of four: each step waits for the sums of the one before.
+    """
+    if 12 < left < 16:
+        return 8
+    return left - 4 if 8 < left < 12 else left
 
 
 @compiled

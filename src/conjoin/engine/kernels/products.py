@@ -34,7 +34,7 @@ from conjoin.engine.machine import has_halves
 
 __all__ = ["BLOCKS", "block", "finished_block"]
 
-BLOCKS = (12, 8, 4, 2, 1)  # how many rows a product is made for
+BLOCKS = (12, 8, 7, 6, 5, 4, 3, 2, 1)  # how many rows a product is made for
 
 
 class BFloat(ir.Type):
