@@ -586,8 +586,8 @@ def test_the_softmax_of_a_row_hangs_neither_on_rows_beside_it_nor_on_what_is_hid
 
 
 def test_rows_are_divided_among_products_so_that_none_has_fewer_than_four() -> None:
-    for rows in range(4, 60):
-        left, blocks = rows, []
+    for count in range(4, 60):
+        left, blocks = count, []
         while left:
             blocks.append(min(max(BLOCKS), next_rows.py_func(left)))
             left -= blocks[-1]
