@@ -12,7 +12,7 @@ SWITCH = "CONJOIN_ENGINE"  # "framework" for no kernels (or "torch"), "native" f
 OFF = ("framework", "torch")
 SMALL = 4_000_000  # parameters below which compiling the kernels once costs more than they bring
 
-NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512vnni")
+NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 
 
 @cache

@@ -26,7 +26,7 @@ from conjoin.spec import StackSpec
 __all__ = ["Native", "Run", "check_supported", "one_product"]
 
 MOST = 2048  # tokens that a stack reads at once: more do not make it faster, and its buffers larger
-FEW = 48  # rows whose logits are looked at before the next ones are made
+FEW = 48  # rows whose logits are looked at before the next ones are made in their place: docs/decisions.md
 CLOSE = 512  # tokens whose numbers stay in a core's cache from one product to the next
 
 ATTENTION: Any = blocks.attention.define(recording)

@@ -7,7 +7,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from conjoin.engine.kernels.registers import F32, FLOATS, I32, I64, INTS, VECTOR, in_order, largest_of, spread, total_of
-from conjoin.engine.kernels.vectors import LOWEST, Vector, exp
+from conjoin.engine.kernels.vectors import LOWEST, Vector, share
 
 __all__ = ["soften", "soften_four"]
 
@@ -60,7 +60,7 @@ def softening(rows: int) -> Any:
         def summed(n: Any, totals: list[Any]) -> list[Any]:
             each, counts = places(n)
             made = [
-                b.select(counts, exp(Vector(b, b.load(at, align=4)) - low).value, zeros)
+                b.select(counts, share(Vector(b, b.load(at, align=4)) - low).value, zeros)
                 for at, low in zip(each, less, strict=True)
             ]
             for at, x in zip(each, made, strict=True):
