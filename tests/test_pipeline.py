@@ -392,6 +392,9 @@ def test_padding_counts_in_a_batch_of_tokens():
     found = BatchLimit(tokens=400).batches([40, 200, 100, 90, 40, 33])
     assert found == [[1, 2], [3, 0, 4, 5]]
     assert BatchLimit(tokens=400).batches([500, 500]) == [[0], [1]]
+    assert [len(one) for one in BatchLimit(tokens=4000).batches([100] * 100, lanes=2)] == [40, 30, 15, 8, 7]
+    assert [len(one) for one in BatchLimit(tokens=4000).batches([100] * 8, lanes=2)] == [8]
+    assert [len(one) for one in BatchLimit(texts=20).batches([100] * 30, lanes=2)] == [20, 10]
     assert BatchLimit(texts=3).batches([1, 2, 3, 4]) == [[3, 2, 1], [0]]
 
 

@@ -8,6 +8,7 @@ from conjoin.errors import InputError
 __all__ = ["BatchLimit"]
 
 MAX_BATCH_TOKENS = 2048  # measured: docs/decisions.md
+FEW = 8  # sources that stay together whatever runs beside them
 LEAST = 32  # tokens that a source counts as at least: what is written of it takes room too
 
 
@@ -30,16 +31,19 @@ class BatchLimit:
             return BatchLimit(tokens=checked("max_batch_tokens", max_batch_tokens, "tokens"))
         return self
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int], lanes: int = 1) -> list[list[int]]:
         """The numbers of sources of some lengths (tokens), batch by batch, longest first; equal lengths in order.
 
         Tokens are those of the sources, padded to the longest of their batch; a batch has at least one source.
+        Where several run side by side, in lanes, the last ones become smaller, so that all lanes end together.
         """
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
         found, start = [], 0
         while start < len(order):
             longest = max(LEAST, lengths[order[start]])
             size = self.texts or max(1, self.tokens // longest)
+            if lanes > 1 and self.texts is None:
+                size = min(size, max(FEW, -(-(len(order) - start) // lanes)))
             found.append(order[start : start + size])
             start += size
         return found

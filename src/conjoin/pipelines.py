@@ -123,13 +123,14 @@ class Writer:
         asked = self.resolved(settings)
         rows = self.encoded(texts, truncation, self.limit(asked))
         lengths = [bucket(len(row)) if self.model.ops.FIXED_SHAPES else len(row) for row in rows]
-        batches = limit.batches(lengths)
+        lanes = self.model.ops.lanes_for(self.model, asked)
+        batches = limit.batches(lengths, lanes)
 
         def made(index: list[int]) -> Any:
             source, mask = self.padded([rows[i] for i in index])
             return self.model.generate(source, attention_mask=mask, **asked)
 
-        for index, found in zip(batches, self.model.ops.in_lanes(self.model, asked, made, batches), strict=True):
+        for index, found in zip(batches, self.model.ops.in_lanes(lanes, made, batches), strict=True):
             ids = found["sequences"] if isinstance(found, GenerateOutput) else found
             written = self.tokenizers.target.batch_decode(self.model.ops.id_lists(ids), skip_special_tokens=True)
             each = len(written) // len(index)

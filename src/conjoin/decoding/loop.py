@@ -6,7 +6,7 @@ from typing import Any
 
 from conjoin.decoding.state import State
 
-__all__ = ["in_lanes", "run"]
+__all__ = ["in_lanes", "lanes_for", "run"]
 
 Array = Any
 STAY = 0.75  # with more than this share of its rows alive, a batch is not worth copying; where nothing is copied, all leave
@@ -27,8 +27,13 @@ def run(ops: Any, choose: Callable[[State], State], advance: Callable[[State], S
         state = advance(state)
 
 
-def in_lanes(model: Any, asked: Any, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """`function`, which generates as `asked`, of each item: one after another, where a backend knows no better."""
+def lanes_for(model: Any, asked: Any) -> int:
+    """How many calls of `generate` as `asked` run side by side: one, where a backend knows no better."""
+    return 1
+
+
+def in_lanes(lanes: int, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """`function`, which generates, of each item, one after another."""
     return map(function, items)
 
 

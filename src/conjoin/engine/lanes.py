@@ -9,7 +9,7 @@ from conjoin.decoding.callbacks import CALLBACKS
 from conjoin.engine.threads import kernel_threads, kernels_alone, one_thread
 from conjoin.engine.twins import as_they_are, is_native, twin_of
 
-__all__ = ["in_lanes"]
+__all__ = ["in_lanes", "lanes_for"]
 
 MOST = 4  # threads up to which each is a lane; with more, Python's lock would have to be measured again
 ALONE = (
@@ -22,11 +22,9 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def in_lanes(
-    model: Any, asked: Mapping[str, Any], function: Callable[[Item], Made], items: Sequence[Item]
-) -> Iterator[Made]:
-    """`function`, which generates as `asked`, of each item, in their order; the first error that it raises ends it."""
-    lanes = min(lanes_for(model, asked), len(items))
+def in_lanes(lanes: int, function: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
+    """`function`, which generates, of each item, in their order; the first error that it raises ends it."""
+    lanes = min(lanes, len(items))
     return map(function, items) if lanes < 2 else side_by_side(function, items, lanes)
 
 

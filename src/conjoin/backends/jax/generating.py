@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from conjoin.backends.jax.loss import is_traced
 from conjoin.decoding.call import Call
 from conjoin.decoding.compiled import run
-from conjoin.decoding.loop import in_lanes
+from conjoin.decoding.loop import in_lanes, lanes_for
 from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
@@ -25,6 +25,7 @@ __all__ = [
     "as_loop_array",
     "executed",
     "in_lanes",
+    "lanes_for",
     "noise",
     "on_host",
     "programs",

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from conjoin.decoding.loop import in_lanes, run
+from conjoin.decoding.loop import in_lanes, lanes_for, run
 
-__all__ = ["CALLS_BACK", "FIXED_SHAPES", "as_loop_array", "executed", "in_lanes", "programs", "run"]
+__all__ = ["CALLS_BACK", "FIXED_SHAPES", "as_loop_array", "executed", "in_lanes", "lanes_for", "programs", "run"]
 
 FIXED_SHAPES = False
 CALLS_BACK = True  # whether steps call what a user gave

@@ -12,7 +12,7 @@ import tensorflow as tf
 from conjoin.backends.tensorflow.loss import is_traced
 from conjoin.decoding.call import Call
 from conjoin.decoding.compiled import run
-from conjoin.decoding.loop import in_lanes
+from conjoin.decoding.loop import in_lanes, lanes_for
 from conjoin.decoding.settings import LENGTHS, Settings
 from conjoin.errors import InputError
 from conjoin.seq2seq import DecoderCache
@@ -24,6 +24,7 @@ __all__ = [
     "as_loop_array",
     "executed",
     "in_lanes",
+    "lanes_for",
     "noise",
     "on_host",
     "programs",

@@ -22,6 +22,7 @@ __all__ = [
     "at_rest",
     "executed",
     "in_lanes",
+    "lanes_for",
     "no_gradients",
     "noise",
     "permutation",
@@ -178,11 +179,18 @@ def speculated(model: Any, settings: Any, call: Any, noise: Any) -> dict[str, An
     return in_rounds(model, settings, call, noise)
 
 
-def in_lanes(model: Any, asked: Any, function: Callable[[Any], Any], items: Any) -> Iterator[Any]:
-    """`function`, which generates as `asked`, of each item in order, several at once where that is faster."""
+def in_lanes(lanes: int, function: Callable[[Any], Any], items: Any) -> Iterator[Any]:
+    """`function`, which generates, of each item in order, so many at once."""
     from conjoin.engine.lanes import in_lanes as on_the_kernels
 
-    return on_the_kernels(model, asked, function, items)
+    return on_the_kernels(lanes, function, items)
+
+
+def lanes_for(model: Any, asked: Any) -> int:
+    """How many calls of `generate` as `asked` run side by side, where that is faster."""
+    from conjoin.engine.lanes import lanes_for as on_the_kernels
+
+    return on_the_kernels(model, asked)
 
 
 def permutation(seed: int, length: int, like: Tensor) -> Tensor:
