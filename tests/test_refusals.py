@@ -307,7 +307,7 @@ def test_code_in_a_bin_file_is_not_run(folder, tmp_path, old_format):
     (folder / "model.safetensors").unlink()
     target = tmp_path / "it_ran"
     if old_format:
-        (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": Runs(target)}))
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": Runs(target)}, protocol=2))
     else:
         torch.save({"a": Runs(target)}, folder / "pytorch_model.bin")
     with refused(CheckpointError, "pytorch_model.bin"):
@@ -315,6 +315,22 @@ def test_code_in_a_bin_file_is_not_run(folder, tmp_path, old_format):
     assert not target.exists()
     pickle.loads(pickle.dumps(Runs(target)))
     assert target.exists()  # it would have
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_bin_file_of_before_pytorch_1_6_is_read(folder, shards):
+    """As hub checkpoints of 2020 are: no zip, which cannot be mapped into memory."""
+    expected = EncoderDecoderModel.from_pretrained(folder).state_dict()
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    files = ["pytorch_model.bin"] if shards == 1 else [f"pytorch_model-{i}.bin" for i in range(shards)]
+    weight_map = {name: files[i % shards] for i, name in enumerate(tensors)}
+    for file in files:
+        held = {name: tensors[name] for name, its in weight_map.items() if its == file}
+        torch.save(held, folder / file, _use_new_zipfile_serialization=False)
+    if shards > 1:
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    torch.testing.assert_close(EncoderDecoderModel.from_pretrained(folder).state_dict(), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, [torch.zeros(2)], torch.zeros(2), {"a": {"b": torch.zeros(1)}}])
@@ -325,7 +341,7 @@ def test_a_bin_file_that_is_not_plain_tensors(folder, content):
         EncoderDecoderModel.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a file of tensors", b"PK\x03\x04" + b"\x00" * 100])
+@pytest.mark.parametrize("content", [b"", b"not a file of tensors", b"PK\x03\x04" + b"\x00" * 100, b"0", b"J\x00"])
 def test_a_bin_file_that_is_no_bin_file(folder, content):
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(content)

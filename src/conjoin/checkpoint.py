@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -128,20 +129,25 @@ class TensorFolder:
 
     def _open_bin(self, file: str) -> None:
         import pickle
+        import struct
 
         import torch
 
         path = self.folder / file
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            # Files of before PyTorch 1.6, as many on the hub are, are no zip and cannot be mapped.
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         except (
             pickle.UnpicklingError,
-            RuntimeError,
-            EOFError,
-            KeyError,
+            AssertionError,
             AttributeError,
-            ValueError,
+            EOFError,
+            LookupError,
+            OverflowError,
+            RuntimeError,
             TypeError,
+            ValueError,
+            struct.error,
         ) as error:
             first = str(error).strip().split("\n")[0]
             raise CheckpointError(f'"{path}" is not a plain file of tensors and was not loaded: {first}') from None

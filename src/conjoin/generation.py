@@ -36,6 +36,7 @@ MEANINGLESS = {
     "dola_layers": "it contrasts the layers of a language model, and transformers itself refuses encoder-decoders",
     "assistant_early_exit": "it needs layers that were trained to be left early, which no decoder here has; a smaller model "
     "as assistant_model drafts instead",
+    "assistant_ensemble_weight": "it lets an assistant change what is written, and drafts here change time alone",
     "use_mtp": "it needs heads that predict several tokens, which no decoder here has; a smaller model as assistant_model "
     "drafts instead",
     "speculation_type": "it chooses among heads that draft, which no decoder here has; a smaller model as assistant_model "
