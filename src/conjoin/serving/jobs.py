@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from conjoin.decoding.call import Call
@@ -52,17 +53,17 @@ class Job:
     first: bool = True  # whether no token of it was chosen yet
     gone: bool = False  # whether it has left
 
-    @property
+    @cached_property
     def guided(self) -> bool:
         """Whether it is led away from another source, which not every step can do for all together."""
         return self.settings.guidance_scale != 1.0
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Rows of a step that it takes."""
         return self.settings.hypotheses * (2 if self.guided else 1)
 
-    @property
+    @cached_property
     def source_tokens(self) -> int:
         """Tokens of the source."""
         return int(self.call.source.shape[1])
