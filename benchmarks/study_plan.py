@@ -98,7 +98,14 @@ def recipes() -> list[System]:
         birth = "random" if name in ("rothe", "bertsum") else "self_attention"  # as their files have it
         join = {**DEMO, "cross_attention_init": birth}
         found.append(System("recipes", name, join, recipe=name, common=AS_THEY_COME, seeds=2))
-    return found
+    return [*found, *of_default("recipes", {"dropout": 0.0}), *of_default("recipes", {"dropout": 0.0, "batch_size": 8})]
+
+
+def of_default(table: str, changes: Mapping[str, Any], pairs: float = WHOLE) -> list[System]:
+    """The default recipe as it comes with some things changed."""
+    said = {"dropout": "no dropout", "batch_size": "batches of 8"}
+    name = ", ".join(["default", *(said[one] for one in changes)])
+    return [System(table, name, DEMO, changes=changes, common=AS_THEY_COME, pairs=pairs, seeds=2)]
 
 
 def ablation() -> list[System]:
@@ -145,5 +152,16 @@ def systems() -> list[System]:
     """All of them, in the order in which they are run."""
     demo = System("births", "self-attention, made ready to copy", changes={"keep_checkpoints": 5}, averages=(3, 5))
     tenth = System("tenth", demo.name, pairs=TENTH, seeds=2)
+    dropout = [*of_default("tenth", {}, TENTH), *of_default("tenth", {"dropout": 0.0}, TENTH)]
     whole = paper("rothe", WHOLE, None)
-    return [*whole, demo, *births(), *recipes(), *ablation(), *paper("tenth", TENTH, 2), tenth, language_model()]
+    return [
+        *whole,
+        demo,
+        *births(),
+        *recipes(),
+        *ablation(),
+        *paper("tenth", TENTH, 2),
+        tenth,
+        *dropout,
+        language_model(),
+    ]
