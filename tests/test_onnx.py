@@ -483,8 +483,18 @@ def test_folders_that_hold_no_graphs(folders: Any, tmp_path: Path) -> None:
 # The array operations.
 
 
-# What graphs are not asked for, and what is of compiled programs.
-ABSENT = {"most", "normalised", "transposed", "dots", "permutation", "speculated", "while_loop", "on_host"}
+# What graphs are not asked for, what is of compiled programs, and what is of the engine's kernels.
+ABSENT = {
+    "best_of_each",
+    "most",
+    "normalised",
+    "transposed",
+    "dots",
+    "permutation",
+    "speculated",
+    "while_loop",
+    "on_host",
+}
 
 
 def test_every_operation_of_decoding_is_there() -> None:

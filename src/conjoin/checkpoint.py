@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -135,8 +136,10 @@ class TensorFolder:
 
         path = self.folder / file
         try:
-            # Files of before PyTorch 1.6, as many on the hub are, are no zip and cannot be mapped.
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            with warnings.catch_warnings():  # of pickles that torch did not write: they are read, or refused below
+                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+                # Files of before PyTorch 1.6, as many on the hub are, are no zip and cannot be mapped.
+                found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         except (
             pickle.UnpicklingError,
             AssertionError,
