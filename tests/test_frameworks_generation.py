@@ -293,6 +293,7 @@ def test_with_a_seed_a_sample_does_not_depend_on_its_neighbours(peer, framework,
         assert [r[:length] for r in whole[row * each : (row + 1) * each]] == alone
 
 
+@pytest.mark.extensive
 @pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_tokens_are_drawn_as_often_as_they_are_likely(peer, framework):

@@ -374,6 +374,7 @@ def test_int8_is_smaller_and_nearly_the_same(tmp_path: Path) -> None:
     assert 1e-6 < np.abs(found - expected).mean() < 0.05 * spread
 
 
+@pytest.mark.extensive
 def test_a_model_stays_as_it_was(tmp_path: Path) -> None:
     """In training, in half precision; and what was exported is float32."""
     model = JOINS["bert-bert"](tmp_path / "parts").to(torch.bfloat16).train()

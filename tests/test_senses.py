@@ -390,6 +390,7 @@ def test_gradients_equal_the_peers(name: str, framework: Framework, joined: Any)
         assert far < 1e-4 * scale, parameter
 
 
+@pytest.mark.extensive
 @every_framework
 def test_other_lengths_of_sound_and_sizes_of_images(framework: Framework, joined: Any) -> None:
     """Also where calls are padded: convolutions that see no padding are given it, and others are not."""
