@@ -10,6 +10,7 @@ pool.py       programs that are borrowed
 unpadded.py   a padded batch without its padding
 recording.py  a backend of blocks/ that writes programs down
 weights.py    weights in panels: float32, bfloat16, float16, int8, int4
+kept.py       panels made once for layers that several blocks share
 quantised.py  weights as whole numbers and scales
 rows.py       log-probabilities and the largest of a vocabulary
 memory.py     a source's panels as everybody else keeps them

@@ -13,6 +13,7 @@ from conjoin.attention import Kinds
 from conjoin.blocks import Cache, Sight
 from conjoin.engine import recording
 from conjoin.engine.arrays import Array, Reused, address, contiguous, empty
+from conjoin.engine.kept import Kept
 from conjoin.engine.kernels.layout import LAYER, LAYERS, PANEL, Code, Fact, PerLayer
 from conjoin.engine.kernels.team import Team, team_of
 from conjoin.engine.pool import Pool
@@ -342,34 +343,6 @@ class Run:
     cache: Sequence[Cache] | None = None
     at: int = 0
     stands: Array | None = None  # (B,), int64
-
-
-class Kept:
-    """Leaves whose panels are made once, for layers that several blocks share."""
-
-    def __init__(self, leaves: Leaves) -> None:
-        self.leaves = leaves
-        self.numbers = leaves.numbers
-        self.packed: dict[tuple[int, ...], Panels] = {}
-
-    def panels(self, layers: list[Any]) -> Panels:
-        """As `Leaves.panels`."""
-        key = tuple(id(layer) for layer in layers)
-        if key not in self.packed:
-            made = self.leaves.panels(layers)
-            self.packed[key] = whole(made)
-        return self.packed[key]
-
-    def table(self, table: Any, bias: Any) -> Panels:
-        """As `Leaves.table`."""
-        return whole(self.leaves.table(table, bias))
-
-
-def whole(panels: Panels) -> Panels:
-    """Panels that the kernels can multiply. Raises UnsupportedError for others."""
-    if not panels.is_whole:
-        raise UnsupportedError(f"{panels.inputs} inputs, of which {panels.mode.name} weights stand several together")
-    return panels
 
 
 def one_product(panels: Panels) -> Closed:

@@ -25,13 +25,12 @@ class Stack(BaseStack):
     """A stack whose layers and head the kernels are."""
 
     finds_rows = True
+    tokenizer: Any = None
 
     @property
     def finds_best(self) -> bool:
         """As the kernels'."""
         return self.kernels.finds_best
-
-    tokenizer: Any = None
 
     def pack(self, mode: Mode) -> None:
         """Makes programs of what its leaves hold. Raises UnsupportedError where it cannot."""
