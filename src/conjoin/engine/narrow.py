@@ -218,7 +218,7 @@ def narrow_tensors(model: Module, gone: Collection[str]) -> dict[str, Tensor]:
     """What a folder of such a model holds: tensors under our names, weights as they are kept, without those that are gone."""
     modules = dict(narrow_modules(model))
     tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in Module.state_dict(model).items():  # a joined model's own leaves out what both sides share
         module = modules.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
         if name in gone:
             continue

@@ -105,6 +105,29 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
         known = 0 if past_key_values is None else past_key_values.length
         return {**given, "decoder_input_ids": decoder_input_ids[:, known:], "past_key_values": past_key_values}
 
+    def state_dict(self, *args: Any, prefix: str = "", **given: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Parameters and buffers by name, those that both sides share once, under the decoder's names, as in a saved folder.
+
+        So that safetensors, which holds no tensor under two names, takes it, from transformers' trainers too.
+        `load_state_dict` fills in the encoder's.
+        """
+        found: dict[str, Any] = super().state_dict(*args, prefix=prefix, **given)
+        for name in self.held_twice():
+            found.pop(prefix + name, None)
+        return found
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name, kept in self.held_twice().items():
+            if prefix + kept in state_dict:
+                state_dict.setdefault(prefix + name, state_dict[prefix + kept])
+        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
+
+    def held_twice(self) -> dict[str, str]:
+        """The encoder's names of the parameters that the decoder holds too, and the decoder's."""
+        kept = {id(p): f"decoder.{name}" for name, p in self.decoder.named_parameters()}
+        mine = self.encoder.named_parameters(remove_duplicate=False)
+        return {f"encoder.{name}": kept[id(p)] for name, p in mine if id(p) in kept}
+
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers it has, each shared one counted once; without those of embedding tables if asked."""
         found = super().num_parameters(only_trainable)

@@ -135,13 +135,13 @@ def read(model: torch.nn.Module, name: str) -> Tensor:
 
 
 def named_arrays(model: torch.nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers that are saved."""
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    """All parameters and buffers that are saved, under each of their names."""
+    return {name: tensor.detach() for name, tensor in torch.nn.Module.state_dict(model).items()}
 
 
 def shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     """The shape of each."""
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return {name: tuple(tensor.shape) for name, tensor in named_arrays(model).items()}
 
 
 def place(model: torch.nn.Module, name: str, array: Tensor, where: Placement) -> None:
