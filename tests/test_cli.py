@@ -285,6 +285,12 @@ def test_generate_of_an_empty_file_is_empty(model, tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_generate_checks_settings_before_any_text(model, tmp_path, capfd):
+    empty = lines_file(tmp_path / "none.txt", [])
+    assert "num_beams is 0" in refused(capfd, "generate", model, empty, "--num-beams", "0")
+    assert "add --ray" in refused(capfd, "generate", model, empty, "--workers", "2")
+
+
 def test_folders_that_are_no_joined_model(tmp_path, capfd):
     source = lines_file(tmp_path / "t.txt", ["cat"])
     assert "does not exist" in refused(capfd, "generate", tmp_path / "gone", source)

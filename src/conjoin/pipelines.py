@@ -9,6 +9,7 @@ import numpy as np
 
 from conjoin.batching import BatchLimit
 from conjoin.decoding.callbacks import CALLBACKS
+from conjoin.decoding.modes import checked
 from conjoin.decoding.stream import streams
 from conjoin.errors import InputError, nearest, refuse_unknown
 from conjoin.families.custom import is_custom
@@ -170,6 +171,11 @@ class Writer:
         if all(given.get(name) is None and getattr(own, name) is None for name in LENGTHS):
             given["max_new_tokens"] = min(NEW_TOKENS, int(self.model.decoder.spec.max_length))
         return {**given, "return_dict_in_generate": False, "tokenizer": self.tokenizers.target}
+
+    def check_settings(self) -> None:
+        """Raises InputError for settings of its own that cannot be, whatever the texts."""
+        given = {name: value for name, value in self.resolved({}).items() if name in GENERATION_FIELDS}
+        checked(self.model.config.generation.updated(given), 1, self.model.decoder.spec)
 
     def encoded(self, texts: Sequence[str], truncation: bool, limit: int | None) -> list[list[int]]:
         """The ids of each text. Raises InputError for what is no text, empty, or too long."""

@@ -33,10 +33,11 @@ class Job:
         return TEXTS_AT_ONCE if size is None else BATCHES_AT_ONCE * int(size)
 
     def opened(self) -> "Writer":
-        """The model, ready to write. Raises InputError for settings of sampling where nothing is sampled."""
+        """The model, ready to write. Raises InputError for settings that cannot be, and of sampling where nothing is sampled."""
         from conjoin import pipeline
 
         write: Writer = pipeline(model=self.model, **self.options, **self.settings)
+        write.check_settings()
         samples = self.settings.get("do_sample") or write.model.config.generation.do_sample
         for name in SAMPLING if not samples else ():
             if name in self.settings:

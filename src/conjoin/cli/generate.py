@@ -29,6 +29,7 @@ from conjoin.cli.options import (
     Truncate,
     writing_options,
 )
+from conjoin.errors import InputError
 
 __all__ = ["generate"]
 
@@ -85,7 +86,9 @@ def generate(
     workers: Annotated[
         int | None, typer.Option(min=1, help="With --ray: models at once. [default: all that fit]", show_default=False)
     ] = None,
-    worker_cpus: Annotated[int, typer.Option(min=1, help="With --ray: processors of each worker.")] = 1,
+    worker_cpus: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: processors of each worker. [default: 1]", show_default=False)
+    ] = None,
 ) -> None:
     """Write a text for each line of FILE, or of standard input.
 
@@ -106,6 +109,9 @@ def generate(
         "top_p": top_p,
         "seed": seed,
     }
+    for name, value in (("workers", workers), ("worker-cpus", worker_cpus)):
+        if ray is None and value is not None:
+            raise InputError(f"--{name} is of a Ray cluster; add --ray local for one on this machine, or leave it out.")
     given = {name: value for name, value in settings.items() if value is not None}
     typed = file == "-" and sys.stdin.isatty()
     options = writing_options(batch_size, max_batch_tokens, truncate, device, dtype, backend)
@@ -118,7 +124,7 @@ def generate(
     )
     job = Job(model, given, options)
     if ray is not None:
-        cluster = Cluster(ray, workers, worker_cpus, gpus=int(str(device).startswith("cuda")))
+        cluster = Cluster(ray, workers, worker_cpus or 1, gpus=int(str(device).startswith("cuda")))
         answered_by_cluster(job, source, output, bulk_bar, cluster)
     else:
         answered(job, source, output, typing if typed else bulk_bar, typed=typed)

@@ -12,12 +12,12 @@ from conjoin.decoding.budget import check_budget
 from conjoin.decoding.call import ARGUMENTS, INPUTS, Call, called
 from conjoin.decoding.drafting import with_drafts
 from conjoin.decoding.guided import beside, twice, with_negative
-from conjoin.decoding.modes import check_modes, constraints_met
+from conjoin.decoding.modes import checked, constraints_met
 from conjoin.decoding.recording import begun_record, found_outputs, generated, noted
 from conjoin.decoding.rules import Rule, finishers, processors, warpers
 from conjoin.decoding.search import Rules, search_of
 from conjoin.decoding.search.steps import forbid_alone
-from conjoin.decoding.settings import Settings, resolve
+from conjoin.decoding.settings import Settings
 from conjoin.decoding.shortlist import with_vocabulary
 from conjoin.decoding.state import State, advance, halves
 from conjoin.decoding.telling import telling
@@ -69,10 +69,8 @@ def resolved(
     """The settings of a call and what it was given, both checked against the model."""
     inputs = {name: given[name] for name in INPUTS if given.get(name) is not None}
     call = called(model.ops, model, inputs.pop("inputs", None) if input_ids is None else input_ids, inputs, config)
-    spec = model.decoder.spec
-    settings = resolve(config, prompt=call.prompt.shape[1], positions=spec.max_length, vocab=spec.vocab)
-    check_modes(settings, spec.max_length, spec.vocab)
-    model.ops.check_range(call.prompt, spec.vocab, "decoder")
+    settings = checked(config, call.prompt.shape[1], model.decoder.spec)
+    model.ops.check_range(call.prompt, model.decoder.spec.vocab, "decoder")
     if call.states is None and call.inputs_embeds is None and call.position_ids is None:
         settings = replace(settings, chunks=asked_chunks(model.encoder, config))
     settings = with_drafts(model, with_hooks(model, settings, config, given), call, given)

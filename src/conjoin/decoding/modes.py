@@ -4,10 +4,18 @@ import warnings
 from typing import Any
 
 from conjoin.constraints import Constraint, ConstraintsNotMetWarning, met
-from conjoin.decoding.settings import Settings
+from conjoin.decoding.settings import Settings, resolve
 from conjoin.errors import InputError
+from conjoin.generation import GenerationConfig
 
-__all__ = ["check_modes", "constraints_met"]
+__all__ = ["checked", "constraints_met"]
+
+
+def checked(config: GenerationConfig, prompt: int, decoder: Any) -> Settings:
+    """The settings of a call whose decoder, of this spec, has a prompt of so many tokens. Raises InputError for what cannot be."""
+    settings = resolve(config, prompt=prompt, positions=decoder.max_length, vocab=decoder.vocab)
+    check_modes(settings, decoder.max_length, decoder.vocab)
+    return settings
 
 
 def check_modes(settings: Settings, positions: int, vocab: int) -> None:
