@@ -463,6 +463,26 @@ def test_source_tokens_beyond_the_targets_vocabulary_are_nobodys(peer):
                 assert not set(made) & set(source)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"num_beams": 3}, {"do_sample": True}, {"prompt_lookup_num_tokens": 3}],
+    ids=["greedy", "beams", "sample", "drafts"],
+)
+def test_padding_before_a_prompt_is_not_penalised(peer, settings):
+    """Where padding is the end token, a penalty on it would be one on the end."""
+    pair = peer("bert", "gpt2", **TINY)
+    mask = torch.tensor([[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
+    prompt = peers.target(pair, rows=6, length=3).masked_fill(mask == 0, peers.EOS)
+    given = {"decoder_input_ids": prompt, "decoder_attention_mask": mask, "pad_token_id": peers.EOS}
+    given |= {"repetition_penalty": 9.0, "decoder_start_token_id": prompt[:, 0].tolist(), **settings}
+    asked = {name: value for name, value in given.items() if name != "prompt_lookup_num_tokens"}
+    torch.manual_seed(5)
+    theirs = pair.theirs.generate(**ids(pair), max_new_tokens=LENGTH, **asked)
+    torch.manual_seed(5)
+    ours = pair.ours.generate(**ids(pair), max_new_tokens=LENGTH, **given)
+    assert theirs.tolist() == ours.tolist()
+
+
 def test_use_cache_false_is_taken_and_changes_nothing(peer):
     pair = peer("bert", "roberta", **TINY)
     theirs, ours = generated(pair, use_cache=False)
@@ -502,6 +522,18 @@ def rule_cases():
         yield f"top_p_{p}_{keep}", rules.top_p(ops, p, keep), t.TopPLogitsWarper(p, min_tokens_to_keep=keep)
     for p, keep in ((0.05, 1), (0.5, 1), (0.9, 3), (1.0, 1)):
         yield f"min_p_{p}_{keep}", rules.min_p(ops, p, keep), t.MinPLogitsWarper(p, min_tokens_to_keep=keep)
+
+
+def test_top_h_keeps_one_of_two_forced_tokens_as_transformers_does():
+    """Both have a score of 0 and half the probability; the second one's share of the entropy is more than 0.9 of it."""
+    from transformers.generation.logits_process import TopHLogitsWarper
+
+    scores = torch.full((1, 3, 17), float("-inf"))
+    scores[..., [4, 9]] = 0.0
+    ours = rules.top_h(ops, 0.9)(torch.zeros(1, 3, 1, dtype=torch.long), 1, scores.clone())
+    theirs = TopHLogitsWarper(0.9)(torch.zeros(3, 1, dtype=torch.long), scores[0].clone())
+    assert ours[0].tolist() == theirs.tolist()
+    assert torch.isfinite(ours).sum(-1).tolist() == [[1, 1, 1]]
 
 
 @pytest.mark.parametrize(("rule", "processor"), [c[1:] for c in rule_cases()], ids=[c[0] for c in rule_cases()])

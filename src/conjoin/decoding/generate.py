@@ -190,8 +190,14 @@ def prefilled(
         allowed=allowed,
         shortlist=shortlist,
         record=record,
+        padding=None if mask is None or settings.repetition_penalty == 1.0 else padding_before(ops, mask),
         whole=settings.whole,
     )
+
+
+def padding_before(ops: Any, mask: Array) -> Array:
+    """How many tokens before the first that is seen, of masks (B, P): (B,)."""
+    return ops.total(ops.cumsum(ops.flags(mask)) == 0)
 
 
 def fill(settings: Settings) -> int:
@@ -248,7 +254,7 @@ def rules_of(
     first = [seen_by(logits)] if now.record is not None else []
 
     def rules(part: State) -> list[Rule]:
-        always = [*first, *processors(ops, settings, source, part.against)]
+        always = [*first, *processors(ops, settings, source, part.against, part.padding)]
         return always if settings.do_sample else [*always, *finish]
 
     def warps(part: State) -> list[Rule]:

@@ -41,6 +41,7 @@ class State:
     shortlist: Any = None  # what makes logits of a shortlist: (x, allowed) -> (B, K, V)
     record: dict[str, Any] | None = None  # what each step left behind, for who asked
     scores: list[Array] | None = None  # within a step, what the rules made of its logits
+    padding: Array | None = None  # (B,) how many tokens of padding stand before the prompt, where a rule asks
     whole: bool = False  # whether sources that are done stay in the batch
     apart: bool = False  # whether sources have lengths (B, 1) and slots (B,) of their own, and settings too (PyTorch)
 

@@ -28,6 +28,7 @@ KEPT = (
     "stop_moves",
     "allowed",
     "shortlist",
+    "padding",
 )  # of a state, what every step reads and none changes
 BEAM_FIELDS = len(fields(Beams))
 
@@ -123,5 +124,6 @@ def state_of(settings: Settings, kept: Arrays, changing: Arrays) -> State:
         stop_moves=kept.get("stop_moves"),
         allowed=kept.get("allowed"),
         shortlist=kept.get("shortlist"),
+        padding=kept.get("padding"),
     )
     return joined(stays, changing)

@@ -71,10 +71,13 @@ __all__ = [
 Array = Any
 
 
-def processors(ops: Any, settings: Settings, source: Array | None, against: Array | None = None) -> list[Rule]:
+def processors(
+    ops: Any, settings: Settings, source: Array | None, against: Array | None = None, padding: Array | None = None
+) -> list[Rule]:
     """The rules that hold in every mode, in transformers' order.
 
-    `source` (B, S), or None where it has no ids; `against` (B, K, V) the logits that guidance leads away from.
+    `source` (B, S), or None where it has no ids; `against` (B, K, V) the logits that guidance leads away from; `padding` (B,)
+    how many tokens of padding stand before the prompt.
     """
     rules: list[Rule] = []
     if against is not None:
@@ -84,7 +87,7 @@ def processors(ops: Any, settings: Settings, source: Array | None, against: Arra
     if settings.encoder_repetition_penalty != 1.0 and source is not None:
         rules.append(encoder_repetition_penalty(ops, settings.encoder_repetition_penalty, source))
     if settings.repetition_penalty != 1.0:
-        rules.append(repetition_penalty(ops, settings.repetition_penalty))
+        rules.append(repetition_penalty(ops, settings.repetition_penalty, padding))
     if settings.no_repeat_ngram_size > 0:
         rules.append(no_repeat_ngram(ops, settings.no_repeat_ngram_size))
     if settings.encoder_no_repeat_ngram_size > 0 and source is not None:

@@ -9,11 +9,16 @@ __all__ = ["encoder_no_repeat_ngram", "encoder_repetition_penalty", "no_repeat_n
 Array = Any
 
 
-def repetition_penalty(ops: Any, penalty: float) -> Rule:
-    """Tokens already made lose: negative scores times the penalty, others divided by it (https://arxiv.org/abs/1909.05858)."""
+def repetition_penalty(ops: Any, penalty: float, padding: Array | None = None) -> Rule:
+    """Tokens already made lose: negative scores times the penalty, others divided by it (https://arxiv.org/abs/1909.05858).
+
+    `padding` (B,) is how many tokens before a prompt count for nothing.
+    """
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
-        made = ops.marked(ids, ops.broadcast(ops.arange(ids.shape[-1], ids) < length, ids.shape), scores.shape[-1])
+        place = ops.arange(ids.shape[-1], ids)
+        counts = place < length if padding is None else (place < length) & (place >= padding[:, None, None])
+        made = ops.marked(ids, ops.broadcast(counts, ids.shape), scores.shape[-1])
         return ops.where(made, ops.where(scores < 0, scores * penalty, scores / penalty), scores)
 
     return rule

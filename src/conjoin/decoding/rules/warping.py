@@ -55,12 +55,12 @@ def top_h(ops: Any, share: float) -> Rule:
     """
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
-        best, _ = ops.top_k(scores, min(BEST, scores.shape[-1]))
+        # Tokens, not scores, are kept: of two that tie, as forced ones do, one may be one too many.
+        best, token = ops.top_k(scores, min(BEST, scores.shape[-1]))
         parts = entropy_parts(ops, best)
         below = (ops.cumsum(parts) <= share * ops.summed(parts)) & (ops.softmax(best) > 0)
-        count = ops.summed(ops.number(below))
-        last = ops.where(count > 1, count - 1, 0.0)
-        return ops.where(scores < ops.take_last(best, ops.whole(last)), LOW, scores)
+        kept = below | (ops.arange(best.shape[-1], token) == 0)
+        return ops.where(ops.marked(token, kept, scores.shape[-1]), scores, LOW)
 
     return rule
 

@@ -64,7 +64,7 @@ class Chooser:
             which, place = ((lengths == length) & going[:, None]).nonzero(as_tuple=True)
             if not len(which):
                 continue
-            now = replace(self.state, ids=ids[which][:, None], length=length, row=row[which])
+            now = replace(self.at_rows(row[which]), ids=ids[which][:, None], length=length)
             ruled = self.ruled(now, scores[which, place][:, None])
             best = ops.argmax(self.wanted(now, ruled))
             scores[which, place] = ruled[:, 0]
@@ -80,7 +80,12 @@ class Chooser:
         settings = self.settings
         if settings.do_sample or settings.stop_strings or settings.callbacks.deadline is not None:
             return False
-        return not self.rules(replace(self.state, row=row))[0]
+        return not self.rules(self.at_rows(row))[0]
+
+    def at_rows(self, row: Tensor) -> State:
+        """The state with some of the sources, as rules read it."""
+        padding = self.state.padding
+        return replace(self.state, row=row, padding=None if padding is None else padding[row])
 
     def rules(self, now: State) -> tuple[Sequence[Rule], Sequence[Rule]]:
         """The rules of some sources, and those before a token is drawn."""
