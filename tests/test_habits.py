@@ -86,6 +86,44 @@ def test_accelerates_way_of_saving(model, tmp_path):
         model.save_pretrained(tmp_path / "bin", safe_serialization=False)
 
 
+@pytest.mark.parametrize("duplicate", [False, True])
+@pytest.mark.parametrize("share", ["none", "all"])
+def test_a_state_dict_is_saved_in_place_of_the_models_values(tmp_path, share, duplicate):
+    parts = tiny.bert(tmp_path / "bert"), tiny.bert(tmp_path / "bert")
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(*parts, share=share)
+    gathered = {name: torch.randn_like(x) for name, x in model.state_dict().items()}
+    model.save_pretrained(tmp_path / "m", state_dict=gathered, push_to_hub=False, duplicate_shared=duplicate)
+    again = EncoderDecoderModel.from_pretrained(tmp_path / "m")
+    torch.testing.assert_close(again.state_dict(), gathered, rtol=0, atol=0)
+    again.tie_weights()
+    torch.testing.assert_close(again.state_dict(), gathered, rtol=0, atol=0)
+    assert again.num_parameters() == model.num_parameters()
+
+
+def test_what_cannot_be_saved_is_refused(model, tmp_path):
+    state = model.state_dict()
+    name = next(iter(state))
+    for wrong, said in (
+        ({n: x for n, x in state.items() if n != name}, "has no"),
+        ({**state, "more": state[name]}, "has more"),
+    ):
+        with pytest.raises(InputError, match=f"state_dict {said}"):
+            model.save_pretrained(tmp_path / "m", state_dict=wrong)
+    with pytest.raises(InputError, match="push_to_hub is True"):
+        model.save_pretrained(tmp_path / "m", push_to_hub=True)
+    assert not (tmp_path / "m").exists()
+
+
+def test_vocabularies_grow_to_a_multiple(model, tmp_path):
+    tokens = model.config.decoder.vocab_size
+    model.decoder.resize_token_embeddings(tokens + 1, pad_to_multiple_of=8)
+    assert model.config.decoder.vocab_size == -(-(tokens + 1) // 8) * 8
+    found = model.resize_token_embeddings(side="encoder", pad_to_multiple_of=64)
+    assert found.weight.shape[0] == model.config.encoder.vocab_size == 64
+    with pytest.raises(InputError, match="pad_to_multiple_of is 0"):
+        model.decoder.resize_token_embeddings(tokens, pad_to_multiple_of=0)
+
+
 def test_use_cache_of_a_part_is_kept_and_changes_nothing(model, tmp_path):
     given = source(model)
     before = model.generate(**given)

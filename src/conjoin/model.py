@@ -1,6 +1,6 @@
 """The joined model as every framework has it: two parts joined, loaded, saved and frozen."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -232,23 +232,31 @@ class JoinedModel(GeneratingModel):
         duplicate_shared: bool = False,
         safe_serialization: bool = True,
         save_function: Any = None,
+        state_dict: Mapping[str, Any] | None = None,
+        push_to_hub: bool = False,
     ) -> None:
         """Writes a folder that conjoin and transformers load: config, generation config, weights, tokenizers, a card.
 
         Shared weights are stored once, as transformers 4 does. transformers 5 ignores `tie_encoder_decoder` and would
         start such an encoder at random: `duplicate_shared=True` stores the encoder's copy too, for it. The folder
-        appears whole or not at all. Of several processes one writes: `is_main_process=False` does nothing. `save_function`
-        is taken for compatibility, and so is `safe_serialization`: files are always safetensors. Raises CheckpointError
-        where the disk has no room, InputError for `safe_serialization=False`.
+        appears whole or not at all. Of several processes one writes: `is_main_process=False` does nothing. A `state_dict` of
+        the model's, which Accelerate gathers where each process holds a part, is written in place of its own values.
+        `save_function` is taken for compatibility, and so is `safe_serialization`: files are always safetensors. Raises
+        CheckpointError where the disk has no room, InputError for `safe_serialization=False`, `push_to_hub=True` and a
+        `state_dict` of another model.
         """
         if not safe_serialization:
             raise InputError("safe_serialization is False; models are saved as safetensors, so leave it out.")
+        if push_to_hub:
+            raise InputError("push_to_hub is True; save the folder, then upload it: hf upload REPO_ID FOLDER.")
         if not is_main_process:
             return
         ops = self.ops
-        gone = () if duplicate_shared else shared_names(self.config, list(ops.shapes(self.encoder)))
+        shared = shared_names(self.config, list(ops.shapes(self.encoder)))
+        gone = () if duplicate_shared else shared
         narrow = ops.narrow_tensors(self, [f"encoder.{name}" for name in gone])
-        tensors = self.file_tensors(gone) if narrow is None else narrow
+        given = None if state_dict is None else self.checked_state(state_dict, shared, whole=narrow is not None)
+        tensors = self.file_tensors(gone, given) if narrow is None else narrow
         if duplicate_shared:
             tensors = {name: ops.copied(tensor) for name, tensor in tensors.items()}
         target = Path(folder)
@@ -272,12 +280,35 @@ class JoinedModel(GeneratingModel):
         write_processor(folder, self.encoder.processor_files)
         (folder / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
 
-    def file_tensors(self, gone: Iterable[str]) -> dict[str, Any]:
-        """Its arrays under the file's names and in its layout, without those of the encoder that are gone."""
-        tensors = {f"encoder.{n}": t for n, t in self.encoder.file_tensors(gone).items()}
-        tensors |= {f"decoder.{n}": t for n, t in self.decoder.file_tensors().items()}
+    def checked_state(self, state: Mapping[str, Any], shared: Iterable[str], *, whole: bool) -> dict[str, Any]:
+        """A state_dict that was given, with what both sides share under both names. Raises InputError for another model's."""
+        if whole:
+            raise InputError("state_dict was given, and a model in whole numbers is saved as it is; leave it out.")
+        twice = {f"encoder.{n}": state[f"decoder.{n}"] for n in shared if f"decoder.{n}" in state}
+        state = {**twice, **state}
+        names = self.ops.shapes(self).keys()  # whose shapes are those of a part, where each process holds one
+        for name in sorted(names ^ state.keys()):
+            has, there = ("has no", "has") if name in names else ("has", "has no")
+            raise InputError(
+                f"state_dict {has} {name}, and the model {there} such weight; give what model.state_dict() gave."
+            )
+        return state
+
+    def file_tensors(self, gone: Iterable[str], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Its arrays, or others that were given under their names, under the file's names and in its layout, without those of
+        the encoder that are gone."""
+        tensors: dict[str, Any] = {}
+        skips: dict[RoleName, Iterable[str]] = {"encoder": gone, "decoder": ()}
+        for role, skip in skips.items():
+            own = (
+                None
+                if given is None
+                else {n.removeprefix(f"{role}."): x for n, x in given.items() if n.startswith(role)}
+            )
+            tensors |= {f"{role}.{name}": x for name, x in self.part(role).file_tensors(skip, own).items()}
         if self.enc_to_dec_proj is not None:
-            tensors |= {name: self.ops.detached(self.ops.read(self, name)) for name in PROJECTION}
+            held = {name: self.ops.read(self, name) for name in PROJECTION} if given is None else given
+            tensors |= {name: self.ops.detached(held[name]) for name in PROJECTION}
         return tensors
 
     # The parts.
@@ -294,11 +325,14 @@ class JoinedModel(GeneratingModel):
         """The module whose weight (V, W) makes the logits."""
         return self.decoder.get_output_embeddings()
 
-    def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> Any:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, side: RoleName | None = None, pad_to_multiple_of: int | None = None
+    ) -> Any:
         """Resizes one side's vocabulary; both where they share it, the only one where there is one. Returns the embedding.
 
-        New rows are initialised as the config says. What was made for the parameters as they were (an optimiser, the state
-        of a Flax model, a Keras model's `compile`) must be made again. Raises InputError where the sides are apart and
+        The number, which is by default that of now, is rounded up to a multiple of `pad_to_multiple_of`. New rows are
+        initialised as the config says. What was made for the parameters as they were (an optimiser, the state of a Flax
+        model, a Keras model's `compile`) must be made again. Raises InputError where the sides are apart and
         `side` does not say which, and for less than one token.
         """
         if self.config.share == "none":
@@ -306,9 +340,9 @@ class JoinedModel(GeneratingModel):
                 side = "decoder"
             if side not in ROLES:
                 raise InputError('resize_token_embeddings: say which side\'s, with side="encoder" or side="decoder".')
-            return self.part(side).resize_token_embeddings(new_num_tokens)
-        self.encoder.resized(new_num_tokens)
-        found = self.decoder.resized(new_num_tokens)
+            return self.part(side).resize_token_embeddings(new_num_tokens, pad_to_multiple_of)
+        self.encoder.resized(new_num_tokens, pad_to_multiple_of)
+        found = self.decoder.resized(new_num_tokens, pad_to_multiple_of)
         self.tie()
         return found
 
@@ -326,6 +360,10 @@ class JoinedModel(GeneratingModel):
         """How many numbers it has, each shared one counted once."""
         count: int = self.ops.parameter_count(self, only_trainable)
         return count
+
+    def tie_weights(self) -> None:
+        """As `tie`, by transformers' name."""
+        self.tie()
 
     def tie(self) -> None:
         """Makes what `config.share` names one set of values: the encoder takes the decoder's."""

@@ -74,22 +74,22 @@ class Part:
             return None
         return self.embed.token if self.output is None else self.output
 
-    def resize_token_embeddings(self, new_num_tokens: int) -> Any:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None) -> Any:
         """Grows or cuts the vocabulary, with the head and its bias; new rows are initialised as the config says.
 
-        Returns the token embedding. What was made for the parameters as they were, an optimiser, must be made again. Raises
+        The number, which is by default that of now, is rounded up to a multiple of `pad_to_multiple_of`. Returns the token
+        embedding. What was made for the parameters as they were, an optimiser, must be made again. Raises
         InputError for less than one token, where a partner shares the embedding, and for an encoder of images or sounds.
         """
         if self.shared_with_partner:
             raise InputError(self.shared_with_partner)
         if self.spec.front is not None:
             raise InputError(f"the {self.role} reads {self.spec.front.argument} and has no vocabulary to resize.")
-        return self.resized(new_num_tokens)
+        return self.resized(new_num_tokens, pad_to_multiple_of)
 
-    def resized(self, tokens: int) -> Any:
+    def resized(self, asked: int | None, multiple: int | None) -> Any:
         """The same, whoever shares the embedding."""
-        if tokens < 1:
-            raise InputError(f"new_num_tokens is {tokens}; at least 1 was expected.")
+        tokens = rounded_up(asked, self.spec.vocab, multiple)
         ops, there = self.ops, self.ops.shapes(self)
         for name in [n for n in VOCABULARY if n in there]:
             kept = ops.detached(ops.read(self, name))[:tokens]
@@ -173,10 +173,11 @@ class Part:
                 self.tokenizer.save_pretrained(str(made))
             write_processor(made, self.processor_files)
 
-    def file_tensors(self, skip: Iterable[str] = ()) -> dict[str, Any]:
-        """Its arrays under the file's names and in its layout."""
+    def file_tensors(self, skip: Iterable[str] = (), given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Its arrays, or others that were given under their names, under the file's names and in its layout."""
         gone = set(skip)
-        arrays = {name: array for name, array in self.ops.named_arrays(self).items() if name not in gone}
+        held = self.ops.named_arrays(self) if given is None else given
+        arrays = {name: array for name, array in held.items() if name not in gone}
         side = role_of(self.config.model_type, self.role)
         return to_file(side, arrays, layers=range(self.spec.layers), heads=self.spec.heads, concat=self.ops.joined_rows)
 
@@ -195,6 +196,15 @@ class Part:
         """How many numbers it has, each shared one counted once."""
         count: int = self.ops.parameter_count(self, only_trainable)
         return count
+
+
+def rounded_up(asked: int | None, now: int, multiple: int | None) -> int:
+    """How many tokens a vocabulary gets. Raises InputError for less than one, and for no whole number."""
+    for name, value in (("new_num_tokens", asked), ("pad_to_multiple_of", multiple)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"{name} is {value!r}; at least 1 was expected.")
+    tokens = now if asked is None else asked
+    return tokens if multiple is None else -(-tokens // multiple) * multiple
 
 
 def save_tensors(ops: Any, folder: Path, tensors: dict[str, Any], max_shard_size: int | str) -> None:

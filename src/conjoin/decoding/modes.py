@@ -12,7 +12,7 @@ __all__ = ["checked", "constraints_met"]
 
 
 def checked(config: GenerationConfig, prompt: int, decoder: Any) -> Settings:
-    """The settings of a call, for a decoder of this spec with a prompt of so many tokens. Raises InputError for what cannot be."""
+    """The settings of a call, for a decoder of this spec and a prompt of so many tokens. Raises InputError for what cannot be."""
     settings = resolve(config, prompt=prompt, positions=decoder.max_length, vocab=decoder.vocab)
     check_modes(settings, decoder.max_length, decoder.vocab)
     return settings

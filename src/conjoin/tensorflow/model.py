@@ -128,9 +128,11 @@ class TFEncoderDecoderModel(Hosted, JoinedModel, BaseEncoderDecoder, keras.Model
     decode = as_it_is(BaseEncoderDecoder.decode)
     init_cache = as_it_is(BaseEncoderDecoder.init_cache)
 
-    def resize_token_embeddings(self, new_num_tokens: int, side: RoleName | None = None) -> Any:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, side: RoleName | None = None, pad_to_multiple_of: int | None = None
+    ) -> Any:
         """As `EncoderDecoderModel.resize_token_embeddings`; what Keras compiled for the tables as they were is forgotten."""
-        found = super().resize_token_embeddings(new_num_tokens, side)
+        found = super().resize_token_embeddings(new_num_tokens, side, pad_to_multiple_of)
         self.train_function = self.test_function = self.predict_function = None
         return found
 

@@ -203,7 +203,9 @@ class CustomEncoder(Module):
             )
         return self.module
 
-    def resize_token_embeddings(self, new_num_tokens: int) -> Module:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> Module:
         """Refused: the module's vocabulary is its own."""
         raise InputError(
             f"the encoder, {self.config.class_name}, is a module of your own; resize it before it is joined."
@@ -225,9 +227,10 @@ class CustomEncoder(Module):
             found.setdefault(place, (name, tensor))
         return dict(found.values())
 
-    def file_tensors(self, skip: Collection[str] = ()) -> dict[str, Tensor]:
-        """What is saved: its own values under its own names."""
-        return {name: tensor.detach() for name, tensor in self.own_tensors().items()}
+    def file_tensors(self, skip: Collection[str] = (), given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What is saved: its own values, or others that were given, under its own names."""
+        held = {} if given is None else {name.removeprefix("module."): x for name, x in given.items()}
+        return {name: held.get(name, tensor).detach() for name, tensor in self.own_tensors().items()}
 
     def plan(self, available: Mapping[str, tuple[int, ...]], skip: Collection[str] = ()) -> Plan:
         """How its values are read out of a file that has these tensors, and what does not fit."""
