@@ -45,6 +45,21 @@ def test_kept_layers_keep_their_kind(tmp_path: Path) -> None:
         np.testing.assert_allclose(model(input_ids=tokens()).logits.numpy(), expected, **CLOSE)
 
 
+@torch.no_grad()
+def test_an_odd_number_of_turning_numbers_is_one_more(tmp_path: Path) -> None:
+    """A quarter of 12 is 3, so two pairs of a GPT-NeoX's heads turn, as in transformers; five of five cannot."""
+    sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
+    config = transformers.GPTNeoXConfig(vocab_size=VOCAB, max_position_embeddings=40, hidden_act="gelu", **sizes)
+    theirs = Case("gpt_neox", config, decoder=transformers.GPTNeoXForCausalLM).make("decoder", tmp_path)
+    mask = torch.ones(3, 9, dtype=torch.long)
+    mask[1, :4] = mask[2, 7:] = 0
+    ours = Decoder.from_pretrained(tmp_path)(input_ids=tokens(), attention_mask=mask).logits
+    expected = theirs(input_ids=tokens(), attention_mask=mask).logits
+    torch.testing.assert_close(ours[mask > 0], expected[mask > 0], **CLOSE)
+    with pytest.raises(ConfigError, match="heads have 5 numbers, of which 5 should turn in pairs"):
+        spec("gpt_neox", hidden_size=20, num_attention_heads=4, rotary_pct=1.0)
+
+
 def test_what_is_listed_by_layer_follows_the_layers() -> None:
     smol = any_config({"model_type": "smollm3", "num_hidden_layers": 4, "no_rope_layers": [1, 0, 1, 0]})
     assert smol.of_layers([1, 2]) == {"layer_types": [FULL, FULL], "no_rope_layers": [0, 1]}

@@ -55,7 +55,9 @@ def rotary(config: RopeConfig, size: int, layer_type: str | None = None, theta: 
     kind = rope.get("rope_type", rope.get("type", "default"))
     turning = int(size * float(rope.get("partial_rotary_factor", 1.0)))
     base = float(rope.get("rope_theta", theta))
-    plain = [base ** (-2 * i / turning) for i in range(turning // 2)]
+    plain = [base ** (-i / turning) for i in range(0, turning, 2)]
+    if 2 * len(plain) > size:
+        raise ConfigError(f"{config.model_type}: heads have {size} numbers, of which {turning} should turn in pairs.")
     if kind == "default":
         return Rotary(tuple(plain))
     if kind == "linear":
