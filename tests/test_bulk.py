@@ -135,6 +135,73 @@ def test_what_is_wrong_with_rows_is_said(model, tmp_path, capfd):
     assert 'has no field "more"' in said(capfd, model, tmp_path / "in.jsonl", "-o", tmp_path / "o.parquet", *SHORT)
 
 
+def test_a_row_that_the_output_cannot_hold_is_found_before_it_is_answered(model, tmp_path, capfd, monkeypatch):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.parquet"
+    rows = [{"document": text} for text in TEXTS[:24]]
+    odd = [*rows[:16], {**rows[16], "more": 1}, *rows[17:]]
+    source.write_text("".join(json.dumps(row) + "\n" for row in odd))
+    monkeypatch.setattr("conjoin.bulk.sinks.ROWS_IN_A_GROUP", 4)
+    given = dies_after(monkeypatch, 9)
+    assert 'has no field "more"' in said(capfd, model, source, "-o", out, *SHORT)
+    assert given == [8, 8]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert generate(model, source, "-o", out, *SHORT) == 0
+    assert given == [8, 8, 8]
+    assert pq.read_table(out).num_rows == 24
+
+
+def test_what_a_parquet_file_never_holds_is_one_sentence(model, tmp_path, capfd):
+    column = pa.array(["the cat"])
+    twins = pa.Table.from_arrays([column, column, column], names=["document", "x", "x"])
+    pq.write_table(twins, tmp_path / "in.parquet")
+    assert 'two columns "x"' in said(capfd, model, tmp_path / "in.parquet", "-o", tmp_path / "o.parquet", *SHORT)
+    (tmp_path / "in.jsonl").write_text('{"document": "the cat", "x": {}}\n')
+    assert "do not make a Parquet file" in said(
+        capfd, model, tmp_path / "in.jsonl", "-o", tmp_path / "o.parquet", *SHORT
+    )
+
+
+def test_half_of_a_surrogate_pair_is_refused_as_a_text_and_kept_in_other_fields(model, tmp_path, capfd):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"document": "the cat"}\n{"document": "the \\ud800 cat"}\n')
+    assert "line 2 of" in said(capfd, model, source, "-o", out, *SHORT)
+    source.write_text('{"document": "the cat", "x\\udfff": "\\ud800"}\n{"document": "a dog", "x": "\u00e9"}\n')
+    assert generate(model, source, "-o", out, *SHORT) == 0
+    first, second = read_rows(out)
+    assert first["x\udfff"] == "\ud800"
+    assert second["x"] == "\u00e9"
+    assert "\u00e9".encode() in out.read_bytes()
+
+
+def test_null_is_as_empty_as_an_empty_text(model, tmp_path, capfd):
+    rows = [{"document": None, "id": 1}, {"document": "the cat", "id": 2}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    assert "row 1 of" in said(capfd, model, tmp_path / "in.parquet", "-o", tmp_path / "out.jsonl", *SHORT)
+    assert generate(model, tmp_path / "in.parquet", "-o", tmp_path / "out.jsonl", "--skip-empty", *SHORT) == 0
+    assert read_rows(tmp_path / "out.jsonl")[0] == {**rows[0], "generated": ""}
+    (tmp_path / "in.jsonl").write_text('{"document": 5}\n')
+    assert '"document" is a number; a text' in said(capfd, model, tmp_path / "in.jsonl", "-o", tmp_path / "x.jsonl")
+
+
+def test_the_name_of_the_output_says_what_is_written_in_any_case(model, tmp_path, capfd, expected):
+    source = tmp_path / "in.JSONL"
+    source.write_text(json.dumps({"document": TEXTS[0]}) + "\n")
+    assert generate(model, source, "-o", tmp_path / "out.txt", *SHORT) == 0
+    assert (tmp_path / "out.txt").read_text() == expected[0] + "\n"
+    assert generate(model, source, "-o", tmp_path / "out.jsonl.gz", *SHORT) == 0
+    packed = (tmp_path / "out.jsonl.gz").read_bytes()
+    assert b"out.jsonl" not in packed  # as gzip would name what it packs
+    assert "is a table" in said(capfd, model, source, "-o", tmp_path / "out.csv")
+    assert "packed twice" in said(capfd, model, source, "-o", tmp_path / "out.parquet.gz")
+    same = ("--source-column", "a", "--output-column", "a")
+    assert 'are both "a"' in said(capfd, model, source, "-o", tmp_path / "out.txt", *same)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_is_one_sentence(model, texts, capfd):
+    assert "does not fit: No space left" in said(capfd, model, texts, "-o", "/dev/full", *SHORT)
+
+
 def test_a_line_without_an_end_does_not_fill_the_memory(model, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("conjoin.bulk.lines.LONGEST", 1 << 20)
     (tmp_path / "bomb.txt.gz").write_bytes(gzip.compress(b"x" * (1 << 22)))

@@ -10,6 +10,7 @@ __all__ = [
     "ConjoinError",
     "DataError",
     "InputError",
+    "json_kind",
     "nearest",
     "no_dtype",
     "refuse_unknown",
@@ -45,6 +46,19 @@ class InputError(ConjoinError):
 
 class DataError(ConjoinError):
     """Training or test data is missing, malformed or empty."""
+
+
+def json_kind(value: object) -> str:
+    """What a value is called where it came as JSON, or in a row of a table."""
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
+    return "null" if value is None else kinds.get(type(value), f"a {type(value).__name__}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -4,15 +4,16 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from conjoin.errors import DataError, nearest
+from conjoin.errors import DataError, json_kind, nearest
 
 __all__ = [
     "BYTE_ORDER_MARK",
@@ -22,6 +23,7 @@ __all__ = [
     "decoded",
     "expect_folder",
     "is_ordinary",
+    "json_line",
     "json_object",
     "named",
     "numbered_lines",
@@ -36,6 +38,7 @@ __all__ = [
 T = TypeVar("T")
 STANDARD = "-"
 BYTE_ORDER_MARK = "\ufeff"
+SURROGATE = re.compile("[\ud800-\udfff]")  # which JSON can escape, and UTF-8 cannot hold
 LONGEST = 1 << 26  # bytes of a line: one without an end would fill the memory, as would a small .gz of one
 
 
@@ -123,8 +126,14 @@ def json_object(line: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {error}.") from None
     if not isinstance(row, dict):
-        raise DataError(f"{where} is a JSON {type(row).__name__}; an object with fields was expected.")
+        raise DataError(f"{where} is {json_kind(row)}; an object with fields was expected.")
     return row
+
+
+def json_line(fields: Mapping[str, Any], default: Callable[[object], Any] | None = None) -> str:
+    """An object as a line, in UTF-8 where that can hold it; `default` is what to write of what JSON does not know."""
+    line = json.dumps(fields, ensure_ascii=False, default=default)
+    return json.dumps(fields, default=default) if SURROGATE.search(line) else line
 
 
 def text_field(row: dict[str, Any], name: str, where: str, option: str | None = None) -> str:
@@ -135,7 +144,9 @@ def text_field(row: dict[str, Any], name: str, where: str, option: str | None = 
         raise DataError(f'{where} has no field "{name}"; it has {have}{nearest(name, row)}.{remedy}')
     value = row[name]
     if not isinstance(value, str):
-        raise DataError(f'{where}: the field "{name}" is a {type(value).__name__}; a text was expected.')
+        raise DataError(f'{where}: the field "{name}" is {json_kind(value)}; a text was expected.')
+    if SURROGATE.search(value):
+        raise DataError(f'{where}: the field "{name}" holds half of a surrogate pair, which is no character.')
     return value
 
 
@@ -183,7 +194,7 @@ def replacing(target: Path, name: Path) -> Iterator[BinaryIO]:
     try:
         with name.open("wb") as plain:
             if target.suffix == ".gz":
-                with gzip.GzipFile(fileobj=plain, mode="wb") as packed:
+                with gzip.GzipFile("", "wb", fileobj=plain, mtime=0) as packed:  # the same bytes each time
                     yield cast(BinaryIO, packed)
             else:
                 yield plain

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from conjoin.bulk.identity import identity
 from conjoin.bulk.lines import is_ordinary, opened_output, refuse_same, replacing
-from conjoin.bulk.sinks import opened_sink, sink_form
-from conjoin.bulk.sources import Item, Reading, Source
+from conjoin.bulk.sinks import Nowhere, Sink, opened_sink, sink_form
+from conjoin.bulk.sources import Form, Item, Reading, Source
 from conjoin.bulk.spool import Spool, digest, opened_spool
 from conjoin.bulk.windows import Job, windows, written
 from conjoin.errors import ConjoinError, DataError
@@ -30,6 +30,7 @@ def answered(job: Job, source: Source, output: str, progress: Progress, *, typed
     before the model is loaded.
     """
     refuse_same(source.file, output)
+    form = sink_form(output, source)
     reading = Reading(source)
     items = iter(reading)
     items = chain([] if typed else list(islice(items, 1)), items)
@@ -38,13 +39,13 @@ def answered(job: Job, source: Source, output: str, progress: Progress, *, typed
             write = job.opened()
             samples = bool(job.settings.get("do_sample") or write.model.config.generation.do_sample)
             spool.begin(run_of(job, source, samples=samples))
-            with progress(reading.size) as shown:
-                go_on(spool, write, reading, items, shown, job.window)
-            joined(spool, source, output)
+            with progress(reading.size) as shown, opened_sink(cast(BinaryIO, Nowhere()), form, source) as tried:
+                go_on(spool, write, reading, items, shown, job.window, tried)
+            joined(spool, source, output, form)
         return
     with opened_output(output) as out:
         write = job.opened()
-        with opened_sink(out, sink_form(output, source), source) as sink, progress(reading.size) as shown:
+        with opened_sink(out, form, source) as sink, progress(reading.size) as shown:
             for window in windows(items, 1 if typed else job.window):
                 sink.write(window, written(write, window, source))
                 shown(reading.at, len(window))
@@ -71,13 +72,19 @@ def go_on(
     items: Iterable[Item],
     shown: Callable[[int, int], None],
     size: int,
+    tried: Sink,
 ) -> None:
-    """Answers what the spool does not have yet, which is all of a source at first."""
+    """Answers what the spool does not have yet, which is all of a source at first.
+
+    Rows are `tried` before they are answered, so that one that the output cannot hold is not found at the end of all work.
+    """
     items = iter(items)
-    for _ in answers(spool, items, reading.source):
+    for window, texts in answers(spool, items, reading.source):
+        tried.write(window, texts)
         shown(reading.at, 0)
     try:
         for window in windows(items, size):
+            tried.write(window, [""] * len(window))
             spool.append(window, written(write, window, reading.source))
             shown(reading.at, len(window))
     except ConjoinError as error:
@@ -100,12 +107,12 @@ def answers(spool: Spool, items: Iterable[Item], source: Source) -> Iterator[tup
         yield window, texts
 
 
-def joined(spool: Spool, source: Source, output: str) -> None:
+def joined(spool: Spool, source: Source, output: str, form: Form) -> None:
     """Writes the output, whole, of the source and its answers."""
     target = Path(output).resolve()
     with (
         replacing(target, target.with_name(f".{target.name}.whole")) as out,
-        opened_sink(out, sink_form(output, source), source) as sink,
+        opened_sink(out, form, source) as sink,
     ):
         for window, texts in answers(spool, iter(Reading(source)), source):
             sink.write(window, texts)

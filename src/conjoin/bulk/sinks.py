@@ -2,16 +2,17 @@
 
 import datetime
 import decimal
-import json
+import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol
 
-from conjoin.bulk.sources import Form, Item, Source, form_of, parquet, parquet_file
+from conjoin.bulk.lines import json_line
+from conjoin.bulk.sources import Form, Item, Source, form_of, parquet, parquet_file, refuse_table
 from conjoin.errors import DataError
 
-__all__ = ["LINE_BREAKS", "Sink", "opened_sink", "sink_form"]
+__all__ = ["LINE_BREAKS", "Nowhere", "Sink", "opened_sink", "sink_form"]
 
 LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")
 ROWS_IN_A_GROUP = 1024  # of Parquet
@@ -25,7 +26,13 @@ class Sink(Protocol):
 
 
 def sink_form(output: str, source: Source) -> Form:
-    """How answers are written: as the output's name says, or else as they were read; rows of a table as JSON lines."""
+    """How answers are written: as the output's name says, or else as they were read; rows of a table as JSON lines.
+
+    Raises DataError for a name that promises what is not written.
+    """
+    refuse_table(output, "name an --output that ends in .txt, .jsonl or .parquet")
+    if output.lower().endswith(".parquet.gz"):
+        raise DataError(f'"{output}" would be packed twice; name an --output that ends in .parquet.')
     asked = form_of(output)
     if asked == "auto":
         return "jsonl" if source.shape == "parquet" else source.shape
@@ -43,6 +50,26 @@ def opened_sink(out: BinaryIO, form: Form, source: Source) -> Iterator[Sink]:
     rows.close()
 
 
+class Nowhere(io.RawIOBase):
+    """A file that forgets: what is written into it is tried, and no more."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """How much was written."""
+        return self.size
+
+    def write(self, data: Any) -> int:
+        """Counts bytes."""
+        self.size += len(data)
+        return len(data)
+
+
 class Lines:
     """Lines of text, or of JSON: of "auto", what the item itself was."""
 
@@ -57,11 +84,11 @@ class Lines:
 
     def line(self, item: Item, text: str) -> str:
         """The line that answers an item: an empty one's is empty."""
-        if self.form != "jsonl" and item.fields is None:
+        if self.form == "text" or (self.form != "jsonl" and item.fields is None):
             return LINE_BREAKS.sub(" ", text)
         if item.fields is None and item.source is None:
             return ""
-        return json.dumps(fields_of(item, text, self.source), ensure_ascii=False, default=written_out)
+        return json_line(fields_of(item, text, self.source), written_out)
 
 
 def fields_of(item: Item, text: str, source: Source) -> dict[str, Any]:
@@ -102,10 +129,13 @@ class Rows:
     def write_group(self, rows: list[dict[str, Any]]) -> None:
         """Writes some rows. Raises DataError for one that does not fit the columns."""
         table = self.table(rows)
-        if self.writer is None:
-            self.schema = table.schema
-            self.writer = self.arrow.parquet.ParquetWriter(self.out, self.schema)
-        self.writer.write_table(table)
+        try:
+            if self.writer is None:
+                self.schema = table.schema
+                self.writer = self.arrow.parquet.ParquetWriter(self.out, self.schema)
+            self.writer.write_table(table)
+        except self.arrow.ArrowException as error:
+            raise DataError(f"the rows do not make a Parquet file ({error}); write JSON lines instead.") from None
 
     def table(self, rows: list[dict[str, Any]]) -> Any:
         """Rows as pyarrow has them."""
@@ -116,7 +146,7 @@ class Rows:
                 raise DataError(f"the first row has no field {more}, and a later one has; write JSON lines instead.")
         try:
             return self.arrow.Table.from_pylist(rows, schema=self.schema)
-        except (self.arrow.ArrowException, OverflowError) as error:
+        except (self.arrow.ArrowException, OverflowError, UnicodeEncodeError) as error:
             raise DataError(f"the rows do not make a table ({error}); write JSON lines instead.") from None
 
     def close(self) -> None:

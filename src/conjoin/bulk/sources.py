@@ -1,7 +1,7 @@
 """What is read, item by item: lines of text, JSON lines, rows of Parquet; all of a file or a part of it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +33,18 @@ __all__ = [
 ]
 
 Form = Literal["auto", "text", "jsonl", "parquet"]
-JSON_LINES = re.compile(r"\.(jsonl|ndjson|json)(\.gz)?$")
-TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$")  # whose lines are no texts
+JSON_LINES = re.compile(r"\.(jsonl|ndjson|json)(\.gz)?$", re.IGNORECASE)
+TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
+TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)  # whose lines are no texts
 ROWS_AT_ONCE = 64  # of a Parquet file
 
 
 def form_of(file: str) -> Form:
     """How a file is read, or written, by its name; "auto" where the name does not say."""
-    if file.endswith(".parquet"):
+    if file.lower().endswith(".parquet"):
         return "parquet"
+    if TEXT.search(file):
+        return "text"
     return "jsonl" if JSON_LINES.search(file) else "auto"
 
 
@@ -76,7 +79,9 @@ class Source:
     end: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises DataError for a table."""
+        """Raises DataError for a table, and where the answer would take the source's place."""
+        if self.source_column == self.output_column:
+            raise DataError(f'--source-column and --output-column are both "{self.source_column}"; name two fields.')
         if self.form == "auto":
             refuse_table(self.file, "convert it, or read each of its lines as a text with --format text")
 
@@ -96,6 +101,8 @@ class Source:
         where = self.where(number)
         if self.output_column in row:
             raise DataError(f'{where} has a field "{self.output_column}" already; name another with --output-column.')
+        if row.get(self.source_column, "") is None:  # as empty as an empty text
+            return self.checked(Item(number, None, row))
         source = text_field(row, self.source_column, where, "--source-column")
         return self.checked(Item(number, source if source.strip() else None, row))
 
@@ -171,11 +178,18 @@ def parquet_file(file: str) -> Iterator[Any]:
     try:
         # Without what is read ahead, so that memory does not grow with a row group.
         with arrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
+            refuse_twins(file, opened.schema_arrow.names)
             yield opened
     except FileNotFoundError:
         raise DataError(f'there is no file "{file}".') from None
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f'"{file}" cannot be read as Parquet: {error}.') from None
+
+
+def refuse_twins(file: str, names: Sequence[str]) -> None:
+    """Raises DataError for two columns of one name, of which a row could hold only one."""
+    if twin := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise DataError(f'"{file}" has two columns "{twin}"; give each a name of its own.')
 
 
 def parquet() -> Any:
@@ -199,5 +213,14 @@ def rows_between(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=groups):
             first, last = max(source.start - at, 0), min(end - at, batch.num_rows)
             if last > first:
-                yield from enumerate(batch.slice(first, last - first).to_pylist(), at + first + 1)
+                yield from enumerate(listed(batch.slice(first, last - first), source.file), at + first + 1)
             at += batch.num_rows
+
+
+def listed(batch: Any, file: str) -> list[dict[str, Any]]:
+    """The rows of a batch of pyarrow's. Raises DataError for values that only pandas can hold, where it is missing."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except ValueError as error:
+        raise DataError(f'"{file}": {error}') from None
+    return rows

@@ -1,5 +1,6 @@
 """The command line: one file a command, each imported when it is called, so that `conjoin --help` is there at once."""
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -30,6 +31,7 @@ COMMANDS = {
     "inspect": "Say what a model is: sizes, tokens, and what a join would add.",
 }
 BROKEN_PIPE, MISTAKE, INTERRUPTED = 1, 2, 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WIDE = {"max_content_width": 110}  # of help, in a terminal that has so many columns
 # typer's own errors for a wrong call, whichever library of commands it is built on.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -102,6 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes nowhere
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return mistake(
+            f"what was to be written does not fit: {error.strerror}; make room and give the same command again."
+        )
     except UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "conjoin"
         said = " ".join(error.format_message().split())  # choices come one a line

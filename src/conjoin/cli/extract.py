@@ -1,6 +1,5 @@
 """`conjoin extract`: the sentences that sum up each document of a file or of standard input, in order."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 from conjoin.bulk.lines import (
     chunks,
     count_lines,
+    json_line,
     json_object,
     named,
     numbered_lines,
@@ -110,7 +110,7 @@ def answers(
         if item.fields is None:
             yield LINE_BREAKS.sub(" ", " ".join(found))
         else:
-            yield json.dumps({**item.fields, column: found}, ensure_ascii=False)
+            yield json_line({**item.fields, column: found})
 
 
 @contextmanager
