@@ -1,5 +1,6 @@
 """The page in a real Chromium: typing, streaming, settings, alternatives, what was read, errors, keys; wide and narrow."""
 
+import json
 import os
 import re
 import shutil
@@ -159,3 +160,16 @@ def test_a_browser_may_bring_the_key_as_a_password(browser: Any, write: Writer) 
         context.close()
     finally:
         running.stop()
+
+
+def test_places_of_words_are_counted_as_the_server_counts_them(page: Any) -> None:
+    said = "\U0001f600" * 4 + " ran"
+    answer = {"text": said, "source_tokens": 1, "sequences": [{"text": said, "score": None, "tokens": 2}]}
+    told = {"source": [[0, 3], [4, 7]], "text": [[0, 4], [5, 8]], "weights": [[0.9, 0.1], [0.2, 0.8]]}
+    stream = f"data: {json.dumps({'index': 0, 'result': answer})}\n\ndata: [DONE]\n\n"
+    page.route("**/generate/stream", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    page.route("**/attention", lambda route: route.fulfill(json=told))
+    page.fill("#text", "cat dog")
+    page.click("#go")
+    page.locator("#out .word").nth(1).focus()
+    sync.expect(page.locator("#read span").nth(1)).to_have_attribute("title", "0.800")
