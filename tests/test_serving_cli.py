@@ -1,5 +1,6 @@
 """`conjoin serve` as a process: it serves, drains and ends with 0; and its mistakes, one sentence each."""
 
+import logging
 import os
 import re
 import signal
@@ -14,8 +15,9 @@ import tiny
 
 import conjoin
 from conjoin.cli import main
-from conjoin.cli.serve import keys_of, named
-from conjoin.errors import InputError
+from conjoin.cli.serve import keys_of, named, say_where
+from conjoin.errors import DataError, InputError
+from conjoin.serving.running import bound
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +65,17 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_mistakes_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere" in said(capsys, str(tmp_path / "nowhere"))
-    assert "the limit queue is 0" in said(capsys, str(folder), "--max-queue", "0")
+    assert "the limit queue (--max-queue) is 0" in said(capsys, str(folder), "--max-queue", "0")
     assert "raise rows" in said(capsys, str(folder), "--max-rows", "3")
     assert "cannot be read" in said(capsys, str(folder), "--api-key-file", str(tmp_path / "none"))
     (tmp_path / "empty").write_text("\n \n")
     assert "holds none" in said(capsys, str(folder), "--api-key-file", str(tmp_path / "empty"))
     assert "two models are called" in said(capsys, str(folder), str(folder))
     assert "cannot be listened on" in said(capsys, str(folder), "--host", "192.0.2.1")
+    assert "cannot be listened on" in said(capsys, str(folder), "--host", "a" * 70 + ".b")
+    assert "the host is empty" in said(capsys, str(folder), "--host", "")
+    assert "--max-queue-seconds) is inf" in said(capsys, str(folder), "--max-queue-seconds", "inf")
+    assert "is nan" in said(capsys, str(folder), "--max-seconds", "nan")
 
 
 def test_names_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +84,31 @@ def test_names_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         named(["x/z", "y/z"])
     monkeypatch.delenv("CONJOIN_API_KEY", raising=False)
     assert keys_of(None) == []
-    monkeypatch.setenv("CONJOIN_API_KEY", "one")
+    monkeypatch.setenv("CONJOIN_API_KEY", "one\n")
     assert keys_of(None) == ["one"]
+    monkeypatch.setenv("CONJOIN_API_KEY", " ")
+    with pytest.raises(DataError, match="set and empty"):
+        keys_of(None)
+    (tmp_path / "windows").write_bytes(b"\xef\xbb\xbffour\r\n")
+    assert keys_of(str(tmp_path / "windows")) == ["four"]
     (tmp_path / "keys").write_text("two\n\nthree \n")
     assert keys_of(str(tmp_path / "keys")) == ["two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("host", "open_to_all", "url", "warned"),
+    [
+        ("127.0.0.1", True, "http://127.0.0.1:", False),
+        ("::1", True, "http://[::1]:", False),
+        ("0.0.0.0", True, "http://0.0.0.0:", True),
+        ("0.0.0.0", False, "http://0.0.0.0:", False),
+    ],
+)
+def test_who_may_come_from_elsewhere_without_a_key_is_warned_of(
+    host: str, open_to_all: bool, url: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "conjoin.serving")
+    with bound(host, 0, 1) as listening:
+        say_where(listening, open_to_all=open_to_all)
+    assert caplog.messages[0].startswith(url)
+    assert any("no key is set" in one for one in caplog.messages) == warned

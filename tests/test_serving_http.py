@@ -167,6 +167,10 @@ MISTAKES: list[tuple[dict[str, Any], int, str, str]] = [
     ({"text": TEXT, "num_beams": 2, "length_penalty": 1e300}, 422, "invalid_value", "length_penalty"),
     ({"text": TEXT, "watermarking_config": {"hashing_key": 2**31}}, 422, "invalid_value", "watermarking_config"),
     ({"text": TEXT, "seed": -1}, 422, "invalid_value", "seed"),
+    ({"text": TEXT, "stop_strings": "x" * 65}, 422, "invalid_value", "stop_strings: String should have at most 64"),
+    ({"text": TEXT, "stop_strings": ["x"] * 9}, 422, "invalid_value", "stop_strings: List should have at most 8"),
+    ({"text": TEXT, "max_new_tokens": 10_000}, 422, "new_tokens", "10000 came"),
+    ({"text": TEXT, "x" * 10_000: 1}, 422, "unknown_field", "xxx"),
 ]
 
 
@@ -181,7 +185,9 @@ def test_what_is_no_json_no_path_and_no_number(server: Running) -> None:
     def sent(body: bytes) -> tuple[int, str]:
         return error(server.client.post("/generate", content=body, headers={"content-type": "application/json"}))
 
-    assert sent(b"{")[0] == 422
+    assert sent(b"{") == (400, "body")
+    assert sent(b"") == (400, "body")
+    assert sent(b"[]") == (422, "invalid_value")
     assert sent(b'{"text": "\xff"}') == (400, "body")
     assert sent(b"[" * 10_000) in ((400, "body"), (422, "invalid_value"))
     assert sent(b'{"text": "a", "temperature": NaN, "do_sample": true}') == (422, "invalid_value")
@@ -193,6 +199,43 @@ def test_what_is_no_json_no_path_and_no_number(server: Running) -> None:
         422,
         "invalid_value",
     )
+
+
+@pytest.mark.parametrize("body", [{"source": "\ud800", "text": "a"}, {"source": "a", "text": "\ud800"}])
+def test_half_of_a_character_has_been_read_nowhere(server: Running, body: dict[str, str]) -> None:
+    answer = server.client.post("/attention", content=json.dumps(body), headers={"content-type": "application/json"})
+    assert error(answer) == (422, "invalid_value")
+    assert error(server.client.post("/attention", json={"source": " ", "text": "a"})) == (422, "text")
+
+
+def test_what_is_not_said_to_be_json_is_told_so(server: Running) -> None:
+    for kind in ("application/x-www-form-urlencoded", ""):  # the first is what curl says by itself
+        answer = server.client.post("/generate", content=b'{"text": "a"}', headers={"content-type": kind})
+        assert error(answer) == (415, "content_type")
+        assert '"application/json" was expected' in answer.json()["error"]["message"]
+
+
+def test_a_path_says_which_methods_it_has_and_answers_who_asks_for_the_head_alone(server: Running) -> None:
+    head = server.client.head("/health")
+    assert (head.status_code, head.content) == (200, b"")
+    assert server.client.put("/generate").headers["allow"] == "POST"
+
+
+def test_settings_that_are_pairs_are_taken_as_lists(server: Running, write: Writer) -> None:
+    for setting in ({"sequence_bias": [[[7], 9.0]]}, {"exponential_decay_length_penalty": [2, 1.5]}):
+        asked = {"max_new_tokens": 8, **setting}
+        found = server.client.post("/generate", json={"text": TEXT, **asked}).json()["results"][0]["text"]
+        assert found == write(TEXT, **asked)
+
+
+def test_a_mistake_of_ours_is_answered_in_the_one_form_of_refusals(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str | None) -> Any:
+        raise KeyError(name)
+
+    monkeypatch.setattr(server.app, "chosen", broken)
+    assert error(httpx.post(server.url + "/generate", json={"text": TEXT})) == (500, "internal")
 
 
 def test_a_body_without_a_length_is_counted_as_it_comes(server: Running) -> None:
@@ -252,6 +295,28 @@ def test_openais_client_works(server: Running, write: Writer) -> None:
             client.completions.create(model="gpt", prompt=TEXT)
         with pytest.raises(openai.UnprocessableEntityError, match='"echo" has no meaning'):
             client.completions.create(model="tiny", prompt=TEXT, echo=True)
+
+
+def test_openais_client_is_told_what_there_is_not_and_what_is_wrong(server: Running, write: Writer) -> None:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        assert client.models.retrieve("tiny").id == "tiny"
+        with pytest.raises(openai.NotFoundError, match='no model "gpt"'):
+            client.models.retrieve("gpt")
+        biased = client.completions.create(model="tiny", prompt=TEXT, max_tokens=9, logit_bias={"7": 9})
+        assert biased.choices[0].text == write(TEXT, max_new_tokens=9, sequence_bias=[([7], 9.0)])
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({"logit_bias": {"abc": 1}}, "logit_bias"),
+            ({"logprobs": 0}, '"logprobs" has no meaning'),
+            ({"prompt": [5, 6]}, "prompt.0: Input should be a valid string"),
+            ({"prompt": []}, "prompt: List should have at least 1 item"),
+            ({"stop": "x" * 65}, "stop: String should have at most 64 characters"),
+        ]
+        for asked, said in wrong:
+            with pytest.raises(openai.UnprocessableEntityError, match=said):
+                client.completions.create(**{"model": "tiny", "prompt": TEXT, **asked})
+        asked = {"truncation": True, "stream": None}
+        cut = client.completions.create(model="tiny", prompt=TEXT * 9, max_tokens=9, extra_body=asked)
+        assert cut.choices[0].text == write(TEXT * 9, max_new_tokens=9, truncation=True)
 
 
 def test_openais_client_streams(server: Running, write: Writer) -> None:
@@ -425,7 +490,7 @@ def test_where_every_queue_is_full_a_request_is_refused_before_it_is_parsed(writ
     one, two = (running.app.models[name].scheduler for name in ("one", "two"))
     try:
         for scheduler in (one, two):
-            assert running.client.post("/generate", content="{").status_code == 422
+            assert running.client.post("/generate", content="{").status_code == 415
             scheduler.coming = running.limits.queue
         for path in ("/generate", "/generate/stream", "/v1/completions"):
             assert error(running.client.post(path, content="{")) == (429, "queue")
@@ -442,7 +507,7 @@ def test_limits_that_memory_cannot_hold_are_refused_before_serving(
     monkeypatch.setattr(write.model.ops, "free_memory", lambda model: 100_000)
     with pytest.raises(InputError, match=r"one text within the limits may need .*; lower --max-new-tokens"):
         Served("tiny", write, Limits(), Metrics().of("tiny"))
-    with pytest.raises(InputError, match="the limit queue is 0"):
+    with pytest.raises(InputError, match="the limit queue"):
         Limits(queue=0)
     with pytest.raises(InputError, match="raise rows"):
         Limits(rows=4)

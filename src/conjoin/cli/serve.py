@@ -1,7 +1,9 @@
 """`conjoin serve`: models over HTTP, with continuous batching, limits and metrics."""
 
+import ipaddress
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,9 +71,19 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     app = opened(models, limits, device, dtype, keys, cors_origin or [], log_texts, batching)
     with bound(host, port, 2 * limits.connections) as listening:
-        address, number = listening.getsockname()[:2]
-        logging.getLogger("conjoin.serving").info("http://%s:%d", address, number)
+        say_where(listening, open_to_all=not keys)
         run(app, listening)
+
+
+def say_where(listening: socket.socket, *, open_to_all: bool) -> None:
+    """Logs the address, and warns where other machines reach it and no key is wanted."""
+    log = logging.getLogger("conjoin.serving")
+    address, number = listening.getsockname()[:2]
+    log.info("http://%s:%d", f"[{address}]" if ":" in address else address, number)
+    if open_to_all and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        log.warning(
+            "no key is set: everybody who reaches %s may use this server; give %s or --api-key-file", address, KEY
+        )
 
 
 def opened(
@@ -86,12 +98,15 @@ def opened(
 ) -> "App":
     """The application, its models loaded."""
     from conjoin import pipeline
+    from conjoin.onnx.layout import is_exported
     from conjoin.serving.app import App
     from conjoin.serving.metrics import Metrics
     from conjoin.serving.served import Served
 
     metrics, served = Metrics(), []
     for name, folder in named(models).items():
+        if is_exported(Path(folder)):
+            raise InputError(f'"{folder}" holds ONNX graphs, which are not served; give the folder that was exported.')
         writer = pipeline(model=folder, device=device_name(device), dtype=dtype)
         served.append(Served(name, writer, limits, metrics.of(name), models=len(models), batching=batching))
     return App(served, limits, metrics, keys=keys, origins=origins, log_texts=log_texts)
@@ -110,11 +125,20 @@ def named(models: list[str]) -> dict[str, str]:
 
 
 def keys_of(file: str | None) -> list[str]:
-    """The keys that requests may bring; none where every request is answered. Raises DataError for a file without any."""
+    """The keys that requests may bring; none where every request is answered.
+
+    Raises DataError where some were meant and none is there.
+    """
+    if file is None and KEY not in os.environ:
+        return []
     if file is None:
-        return [os.environ[KEY]] if os.environ.get(KEY) else []
+        if not (key := os.environ[KEY].strip()):
+            raise DataError(
+                f"{KEY} is set and empty; a key was expected, or no such variable where everybody may come."
+            )
+        return [key]
     try:
-        keys = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+        keys = [line.strip() for line in Path(file).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'the file of keys "{file}" cannot be read: {error}.') from None
     if not keys:

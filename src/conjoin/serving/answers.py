@@ -12,6 +12,7 @@ __all__ = [
     "Attention",
     "Completed",
     "Information",
+    "Model",
     "Models",
     "Readiness",
     "Refused",
@@ -25,13 +26,14 @@ PROSE = {
     404: "There is no such model.",
     408: "The body took too long to come.",
     413: "The body is too large.",
+    415: "The body is not said to be JSON.",
     422: "A field is not what was expected, or asks for more than this server's limits.",
     429: "The queue is full.",
     500: "The model failed; the log says why.",
     503: "Not now: too many connections, too long a wait, or the server is about to stop.",
 }
 ASKED = (401, 408, 413, 503)  # of every endpoint but /health: what stands before all of them says so
-POSTED = (400, 404, 422)  # where a body is read
+POSTED = (400, 404, 415, 422)  # where a body is read
 WRITTEN = (429, 500)  # where the model writes
 
 

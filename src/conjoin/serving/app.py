@@ -35,6 +35,7 @@ from conjoin.serving.jobs import Answer
 from conjoin.serving.limits import Limits
 from conjoin.serving.looking import looked_at
 from conjoin.serving.metrics import Metrics
+from conjoin.serving.mistakes import invalid, quoted, unknown
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.requests import Exchange
 from conjoin.serving.served import Served
@@ -52,11 +53,6 @@ BODIES: dict[str, Any] = {
     "/attention": Looking,
 }
 WRITING = ("/generate", "/generate/stream", "/v1/completions")
-NAMES = {
-    400: "body",
-    404: "path",
-    405: "method",
-}  # of what the framework refuses by itself
 
 
 class App:
@@ -77,7 +73,14 @@ class App:
         self.warm: set[str] = set()
         self.when_warm: Callable[[], None] = lambda: None  # is done once all models are
         self.looking = asyncio.Lock()  # one pass at a time beside those who write
-        self.api = FastAPI(title="conjoin", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None)
+        self.api = FastAPI(
+            title="conjoin",
+            version=__version__,
+            lifespan=self.lifespan,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,  # a redirect would trust the Host header
+        )
         self.routes()
         self.gate = Gate(self.api, limits, metrics, keys)
         self.gate.check_room = self.check_room
@@ -135,6 +138,7 @@ class App:
         api = self.api
         for kind in (Refusal, RequestValidationError, HTTPException):
             api.exception_handler(kind)(self.refused)
+        api.exception_handler(Exception)(self.failed)
         posted = (*ASKED, *POSTED)
         written = (*posted, *WRITTEN)
         ready = answers(Readiness)
@@ -152,13 +156,18 @@ class App:
 
     async def refused(self, request: Request, error: Exception) -> Response:
         """The answer to what cannot be, in one form."""
+        headers = {}
         if isinstance(error, RequestValidationError):
-            error = invalid(request, error)
+            error = invalid(request, error, BODIES[request.url.path].model_fields)
         elif isinstance(error, HTTPException):
-            error = unknown(request, error)
+            headers, error = dict(error.headers or {}), unknown(request, error)
         assert isinstance(error, Refusal)
         self.metrics.refusals.labels(error.name).inc()
-        return answer_to(error)
+        return answer_to(error, headers)
+
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """The answer where we have made a mistake, which the log then has."""
+        return answer_to(Refusal(500, "internal", "the server failed at this request; the log says why."))
 
     # Endpoints.
 
@@ -311,28 +320,3 @@ async def left(request: Request) -> None:
     """Returns when the client has gone away."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def invalid(request: Request, error: RequestValidationError) -> Refusal:
-    """A body that is not what was expected: names the field and, where it is unknown, the nearest."""
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part != "body"]
-    field = ".".join(where) or "body"
-    if first["type"] == "extra_forbidden":
-        known = BODIES[request.url.path].model_fields
-        sentence = f"there is no field {quoted(field)}{nearest(where[-1], known)}."
-        return Refusal(422, "unknown_field", sentence, field=field)
-    said = field if field.isprintable() else quoted(field)
-    return Refusal(422, "invalid_value", f"{said}: {first['msg']}.", field=field)
-
-
-def quoted(name: str) -> str:
-    """A name that somebody sent, within one line."""
-    return json.dumps(name, ensure_ascii=False)
-
-
-def unknown(request: Request, error: HTTPException) -> Refusal:
-    """What the framework itself does not know."""
-    where = f"{request.method} {request.url.path}: {error.detail}."
-    sentence = "the body is not JSON." if error.status_code == 400 else where
-    return Refusal(error.status_code, NAMES.get(error.status_code, "http"), sentence)

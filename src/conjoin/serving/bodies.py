@@ -35,12 +35,14 @@ LISTS = 256  # entries of a setting that is a list: each costs time at every ste
 STOPS = 8  # stop strings
 Whole = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 CHARACTERS = 64  # of each: the table that finds them grows by all their characters
+Stop = Annotated[str, Field(max_length=CHARACTERS)]
+AS_LIST = Field(strict=False)  # JSON has no tuples: a list is taken for one
 TYPES: dict[str, Any] = {
     "length_penalty": Annotated[float, Field(ge=-64, le=64)] | None,  # a length to this power is still a number
-    "sequence_bias": Annotated[list[tuple[list[int], float]], Field(max_length=LISTS)] | None,
+    "sequence_bias": Annotated[list[Annotated[tuple[list[int], float], AS_LIST]], Field(max_length=LISTS)] | None,
     "watermarking_config": Watermark | None,
-    "exponential_decay_length_penalty": tuple[int, float] | None,
-    "stop_strings": str | Annotated[list[Annotated[str, Field(max_length=CHARACTERS)]], Field(max_length=STOPS)] | None,
+    "exponential_decay_length_penalty": Annotated[tuple[int, float], AS_LIST] | None,
+    "stop_strings": Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None,
     "bad_words_ids": Annotated[list[Annotated[list[int], Field(max_length=LISTS)]], Field(max_length=LISTS)] | None,
     "force_words_ids": Annotated[list[list[int] | list[list[int]]], Field(max_length=STOPS)] | None,
     "suppress_tokens": Annotated[list[int], Field(max_length=LISTS)] | None,
@@ -71,6 +73,7 @@ def parameters() -> type[Strict]:
 
 Parameters: Any = parameters()
 NAMES = frozenset(Parameters.model_fields)
+TokenId = Annotated[int, Field(strict=False, ge=0, lt=1 << 31)]  # a text of digits, where it is a key of JSON
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
@@ -104,12 +107,13 @@ class Completion(Parameters):  # type: ignore[misc]
     prompt: str | Annotated[list[str], Field(min_length=1)]
     max_tokens: Whole | None = None
     n: Whole | None = None
-    stop: str | Annotated[list[Annotated[str, Field(max_length=CHARACTERS)]], Field(max_length=STOPS)] | None = None
-    stream: bool = False
+    stop: Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None = None
+    stream: bool | None = False
+    truncation: bool = False
     stream_options: dict[str, bool] | None = None
     seed: Seed | None = None
     user: str | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Annotated[dict[TokenId, float], Field(max_length=LISTS)] | None = None
     best_of: int | None = None
     echo: bool | None = None
     logprobs: int | None = None
@@ -133,14 +137,14 @@ class Completion(Parameters):  # type: ignore[misc]
         elif "do_sample" not in given and {"temperature", "top_p"} & given.keys():
             given["do_sample"] = True
         if self.logit_bias:
-            given["sequence_bias"] = [([int(token)], bias) for token, bias in self.logit_bias.items()]
+            given["sequence_bias"] = [([token], bias) for token, bias in self.logit_bias.items()]
         return given
 
     def meaningless(self) -> str | None:
         """The field, if any, that asks for what there is not."""
         asked = {
             "echo": self.echo,
-            "logprobs": self.logprobs,
+            "logprobs": self.logprobs is not None,
             "suffix": self.suffix,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from conjoin.serving.answers import ASKED, POSTED, WRITTEN, Completed, Models, answers
+from conjoin.serving.answers import ASKED, POSTED, WRITTEN, Completed, Model, Models, answers
 from conjoin.serving.bodies import Completion
 from conjoin.serving.jobs import Answer
 from conjoin.serving.refusals import Refusal
@@ -30,7 +30,7 @@ def routes(app: Any) -> None:
         served = app.chosen(body.model)
         texts = [body.prompt] if isinstance(body.prompt, str) else list(body.prompt)
         exchange = Exchange(served)
-        await exchange.send(texts, body.settings(), False, streams=body.stream)
+        await exchange.send(texts, body.settings(), body.truncation, streams=bool(body.stream))
         head = {"id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time())}
         head |= {"model": served.name}
         if body.stream:
@@ -70,14 +70,21 @@ def routes(app: Any) -> None:
 
     async def models() -> dict[str, Any]:
         """The models, in OpenAI's form."""
-        return {
-            "object": "list",
-            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "conjoin"} for name in app.models],
-        }
+        return {"object": "list", "data": [described(name) for name in app.models]}
+
+    async def model(name: str) -> dict[str, Any]:
+        """A model, in OpenAI's form."""
+        return described(app.chosen(name).name)
 
     told = answers(Completed, statuses=(*ASKED, *POSTED, *WRITTEN), other="text/event-stream")
     app.api.post("/v1/completions", **told)(completions)
     app.api.get("/v1/models", **answers(Models))(models)
+    app.api.get("/v1/models/{name:path}", **answers(Model, statuses=(*ASKED, 404)))(model)
+
+
+def described(name: str) -> dict[str, Any]:
+    """A model, in OpenAI's form."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "conjoin"}
 
 
 def choice(text: str, index: int, reason: str | None) -> dict[str, Any]:

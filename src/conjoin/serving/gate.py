@@ -5,7 +5,8 @@ import base64
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from starlette.responses import Response
@@ -19,8 +20,9 @@ __all__ = ["FREE", "Gate", "answer_to"]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+NONE: Mapping[str, str] = MappingProxyType({})
 FREE = "/health"  # is answered to everybody, and always
-CLOSING = (408, 413)  # after these the rest of the body is not read
+CLOSING = (408, 413, 500)  # after the first two the rest of the body is not read, after the last uvicorn closes
 
 
 class Gate:
@@ -42,6 +44,8 @@ class Gate:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
+        if scope["method"] == "HEAD":  # GET, of whose answer uvicorn leaves out the body
+            scope = {**scope, "method": "GET"}
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -121,9 +125,9 @@ class Gate:
         self.limits.refuse("body_bytes", size, "bytes of a body", status=413)
 
 
-def answer_to(refusal: Refusal) -> Response:
-    """The answer that a refusal is. What it quotes may be no character, so it is written in ASCII."""
-    headers = {}
+def answer_to(refusal: Refusal, headers: Mapping[str, str] = NONE) -> Response:
+    """The answer that a refusal is, with further headers. What it quotes may be no character, so it is written in ASCII."""
+    headers = dict(headers)
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, round(refusal.retry_after)))
     if refusal.status == 401:

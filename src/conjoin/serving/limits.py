@@ -1,5 +1,6 @@
 """What one request, and all of them together, may take: each limit with its default, and the refusal that names it."""
 
+import math
 from dataclasses import dataclass, fields
 
 from conjoin.decoding.settings import Settings
@@ -28,19 +29,21 @@ class Limits:
     def __post_init__(self) -> None:
         """Raises InputError for a limit that lets nothing through, or that another one makes meaningless."""
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
-                raise InputError(f"the limit {field.name} is {getattr(self, field.name)}; more than 0 was expected.")
+            value = getattr(self, field.name)
+            if not 0 < value < math.inf:
+                option = f"--max-{field.name.replace('_', '-')}"
+                raise InputError(f"the limit {field.name} ({option}) is {value}; a number above 0 was expected.")
         if self.rows < max(self.beams, self.sequences):
             raise InputError(
                 f"the limit rows is {self.rows}, and one text may have {max(self.beams, self.sequences)} hypotheses (limits "
                 f"beams, sequences); raise rows, or lower those."
             )
 
-    def refuse(self, name: str, came: float, what: str, field: str | None = None, status: int = 422) -> None:
+    def refuse(self, name: str, came: int, what: str, field: str | None = None, status: int = 422) -> None:
         """Raises a Refusal where more came than the limit of that name takes."""
         most = getattr(self, name)
         if came > most:
-            raise Refusal(status, name, f"{what}: {came:g} came and this server takes at most {most:g}.", field=field)
+            raise Refusal(status, name, f"{what}: {came} came and this server takes at most {most}.", field=field)
 
     def check_settings(self, settings: Settings) -> None:
         """Raises a Refusal for settings that ask for more than one text may have."""

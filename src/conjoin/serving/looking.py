@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from conjoin.serving.refusals import Refusal
-from conjoin.serving.served import Served
+from conjoin.serving.served import Served, expect_characters
 
 __all__ = ["looked_at"]
 
@@ -17,9 +17,11 @@ def looked_at(served: Served, source: str, text: str) -> dict[str, Any]:
     Weights are means over layers and heads. Raises a Refusal for what is empty or too long.
     """
     pair, model = served.writer.tokenizers, served.model
+    expect_characters(source, "the source")
+    expect_characters(text, "the text")
     read, read_at = tokens(pair.source, source, special=True)
     made, made_at = tokens(pair.target, text, special=False)
-    if not read or not made:
+    if not source.strip() or not made:
         raise Refusal(422, "text", "a source and a text were expected, and one of them is empty.", field="text")
     limit = min(served.limits.source_tokens, int(model.encoder.spec.max_length))
     read, read_at = read[:limit], read_at[:limit]

@@ -78,11 +78,14 @@ class Server(uvicorn.Server):
 
 def bound(host: str, port: int, waiting: int) -> socket.socket:
     """A socket that listens. Raises InputError where there cannot be one."""
+    if not host:  # which would be every address
+        raise InputError("the host is empty; an address was expected, such as 127.0.0.1, or 0.0.0.0 for every one.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=waiting)
-    except OSError as error:
-        raise InputError(f"{host}:{port} cannot be listened on: {error.strerror or error}.") from None
+    except (OSError, UnicodeError) as error:  # the latter for what can be no name of a host
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"{host}:{port} cannot be listened on: {said}.") from None
 
 
 def configured(app: App) -> uvicorn.Config:

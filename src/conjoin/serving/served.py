@@ -24,7 +24,7 @@ from conjoin.serving.metrics import ModelMetrics
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.scheduler import Scheduler
 
-__all__ = ["Served"]
+__all__ = ["Served", "expect_characters"]
 
 SHARE = 0.5  # of the memory that is free at the start, for all texts that run together
 UNKNOWN_FREE = 4 << 30  # bytes, where the system does not say what is free
@@ -100,9 +100,14 @@ class Served:
             raise Refusal(422, "invalid_value", str(error)) from None
 
     def given(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of a request, with what holds where it says nothing."""
+        """The settings of a request, with what holds where it says nothing. Raises a Refusal."""
         given = self.writer.resolved(asked)
         own = self.model.config.generation
+        if (asked.get("max_new_tokens") or 0) > self.new_tokens:
+            sentence = (
+                f"max_new_tokens: {asked['max_new_tokens']} came and this server takes at most {self.new_tokens}."
+            )
+            raise Refusal(422, "new_tokens", sentence, field="max_new_tokens")
         if all(asked.get(name) is None for name in LENGTHS):
             given["max_new_tokens"] = min(
                 given.get("max_new_tokens") or own.max_new_tokens or math.inf, self.new_tokens
@@ -115,12 +120,7 @@ class Served:
     def sources(self, texts: Sequence[str], truncation: bool, given: Mapping[str, Any]) -> list[list[int]]:
         """The ids of texts."""
         for i, text in enumerate(texts):
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"the source at index {i} holds half of a surrogate pair; a text was expected."
-                ) from None
+            expect_characters(text, f"the source at index {i}")
         limit = self.source_limit(given)
         rows = self.writer.encoded(texts, truncation, self.writer.limit(given))
         for row in rows:
@@ -171,3 +171,13 @@ class Served:
         for _ in jobs:
             if isinstance(what := told.get(), Refusal):
                 raise InputError(f'"{self.name}" does not write: {what}')
+
+
+def expect_characters(text: str, what: str) -> None:
+    """Raises a Refusal for half of a surrogate pair, which JSON can escape, and which is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refusal(
+            422, "invalid_value", f"{what} holds half of a surrogate pair; a text was expected.", field="text"
+        ) from None
