@@ -144,6 +144,9 @@ def test_reads_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.csv", 'document,summary\nx,"y\n', "line 2 is malformed"),
         ("a.csv", "text,summary\nx,y\n", 'there is no column "document"; it has text, summary'),
         ("a.txt", "x", "is neither a file that can be read nor the name of a data set"),
+        ("a.CSV", "document,summary\n", "has no pairs"),
+        ("a.csv", "document,summary,document\nx,y,z\n", 'line 2: there are several columns "document"'),
+        ("a.jsonl", '{"document": "a \\ud800", "summary": "y"}', 'line 1: "document" has half a surrogate pair at 2'),
     ],
 )  # fmt: skip
 def test_refuses_bad_data(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -603,7 +606,7 @@ def test_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ({"epochs": True}, "epochs is True; a whole number .* or None"),
         ({"schedule": "linaer"}, 'schedule is .linaer.; one of .*the nearest known is "linear"'),
         ({"precision": 16}, "precision is 16"),
-        ({"freeze": ["encoder"]}, "a tuple of parts"),
+        ({"freeze": ["encoder"]}, "a list of parts"),
         ({"freeze": ("encodr",)}, 'the nearest known is "encoder"'),
     ],
 )

@@ -12,8 +12,8 @@ from test_training_runs import tiny_model, tiny_pairs
 
 import conjoin.cli
 from conjoin import EncoderDecoderModel
-from conjoin.errors import ConfigError, ConjoinError
-from conjoin.training import Recipe, train
+from conjoin.errors import ConfigError, ConjoinError, InputError
+from conjoin.training import Pairs, Recipe, train
 from conjoin.training.optimiser import parameter_groups
 from conjoin.training.recipes import names, parsed, written
 from conjoin.training.schedule import Moment, factor, waits
@@ -65,6 +65,21 @@ def test_a_file_and_changes_to_it(tmp_path: Path) -> None:
     assert (recipe.learning_rate, recipe.schedule, recipe.freeze) == (1e-4, "cosine", ("head",))
     assert recipe.encoder == Group(learning_rate=2e-5, weight_decay=0.5)
     assert recipe.generation == {"num_beams": 3, "length_penalty": 0.7}
+
+
+def test_a_change_goes_before_what_the_file_says_of_groups_or_by_another_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("batch_tokens = 800\n[encoder]\nwarmup_steps = 5\nweight_decay = 0.5\n")
+    assert Recipe.load(tmp_path / "mine.toml", {"batch_size": 4}).batch_tokens is None
+    own = Recipe.load(tmp_path / "mine.toml", {"encoder.warmup_ratio": 0.2, "weight_decay": 0.1})
+    assert own.group("encoder") == Group(learning_rate=5e-4, warmup_ratio=0.2, weight_decay=0.1)
+    paper = Recipe.load("bertsum", {"learning_rate": 1e-4, "encoder.learning_rate": 1e-5, "warmup_ratio": 0.3})
+    expected = {"encoder": 1e-5, "decoder": 1e-4, "new": 0.1}
+    for name, rate in expected.items():
+        group = paper.group(name)  # type: ignore[arg-type]
+        assert (group.learning_rate, group.warmup_ratio, group.warmup_steps) == (rate, 0.3, None)
+    words = ("encoder.learning_rate=None", "max_grad_norm=none", "compile=True")
+    plain = Recipe.load("bertsum", dict(parsed(one) for one in words))
+    assert (plain.group("encoder").learning_rate, plain.max_grad_norm, plain.compile) == (5e-4, None, True)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +206,28 @@ def test_a_frozen_group_stays_and_a_recipe_without_anything_to_train_is_refused(
     nothing = Recipe(**QUICK, max_steps=2, train_first=("projection",), train_first_ratio=0.5)
     with pytest.raises(ConfigError, match=r"train_first=.'projection'. leaves nothing to train"):
         train(with_new(tmp_path), tiny_pairs(20), None, nothing, tmp_path / "none", quiet=True)
+    frozen = Recipe(encoder=Group(freeze=True), decoder=Group(freeze=True), new=Group(freeze=True))
+    with pytest.raises(ConfigError, match=r"freeze=.'encoder', 'decoder', 'new'. leaves nothing to train"):
+        parameter_groups(model.requires_grad_(False), frozen)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"num_beams": 0}, {"eos_token_id": 1000}, {"min_new_tokens": 40}, {"max_length": 1}]
+)
+def test_generation_that_cannot_be_is_refused_before_any_work(tmp_path: Path, setting: dict[str, Any]) -> None:
+    model = with_new(tmp_path)
+    with pytest.raises(InputError, match=f"{next(iter(setting))}.*"):
+        train(model, tiny_pairs(20), None, Recipe(**QUICK, generation=setting), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+    assert model.config.generation.num_beams is None
+
+
+def test_one_word_is_enough_to_train_on(tmp_path: Path) -> None:
+    """There is nothing that the new parts could be made ready to copy."""
+    result = train(
+        with_new(tmp_path), Pairs(["w1"], ["w1"]), None, Recipe(**QUICK, epochs=1), tmp_path / "out", quiet=True
+    )
+    assert math.isfinite(result.losses[0])
 
 
 def test_the_papers_recipes_run_and_their_generation_is_saved(tmp_path: Path) -> None:

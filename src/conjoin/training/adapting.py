@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 
 from conjoin.chunks import asked_chunks
+from conjoin.decoding.modes import check_modes
+from conjoin.decoding.settings import resolve
 from conjoin.parameters import members
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.optimiser import group_of
@@ -64,9 +66,15 @@ def read_as_asked(model: EncoderDecoderModel, recipe: Recipe) -> None:
 
 
 def write_as_asked(model: EncoderDecoderModel, recipe: Recipe) -> None:
-    """Makes the model generate by the recipe's settings, which are saved with it."""
-    for name, value in recipe.generation.items():
-        setattr(model.config.generation, name, value)
+    """Makes the model generate by the recipe's settings, which are saved with it. Raises InputError for what cannot be."""
+    if not recipe.generation:
+        return
+    asked, spec = model.config.generation.updated(recipe.generation), model.decoder.spec
+    tried = asked
+    if asked.max_length is None and asked.max_new_tokens is None:  # `expect_lengths` will say; at most all positions
+        tried = asked.updated({"max_new_tokens": spec.max_length})
+    check_modes(resolve(tried, prompt=1, positions=spec.max_length, vocab=spec.vocab), spec.max_length, spec.vocab)
+    model.config.generation = asked
 
 
 def expect_lengths(model: EncoderDecoderModel, examples: Examples) -> None:

@@ -34,8 +34,8 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def check_parts(name: str, value: Any) -> None:
-    """Raises ConfigError unless the value is a tuple of parts of a model."""
+    """Raises ConfigError unless the value is a tuple of parts of a model (in a file a list)."""
     if not isinstance(value, tuple):
-        raise ConfigError(f'{name} is {value!r}; a tuple of parts was expected, such as ("embeddings",).')
+        raise ConfigError(f'{name} is {value!r}; a list of parts was expected, such as ["embeddings"].')
     for part in value:
         check_choice(name, part, get_args(PartName))

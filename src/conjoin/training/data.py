@@ -6,9 +6,11 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,10 +18,12 @@ from conjoin.errors import DataError, nearest
 
 __all__ = ["Pairs", "read_pairs"]
 
-KINDS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+KINDS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
+KNOWN = f"{', '.join(KINDS)} (or .gz after it)"
 ROWS_AT_ONCE = 1000  # of a Parquet file
 LONGEST_CELL = 2**31 - 1  # characters; Python's csv stops at 131072 unless told
 HUB_ID = re.compile(r"^[\w-][\w.-]*(/[\w-][\w.-]*)?(:[\w.-]+)?$")
+TWICE = object()
 Row = Mapping[str, Any]
 
 
@@ -70,12 +74,22 @@ def located_rows(source: str | Path, split: str, *, streaming: bool = False) -> 
     Files are read row by row; with `streaming` a data set of the hub is too, and not fetched first.
     """
     path = Path(source)
-    kind = KINDS.get(Path(path.stem).suffix if path.suffix == ".gz" else path.suffix)
+    kind = kind_of(path)
     if kind is None:
         return f'"{source}" ({split})', hub_rows(str(source), split, streaming)
     if not path.is_file():
         raise DataError(f'"{path}" is not there; a file of pairs was expected.')
-    return f'"{path}"', {"json": json_rows, "csv": csv_rows, "parquet": parquet_rows}[kind](path)
+    readers: dict[str, Callable[[Path], Iterator[tuple[str, Row]]]]
+    readers = {"json": json_rows, "csv": csv_rows, "tsv": partial(csv_rows, delimiter="\t"), "parquet": parquet_rows}
+    return f'"{path}"', readers[kind](path)
+
+
+def kind_of(path: Path) -> str | None:
+    """How a file is written, by the end of its name; None for any other name."""
+    ends = [end.lower() for end in path.suffixes[-2:]]
+    if ends[-1:] == [".gz"]:
+        ends.pop()
+    return KINDS.get(ends[-1]) if ends else None
 
 
 def gathered(rows: Iterable[tuple[str, Row]], columns: tuple[str, str], name: str) -> Pairs:
@@ -98,10 +112,16 @@ def text_of(row: Row, column: str, where: str) -> str:
             f"Name the columns with source_column and target_column (--source-column, --target-column)."
         )
     text = row[column]
+    if text is TWICE:
+        raise DataError(f'{where}: there are several columns "{column}"; names of their own were expected.')
     if not isinstance(text, str):
         raise DataError(f'{where}: "{column}" is {short(text)}; a text was expected.')
     if not text.strip():
         raise DataError(f'{where}: "{column}" is empty; a text was expected.')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f'{where}: "{column}" has half a surrogate pair at {error.start}, which is no text.') from None
     return text
 
 
@@ -150,14 +170,15 @@ def list_rows(path: Path, file: TextIO) -> Iterator[tuple[str, Row]]:
         yield f"item {number}", row
 
 
-def csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
+def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[str, Row]]:
     """The rows of a .csv or .tsv file, whose first line names the columns."""
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
     with opened(path) as file, long_cells():
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
+            repeated = twice(reader.fieldnames or ())
             for row in reader:
-                yield f"line {reader.line_num}", whole_row(row, f'"{path}", line {reader.line_num}')
+                found = whole_row(row, f'"{path}", line {reader.line_num}')
+                yield f"line {reader.line_num}", {**found, **repeated}
         except csv.Error as error:
             raise DataError(f'"{path}", line {reader.reader.line_num} is malformed: {error}.') from None
 
@@ -168,6 +189,11 @@ def whole_row(row: dict[str | None, Any], where: str) -> Row:
         few = None in row.values()
         raise DataError(f"{where} has {'fewer' if few else 'more'} cells than the first line names columns.")
     return {str(name): value for name, value in row.items()}
+
+
+def twice(names: Sequence[str]) -> dict[str, Any]:
+    """What stands in place of a cell of a column whose name another has too: which of them is meant, no one can say."""
+    return {name: TWICE for name, count in Counter(names).items() if count > 1}
 
 
 @contextmanager
@@ -184,7 +210,7 @@ def long_cells() -> Iterator[None]:
 def opened(path: Path) -> Iterator[TextIO]:
     """A text file, unpacked where it ends in .gz. Raises DataError where it cannot be read, or is not UTF-8."""
     try:
-        raw: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed below
+        raw: Any = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # noqa: SIM115 - closed below
         with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             yield file
     except UnicodeDecodeError as error:
@@ -200,21 +226,21 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            number = 0
+            number, repeated = 0, twice(file.schema_arrow.names)
             for batch in file.iter_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"row {number}", row
+                    yield f"row {number}", {**row, **repeated}
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f'"{path}" cannot be read as Parquet: {error}.') from None
 
 
 def hub_rows(name: str, split: str, streaming: bool) -> Iterator[tuple[str, Row]]:
     """The rows of a data set that the `datasets` library finds under this name."""
-    if not HUB_ID.match(name):
+    if not HUB_ID.match(name) or Path(name).is_file():
         raise DataError(
-            f'"{name}" is neither a file that can be read nor the name of a data set; a file ending in '
-            f'{", ".join(KINDS)} (or .gz after it), or "owner/name", was expected.'
+            f'"{name}" is neither a file that can be read nor the name of a data set; a file ending in {KNOWN}, or '
+            f'"owner/name", was expected.'
         )
     try:
         import datasets
@@ -223,8 +249,8 @@ def hub_rows(name: str, split: str, streaming: bool) -> Iterator[tuple[str, Row]
     path, _, configuration = name.partition(":")
     try:
         found = datasets.load_dataset(path, configuration or None, split=split, streaming=streaming)
-    except (ValueError, OSError) as error:
+        for number, row in enumerate(found, 1):
+            yield f"row {number}", row
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         first = str(error).strip().split("\n")[0]
         raise DataError(f'"{name}" ({split}) could not be fetched: {first}') from None
-    for number, row in enumerate(found, 1):
-        yield f"row {number}", row

@@ -11,7 +11,7 @@ from conjoin.parameters import members
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.recipe import Recipe
 from conjoin.training.schedule import Moment, factor
-from conjoin.training.tables import GroupName
+from conjoin.training.tables import GROUPS, GroupName
 
 __all__ = ["OURS", "adamw", "group_of", "learning_rates", "parameter_groups", "set_learning_rates"]
 
@@ -42,7 +42,8 @@ def parameter_groups(model: EncoderDecoderModel, recipe: Recipe) -> list[dict[st
             key = group_of(name, new), name not in first, parameter.ndim >= 2, times
             found.setdefault(key, []).append(parameter)
     if all(waits for _, waits, _, _ in found):
-        what = f"train_first={list(recipe.train_first)}" if found else f"freeze={list(recipe.freeze)}"
+        frozen = [*recipe.freeze, *(name for name in GROUPS if recipe.group(name).freeze)]
+        what = f"train_first={list(recipe.train_first)}" if found else f"freeze={frozen}"
         raise ConfigError(f"{what} leaves nothing to train; name parts that the model has, and freeze fewer.")
     return [
         {

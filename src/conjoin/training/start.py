@@ -67,6 +67,8 @@ def values_as_embeddings(model: EncoderDecoderModel, examples: Examples, seed: i
     states, ids = encoded(model, examples)
     table: Tensor = model.decoder.embed.token.weight
     aims = table[ids].float()
+    if len(set(ids.tolist())) < 2:  # nothing to tell apart
+        return
     mean, centred = states.mean(0), states - states.mean(0)
     width = centred.shape[1]
     gram = centred.T @ centred + RIDGE * torch.eye(width)

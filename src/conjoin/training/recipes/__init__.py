@@ -9,12 +9,26 @@ from typing import Any
 
 from conjoin.errors import ConfigError, nearest
 from conjoin.training.recipe import NUMBERS, TABLES, Recipe
+from conjoin.training.tables import GROUPS
 
 __all__ = ["RECIPE_FILE", "names", "parsed", "read", "written"]
 
 RECIPE_FILE = "recipe.toml"  # beside a trained model
 SUFFIX = ".toml"
 NONE = "none"  # TOML has no word for it
+WORDS = {"True": True, "False": False, "None": NONE}  # Python's, which messages use
+WARMUPS = tuple(f"{group}.{name}" for group in GROUPS for name in ("warmup_ratio", "warmup_steps"))
+# What a file says that would be heeded in place of a change, and gives way to it.
+GIVES_WAY: dict[str, tuple[str, ...]] = {
+    "learning_rate": ("encoder.learning_rate", "decoder.learning_rate"),
+    "new_learning_rate": ("new.learning_rate",),
+    "weight_decay": tuple(f"{group}.weight_decay" for group in GROUPS),
+    "warmup_ratio": ("warmup_steps", *WARMUPS),
+    "warmup_steps": WARMUPS,
+    **{f"{group}.warmup_ratio": (f"{group}.warmup_steps",) for group in GROUPS},
+    "train_first_ratio": ("train_first_steps",),
+    "batch_size": ("batch_tokens",),
+}
 
 
 def names() -> list[str]:
@@ -24,9 +38,10 @@ def names() -> list[str]:
 
 
 def read(name: str | Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a recipe of the package, or of a file, holds, with changes: what `Recipe.from_dict` takes.
+    """What a recipe of the package, or of a file, holds, with changes, which go before whatever it says of the same.
 
-    Raises ConfigError for a recipe that is not known, a file that cannot be read, or a change of no setting.
+    It is what `Recipe.from_dict` takes. Raises ConfigError for a recipe that is not known, a file that cannot be read, or a
+    change of no setting.
     """
     try:
         found = tomllib.loads(text_of(str(name)))
@@ -36,6 +51,8 @@ def read(name: str | Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         Recipe.from_dict(without_none(found))  # what is wrong in the file is said of the file
     except ConfigError as error:
         raise ConfigError(f'recipe "{name}": {error}') from None
+    for key in (old for new in changes for old in GIVES_WAY.get(new, ())):
+        drop(found, key)
     for key, value in changes.items():
         put(found, key, value)
     return without_none(found)
@@ -56,6 +73,15 @@ def text_of(name: str) -> str:
         raise ConfigError(f'recipe "{name}" cannot be read: {error}.') from None
 
 
+def drop(found: dict[str, Any], key: str) -> None:
+    """Removes one value, of a table where the key has a dot, if it is there."""
+    table, dot, name = key.rpartition(".")
+    if not dot:
+        found.pop(name, None)
+    elif isinstance(found.get(table), Mapping):
+        found[table] = {own: value for own, value in found[table].items() if own != name}
+
+
 def put(found: dict[str, Any], key: str, value: Any) -> None:
     """Sets one value, of a table where the key has a dot."""
     table, dot, name = key.rpartition(".")
@@ -65,23 +91,35 @@ def put(found: dict[str, Any], key: str, value: Any) -> None:
     known = [*TABLES, "generation"]
     if table not in known:
         raise ConfigError(f'a recipe has no table "{table}" (of "{key}"){nearest(table, known)}.')
-    found[table] = {**found.get(table, {}), name: value}
+    inner = found.get(table, {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"{table} is {inner!r}; a table of settings was expected.")
+    found[table] = {**inner, name: value}
 
 
 def without_none(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The word "none" as None, in numbers that may be left out."""
-    return {name: None if value == NONE and name in NUMBERS else value for name, value in found.items()}
+    """The word "none" as None, in numbers that may be left out, those of groups too."""
+
+    def plain(name: str, value: Any) -> Any:
+        if name in GROUPS and isinstance(value, Mapping):
+            return without_none(value)
+        return None if value == NONE and name in NUMBERS else value
+
+    return {name: plain(name, value) for name, value in found.items()}
 
 
 def parsed(setting: str) -> tuple[str, Any]:
-    """Key and value of "key=value", the value as TOML has it, or as a word. Raises ConfigError for what has no "="."""
+    """Key and value of "key=value", the value as TOML has it, or as a word; Python's True, False and None are words too.
+
+    Raises ConfigError for what has no "=".
+    """
     key, equals, text = setting.partition("=")
     if not equals:
         raise ConfigError(f'"{setting}" sets nothing; key=value was expected, such as encoder.learning_rate=1e-4.')
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), text.strip()
+        return key.strip(), WORDS.get(text.strip(), text.strip())
 
 
 def written(recipe: Recipe) -> str:
