@@ -3,6 +3,7 @@
 import copy
 import gc
 import json
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -22,6 +23,7 @@ from conjoin.engine.kernels.products import BLOCKS
 from conjoin.engine.machine import has_kernels
 from conjoin.engine.memory import unpacked
 from conjoin.engine.narrow import TYPES, NarrowLinear
+from conjoin.engine.pages import PAGE, PIECE, lasting_zeros
 from conjoin.engine.program import Closed
 from conjoin.engine.quantised import quantised, widened
 from conjoin.engine.twins import is_native, twin_of
@@ -593,3 +595,16 @@ def test_rows_are_divided_among_products_so_that_none_has_fewer_than_four() -> N
             left -= blocks[-1]
         assert min(blocks) >= 4
         assert set(blocks) <= set(BLOCKS)
+
+
+def test_weights_lie_one_behind_another_in_large_pages_and_never_in_each_other():
+    sizes = (3, 1000, 70_000, PIECE // 8, 5, PIECE // 2, 17)
+    found = [lasting_zeros((size,), np.int32) for size in sizes]
+    for i, one in enumerate(found):
+        assert address(one) % 64 == 0
+        assert not one.any()
+        one[:] = i + 1
+    for i, one in enumerate(found):
+        assert (one == i + 1).all()
+    if sys.platform == "linux":
+        assert address(found[5]) % PAGE == 0  # larger than half a piece: one of its own

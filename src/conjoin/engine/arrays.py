@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Array", "Reused", "address", "contiguous", "empty", "wide", "zeros"]
+__all__ = ["LINE", "Array", "Reused", "address", "contiguous", "empty", "wide", "zeros"]
 
 Array = np.ndarray[Any, Any]
 LINE = 64  # bytes of a cache line

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.engine.arrays import Array, address, wide, zeros
+from conjoin.engine.arrays import Array, address, wide
 from conjoin.engine.kernels.layout import PANEL, Mode
+from conjoin.engine.pages import lasting_zeros
 from conjoin.engine.quantised import plain_shapes, widened
 
 __all__ = [
@@ -63,15 +64,15 @@ def empty_panels(outputs: int, inputs: int, mode: Mode = Mode.INT8, bias: bool =
     """Room for a weight (out, in)."""
     count, step = -(-outputs // PANEL), 4 // np.dtype(KINDS[mode]).itemsize
     (_, width), scales = plain_shapes(mode, outputs, inputs)
-    made = Panels(mode, inputs, outputs, zeros((count, -(-width // step), PANEL, step), KINDS[mode]))
+    made = Panels(mode, inputs, outputs, lasting_zeros((count, -(-width // step), PANEL, step), KINDS[mode]))
     if mode is Mode.INT4_WEIGHTS:
-        made.scales = zeros((count, scales[1], PANEL), np.float16)
+        made.scales = lasting_zeros((count, scales[1], PANEL), np.float16)
     elif mode in (Mode.INT8, Mode.INT8_WEIGHTS):
-        made.scales = zeros((count * PANEL,))
+        made.scales = lasting_zeros((count * PANEL,))
     if mode is Mode.INT8:
-        made.corrections = zeros((count * PANEL,))
+        made.corrections = lasting_zeros((count * PANEL,))
     if bias:
-        made.bias = zeros((count * PANEL,))
+        made.bias = lasting_zeros((count * PANEL,))
     return made
 
 
@@ -186,7 +187,7 @@ def with_bias(panels: Panels, biases: list[Array | None], sizes: list[int]) -> P
     """The same numbers with biases after the product."""
     bias = None
     if any(b is not None for b in biases):
-        bias = zeros((len(panels.numbers) * PANEL,))
+        bias = lasting_zeros((len(panels.numbers) * PANEL,))
         start = 0
         for one, size in zip(biases, sizes, strict=True):
             if one is not None:

@@ -15,6 +15,7 @@ from conjoin.engine.kernels.vectors import WIDTH, as_bytes, greatest
 
 __all__ = ["LINEARS"]
 
+AHEAD = 8192  # bytes of weights that one block of rows asks for before it multiplies them
 TILE = 96  # rows that stay in the cache while a thread goes through its panels
 FEW = 2  # rows that each thread makes narrow for itself, rather than wait for another's
 ROWS, COUNTER = int(Fact.ROWS), int(Fact.COUNTER)
@@ -169,6 +170,9 @@ def multiply(
     out, out_stride, added_stride = place(buffers, op, 4), 4 * number(op, 6), 4 * number(op, 17)
     added = 0 if number(op, 15) < 0 else place(buffers, op, 15)
     scratch, panels = scratch_of(facts, thread), (outputs + PANEL - 1) // PANEL
+    ahead = 4 * PANEL * steps  # the next panel, which comes while several blocks of rows read this one
+    if rows <= 8:  # one block
+        ahead = min(AHEAD, ahead)
     for top in range(0, rows, TILE):
         below = min(rows, top + TILE)
         for g in share(panels, thread, threads):
@@ -186,6 +190,7 @@ def multiply(
                     x_stride,
                     next_rows(below - r),
                     panel,
+                    ahead,
                     steps,
                     row_scales + 4 * r,
                     scales + scale_bytes * channel,

@@ -128,17 +128,17 @@ def block(kind: str) -> Any:
 
 
 def finished_block(kind: str) -> Any:
-    """(x, stride, rows, panel, steps, row scales, scales, corrections, bias, added, added stride, out, out stride) -> done.
+    """(x, stride, rows, panel, ahead, steps, row scales, scales, corrections, bias, added, its stride, out, out stride) -> done.
 
     As `block`, of a linear layer: out (done, 32) = x W + bias + added, in float32. Of int8 numbers the sums are scaled by row and
     channel, after what 128 added to each channel is taken away; int4 weights are scaled by group. Bias and added may be 0: none.
+    Each step asks for the weights that stand so many bytes `ahead`; with the most rows that a block has, for the next panel's.
     """
     how = KINDS[kind]
 
     def code(context: Any, b: Any, signature: Any, given: Any) -> Any:
-        x, stride, rows, panel, steps, row_scales, scales, corrections, bias, added, added_stride, out, out_stride = (
-            given
-        )
+        x, stride, rows, panel, ahead, steps, row_scales, scales, corrections, bias, added, *to = given
+        added_stride, out, out_stride = to
         none = cgutils.global_constant(b, "zeros", ir.Constant(ir.ArrayType(F32, PANEL), None))
         zeros = b.ptrtoint(none, I64)
         bias = b.select(b.icmp_signed("==", bias, I64(0)), zeros, bias)
@@ -146,7 +146,7 @@ def finished_block(kind: str) -> Any:
         added = b.select(b.icmp_signed("==", added, I64(0)), zeros, added)
 
         def emit(count: int) -> None:
-            sums = emit_sums(b, how, count, x, stride, panel, steps, scales)
+            sums = emit_sums(b, how, count, x, stride, panel, steps, ahead if count < BLOCKS[0] else None, scales)
             biases = [vector_at(b, bias, 64 * v) for v in range(PANEL // VECTOR)]
             if how.sums is INTS:
                 sums = scaled_sums(b, sums, row_scales, scales, corrections, biases)
@@ -169,6 +169,7 @@ def finished_block(kind: str) -> Any:
         stride: Any,
         rows: Any,
         panel: Any,
+        ahead: Any,
         steps: Any,
         row_scales: Any,
         scales: Any,
@@ -179,7 +180,7 @@ def finished_block(kind: str) -> Any:
         out: Any,
         out_stride: Any,
     ) -> Any:
-        return types.int64(*[types.int64] * 13), code
+        return types.int64(*[types.int64] * 14), code
 
     return run
 
@@ -237,16 +238,19 @@ def by_count(b: Any, rows: Any, emit: Callable[[int], None]) -> Any:
 
 
 def emit_sums(
-    b: Any, how: Kind, rows: int, x: Any, stride: Any, panel: Any, steps: Any, scales: Any = None
+    b: Any, how: Kind, rows: int, x: Any, stride: Any, panel: Any, steps: Any, ahead: Any = None, scales: Any = None
 ) -> list[list[Any]]:
-    """The sums of so many rows, which stay in registers: a loop over steps. `scales` are those of groups, where there are any."""
+    """The sums of so many rows, which stay in registers: a loop over steps, each of which asks for what stands `ahead`.
+
+    That is the next panel where nothing is said. `scales` are those of groups, where there are any.
+    """
     vectors = PANEL // VECTOR
     zero = ir.Constant(how.sums, [0] * VECTOR)
     row = [x]
     for _ in range(1, rows):
         row.append(b.add(row[-1], stride))
     entry, loop, end = b.block, b.append_basic_block("loop"), b.append_basic_block("end")
-    ahead = b.mul(steps, I64(4 * PANEL))
+    ahead = b.mul(steps, I64(4 * PANEL)) if ahead is None else ahead
     b.branch(loop)
     b.position_at_end(loop)
     step, at = b.phi(I64), b.phi(I64)
@@ -257,7 +261,7 @@ def emit_sums(
         for total in each:
             total.add_incoming(zero, entry)
     weights = [vector_at(b, at, 64 * v) for v in range(vectors)]
-    for v in range(vectors):  # the next panel, which comes from memory while this one is multiplied
+    for v in range(vectors):  # what comes from memory while this is multiplied
         fetch(b, b.add(b.add(at, ahead), I64(64 * v)))
     sizes = scales_at(b, scales, step, vectors) if how.grouped else []
     across, new = b.mul(step, I64(4 * how.numbers)), [list(each) for each in totals]
