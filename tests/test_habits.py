@@ -100,6 +100,18 @@ def test_a_state_dict_is_saved_in_place_of_the_models_values(tmp_path, share, du
     assert again.num_parameters() == model.num_parameters()
 
 
+@pytest.mark.parametrize("share", ["embeddings", "all"])
+@pytest.mark.parametrize("where", ["cpu", "meta"])
+def test_what_is_shared_stays_one_where_tensors_are_assigned(tmp_path, share, where):
+    parts = tiny.bert(tmp_path / "bert"), tiny.bert(tmp_path / "bert")
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(*parts, share=share)
+    with torch.device(where):
+        again = EncoderDecoderModel(config=model.config)
+    assert not any(again.load_state_dict({n: x.clone() for n, x in model.state_dict().items()}, assign=True))
+    assert again.held_twice() == model.held_twice() != {}
+    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
 def test_what_cannot_be_saved_is_refused(model, tmp_path):
     state = model.state_dict()
     name = next(iter(state))

@@ -313,6 +313,23 @@ def test_lora_trains_adapters_saves_them_and_merges_them(tmp_path: Path) -> None
         train(other, tiny_pairs(50), tiny_pairs(9), recipe, tmp_path / "out", quiet=True)
 
 
+def test_lora_of_one_set_of_weights_is_one_adapter(tmp_path: Path) -> None:
+    """Two of them, merged into the one weight that is saved, would be another model than the one that was trained."""
+    peft = pytest.importorskip("peft")
+    recipe = Recipe.load("lora", {**QUICK, "max_steps": 4, "learning_rate": 0.1, "save_every": 2})
+    for end in (2, 4):  # gone on with, too
+        model = tiny_model(tmp_path, 0.0, share="all")
+        model.new_parameters = ()
+        asked = recipe.changed(max_steps=end, schedule="constant")
+        train(model, tiny_pairs(50), None, asked, tmp_path / "out", quiet=True)
+    fresh = tiny_model(tmp_path, 0.0, share="all").eval()
+    batch = {"input_ids": torch.tensor([[2, 7, 8, 3]]), "labels": torch.tensor([[7, 3]])}
+    before = fresh(**batch).loss
+    beside = peft.PeftModel.from_pretrained(fresh, tmp_path / "out" / "adapter")
+    torch.testing.assert_close(model(**batch).loss, beside(**batch).loss)
+    assert not torch.allclose(model(**batch).loss, before, atol=1e-2)
+
+
 def test_lora_of_layers_that_are_not_there_is_refused(tmp_path: Path) -> None:
     recipe = Recipe.load("lora", {**QUICK, "max_steps": 1, "lora.targets": ["query"]})
     with pytest.raises(ConfigError, match=r"lora.targets is \['query'\]; .* its layers are named .*, q, "):

@@ -12,6 +12,7 @@ from conjoin.chunks import chunks_of
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.decoding.call import ARGUMENTS
 from conjoin.generation import GENERATION_FIELDS
+from conjoin.joining import shared_names
 from conjoin.model import JoinedModel
 from conjoin.parts import checked_names
 from conjoin.seq2seq.cache import DecoderCache
@@ -122,8 +123,23 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
                 state_dict.setdefault(prefix + name, state_dict[prefix + kept])
         super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's; what both sides share stays one, with `assign` too."""
+        shared = self.held_twice()
+        found = super().load_state_dict(state_dict, strict, assign)  # type: ignore[no-untyped-call]
+        for name, kept in shared.items():
+            parent, _, own = name.rpartition(".")
+            self.get_submodule(parent)._parameters[own] = self.get_parameter(kept)
+        return found
+
     def held_twice(self) -> dict[str, str]:
-        """The encoder's names of the parameters that the decoder holds too, and the decoder's."""
+        """The encoder's names of the parameters that the decoder holds too, and the decoder's.
+
+        Without values yet, on torch's "meta" device, it holds none twice, but will hold those that its config names.
+        """
+        if self.device.type == "meta":
+            names = shared_names(self.config, [name for name, _ in self.encoder.named_parameters()])
+            return {f"encoder.{name}": f"decoder.{name}" for name in names}
         kept = {id(p): f"decoder.{name}" for name, p in self.decoder.named_parameters()}
         mine = self.encoder.named_parameters(remove_duplicate=False)
         return {f"encoder.{name}": kept[id(p)] for name, p in mine if id(p) in kept}

@@ -59,6 +59,14 @@ class Adapters:
             if name in new:
                 parameter.requires_grad_(True)
         self.layers = {n: m for n, m in self.model.named_modules() if isinstance(m, peft.tuners.lora.LoraLayer)}
+        self.share()
+
+    def share(self) -> None:
+        """Gives layers that have one weight one adapter: with one of its own each could not be in the weight."""
+        first: dict[torch.nn.Parameter, Any] = {}
+        for layer in self.layers.values():
+            one = first.setdefault(layer.base_layer.weight, layer)
+            layer.lora_A, layer.lora_B = one.lora_A, one.lora_B
 
     def targets(self) -> list[str]:
         """The whole names of the layers that get adapters: pretrained, not frozen, and named by the recipe."""
@@ -108,8 +116,9 @@ class Adapters:
             from peft import get_peft_model_state_dict
 
             (folder / ADAPTERS).mkdir()
-            tensors = get_peft_model_state_dict(self.adapted, save_embedding_layers=False)
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / ADAPTERS / WEIGHTS)
+            everything = dict(self.adapted.named_parameters(remove_duplicate=False))  # shared ones under both names
+            tensors = get_peft_model_state_dict(self.adapted, everything, save_embedding_layers=False)
+            save_file({name: tensor.clone() for name, tensor in tensors.items()}, folder / ADAPTERS / WEIGHTS)
             self.adapted.peft_config["default"].save_pretrained(folder / ADAPTERS)
 
     def load(self, folder: Path) -> None:
