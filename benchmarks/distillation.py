@@ -5,7 +5,7 @@
 DIR is the folder of `conjoin demo`. Students keep these of its decoder's layers and are fine-tuned on the first
 `--examples` training pairs of the demo's data, `--epochs` times: on the pairs as they are, on what the teacher writes of
 their sources (4 beams), or on both. The encoder and the token embeddings stay as they are. Then all write the test
-sources by beam search with 4 beams, in turns, and are scored. Students that are in STUDENTS already are not trained again;
+sources with so many `--beams`, in turns, and are scored. Students that are in STUDENTS already are not trained again;
 with `--turns 0` nothing is timed.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -57,19 +58,23 @@ def trained(args: argparse.Namespace, teacher: EncoderDecoderModel, targets: str
     print(json.dumps({folder.name: facts}), flush=True)
 
 
-def timed(folders: dict[str, Path], test: Pairs, turns: int, dtype: str) -> dict[str, tuple[list[float], Scores]]:
+def timed(
+    folders: dict[str, Path], test: Pairs, turns: int, dtype: str, beams: list[int]
+) -> dict[str, tuple[list[float], Scores]]:
     """The seconds that each model takes for the test sources, in turns after a warm-up, and its scores."""
-    writers = {
-        name: pipeline(folder, dtype=dtype, batch_size=BATCH, truncation=True) for name, folder in folders.items()
-    }
+    writers = {}
+    for name, folder in folders.items():
+        write = pipeline(folder, dtype=dtype, batch_size=BATCH, truncation=True)
+        for count in beams:
+            writers[f"{name}, {count} beams"] = partial(write, num_beams=count)
     seconds: dict[str, list[float]] = {name: [] for name in writers}
     texts: dict[str, list[str]] = {}
     for write in writers.values():
-        write(test.sources[: 2 * BATCH], num_beams=4)
+        write(test.sources[: 2 * BATCH])
     for _ in range(turns):
         for name, write in writers.items():
             began = time.perf_counter()
-            texts[name] = write(test.sources, num_beams=4)
+            texts[name] = write(test.sources)
             seconds[name].append(time.perf_counter() - began)
     return {name: (seconds[name], score(texts[name], test.targets)) for name in writers}
 
@@ -95,25 +100,27 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--test-pairs", type=int, default=500)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--beams", type=int, nargs="+", default=[4])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "int8"])
     args = parser.parse_args()
     torch.manual_seed(0)
-    teacher = EncoderDecoderModel.from_pretrained(args.teacher)
+    model = EncoderDecoderModel.from_pretrained(args.teacher)
     test = read_pairs(split_file("test")).first(args.test_pairs)
     folders = {"teacher": Path(args.teacher)}
     for targets in args.targets:
         name = f"{'-'.join(map(str, args.keep))} {targets}"
         folders[name] = Path(args.output) / name.replace(" ", "_")
         if not (folders[name] / "config.json").exists():
-            trained(args, teacher, targets, folders[name])
+            trained(args, model, targets, folders[name])
     if args.turns == 0:
         return
     rows = []
     for dtype in args.dtypes:
-        found = timed(folders, test, args.turns, dtype)
-        rows += [row(name, dtype, one, found["teacher"][0], len(test)) for name, one in found.items()]
+        found = timed(folders, test, args.turns, dtype, args.beams)
+        teacher = next(iter(found.values()))[0]
+        rows += [row(name, dtype, one, teacher, len(test)) for name, one in found.items()]
     columns = ["layers, targets", "dtype", "ROUGE-1", "ROUGE-2", "ROUGE-L", "documents/s", "x teacher"]
-    show(f"{len(test)} test documents, 4 beams, batches of {BATCH}", columns, rows)
+    show(f"{len(test)} test documents, batches of {BATCH}", columns, rows)
 
 
 if __name__ == "__main__":
