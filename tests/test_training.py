@@ -684,6 +684,9 @@ def test_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["--encoder", "x"], "--decoder is missing"),
         (["--model", "x", "--learning-rate", "-1"], "learning_rate is -1.0"),
         (["--model", str(tmp_path / "none")], "none"),
+        (["--encoder", "x", "--decoder", str(tmp_path / "out")], "--output is the folder of --decoder"),
+        (["--model", "x", "--share", "all"], "--share says how parts are joined"),
+        (["--model", "x", "--cross-attention-layers", "0"], "--cross-attention-layers says how"),
     ):
         assert conjoin.cli.main(["train", "--train", data, "--output", str(tmp_path / "out"), *arguments]) == 2
         assert message in capsys.readouterr().err

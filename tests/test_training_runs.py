@@ -240,11 +240,22 @@ def test_checkpoints_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert message in capsys.readouterr().err
 
 
-def test_broken_checkpoint_is_refused(tmp_path: Path) -> None:
-    result = tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2)
-    (result.newest / "optimiser.pt").write_bytes(b"no tensors")
-    with pytest.raises(CheckpointError, match="is broken"):
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("optimiser.pt", "no tensors", 'optimiser.pt" is broken'),
+        ("state.json", "{}", 'state.json" is broken .it has no "recipe"'),
+        ("state.json", "{", "is not valid JSON"),
+        ("model.safetensors", "", "is not a whole safetensors file"),
+    ],
+)
+def test_broken_checkpoint_is_refused(tmp_path: Path, file: str, content: str, said: str) -> None:
+    result = tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2, save_every=1, evaluate_every=9)
+    (result.newest / file).write_text(content)
+    with pytest.raises(CheckpointError, match=f'{said}.* Delete ".*step-2": the same command then goes on'):
         tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2)
+    shutil.rmtree(result.newest)
+    assert tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2).losses == result.losses
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`conjoin train`: joins an encoder and a decoder, or takes a joined model, and fine-tunes it on pairs of texts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -149,6 +149,8 @@ def train(
     overridden = {**changes, **dict(parsed(one) for one in setting or [])}
     resolved = Recipe.load(recipe, overridden)
     columns = {"source_column": source_column, "target_column": target_column}
+    places = {"cross_attention_layers": cross_attention_layers != "all", "cross_attention_place": cross_attention_place}
+    crossed = [name for name, given in places.items() if given]
     if extractive:
         from conjoin.cli.extractive import refuse_unheeded, train_extractive
 
@@ -160,16 +162,13 @@ def train(
             raise ConfigError(
                 "--track is for joined models; those of --extractive are in report.html and training.json."
             )
-        crossed = {
-            "cross_attention_layers": cross_attention_layers != "all",
-            "cross_attention_place": cross_attention_place,
-        }
-        refuse_unheeded([*overridden, *(name for name, given in crossed.items() if given)])
+        refuse_unheeded([*overridden, *crossed])
         files, splits = (train_file, validation), (train_split, validation_split)
         shown = {"report": report, "quiet": quiet}
         train_extractive(alone, files, splits, columns, resolved, output, language=language, **shown)
         return
-    check_parts(encoder, decoder, model, output)
+    born = [name for name in ("share", "cross_attention_init") if f"join.{name}" in overridden]
+    check_parts(encoder, decoder, model, output, [*born, *crossed])
     from conjoin.training import train as run
     from conjoin.training.agreeing import together
     from conjoin.training.distributing import one_accelerator
@@ -211,15 +210,22 @@ def only_encoder(encoder: str | None, decoder: str | None, model: str | None) ->
     return encoder
 
 
-def check_parts(encoder: str | None, decoder: str | None, model: str | None, output: Path) -> None:
-    """Raises ConfigError unless a joined model, or both parts of one, were named."""
+def check_parts(
+    encoder: str | None, decoder: str | None, model: str | None, output: Path, of_a_join: Sequence[str]
+) -> None:
+    """Raises ConfigError unless a joined model, or both parts of one, were named; `of_a_join` are options for parts alone."""
     if (model is None) == (encoder is None and decoder is None):
         raise ConfigError("name --encoder and --decoder, or --model for a joined model; one of the two was expected.")
     if model is None and (encoder is None or decoder is None):
         raise ConfigError(f"--{'encoder' if encoder is None else 'decoder'} is missing; a join needs both sides.")
-    if model is not None and Path(model).resolve() == output.resolve():
+    for name, part in (("model", model), ("encoder", encoder), ("decoder", decoder)):
+        if part is not None and Path(part).resolve() == output.resolve():
+            raise ConfigError(
+                f'--output is the folder of --{name}, "{part}"; choose another, so that a run can be resumed.'
+            )
+    if model is not None and of_a_join:
         raise ConfigError(
-            f'--output is the folder of --model, "{model}"; choose another, so that a run can be resumed.'
+            f"--{of_a_join[0].replace('_', '-')} says how parts are joined, and --model is joined already; leave it out."
         )
 
 

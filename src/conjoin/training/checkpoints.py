@@ -12,9 +12,9 @@ import os
 import pickle
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class Standing:
         """Keeps the learning rates of the present step, if it is one of those whose rates are kept."""
         if self.step <= STEPS_NOTED or self.step % STEPS_A_NOTE == 0:
             self.rates.append({"step": self.step, **rates})
+
+
+STANDING = tuple(one.name for one in fields(Standing))
 
 
 class Checkpoints:
@@ -156,13 +159,18 @@ class Checkpoints:
 
     def load(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """What `save` was given: state and tensors. Raises CheckpointError for a broken file."""
-        path = self.path(step) / OPTIMISER_FILE
-        try:
-            tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise CheckpointError(f'"{path}" is broken ({first}); delete "{path.parent}" and start again.') from None
-        return read_json(self.path(step) / STATE_FILE), tensors
+        path = self.path(step)
+        with remedied(path):
+            try:
+                tensors: Any = torch.load(path / OPTIMISER_FILE, map_location="cpu", weights_only=True)
+            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+                first = str(error).strip().split("\n")[0].partition(". ")[0]
+                raise CheckpointError(f'"{path / OPTIMISER_FILE}" is broken ({first}).') from None
+            state = read_json(path / STATE_FILE)
+            expect_names(path / OPTIMISER_FILE, tensors, ("optimiser", "losses"))
+            expect_names(path / STATE_FILE, state, ("recipe", "batches_a_step", "data", "new_parameters", "standing"))
+            expect_names(path / STATE_FILE, state["standing"], STANDING)
+        return state, tensors
 
     def publish(self, model: EncoderDecoderModel, documents: dict[str, str], folder: Path) -> None:
         """Puts the model, text files by their names, and a folder where it is there, into the output folder itself.
@@ -204,7 +212,8 @@ def load_weights(model: EncoderDecoderModel, folder: Path) -> None:
     Raises CheckpointError where they do not fit.
     """
     encoder = copy.deepcopy(model.encoder.module) if isinstance(model.encoder, CustomEncoder) else None
-    loaded = EncoderDecoderModel.from_pretrained(folder, encoder=encoder, dtype="float32")
+    with remedied(folder):
+        loaded = EncoderDecoderModel.from_pretrained(folder, encoder=encoder, dtype="float32")
     there: dict[str, Tensor] = loaded.state_dict()
     own: dict[str, Tensor] = model.state_dict()
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in there.items()}:
@@ -214,6 +223,24 @@ def load_weights(model: EncoderDecoderModel, folder: Path) -> None:
         )
     for name, tensor in own.items():
         tensor.copy_(there[name])
+
+
+@contextmanager
+def remedied(folder: Path) -> Iterator[None]:
+    """Adds to what is said of a broken checkpoint how to go on."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(
+            f'{error} Delete "{folder}": the same command then goes on from the checkpoint before, or begins again.'
+        ) from None
+
+
+def expect_names(path: Path, found: Any, names: Iterable[str]) -> None:
+    """Raises CheckpointError unless what a file holds has these."""
+    missing = [name for name in names if not isinstance(found, dict) or name not in found]
+    if missing:
+        raise CheckpointError(f'"{path}" is broken (it has no "{missing[0]}").')
 
 
 def size_of(folder: Path) -> int:

@@ -14,6 +14,7 @@ from conjoin.training.checkpoints import Checkpoints, Standing, load_weights
 from conjoin.training.distributing import Placed
 from conjoin.training.optimiser import OURS
 from conjoin.training.recipe import Recipe
+from conjoin.training.tables import GROUPS
 from conjoin.training.tokenise import Examples
 
 __all__ = ["facts_of", "restore", "save", "take_up"]
@@ -33,6 +34,7 @@ def check_same(before: Facts, now: Facts, where: str) -> None:
     """Raises ConfigError where a checkpoint is of a run that saw other batches."""
     was = {**Recipe().to_dict(), **before["recipe"]}  # a setting of later days had its default
     pairs = [(name, was[name], now["recipe"][name]) for name in SAME]
+    pairs += [(f"{one}.freeze", was[one]["freeze"], now["recipe"][one]["freeze"]) for one in GROUPS]
     pairs.append(("batches_a_step (accumulation times processes)", before["batches_a_step"], now["batches_a_step"]))
     differ = [f"{name} {old!r} (and now it is {new!r})" for name, old, new in pairs if old != new]
     if before["data"] != now["data"]:
