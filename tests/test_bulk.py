@@ -16,12 +16,13 @@ import tiny
 
 from conjoin import pipeline
 from conjoin.bulk import windows as bulk_windows
+from conjoin.bulk.cluster import Worker, expect_answer
 from conjoin.bulk.shards import shards_of
 from conjoin.bulk.sources import Item, Reading, Source
 from conjoin.bulk.windows import windows
 from conjoin.cli import main
 from conjoin.cli.bars import Pace
-from conjoin.errors import DataError
+from conjoin.errors import DataError, InputError
 
 TEXTS = [f"the {a} {b} ran on the {c} mat ." for a in ("big", "small", "red") for b in ("cat", "dog") for c in "abcdef"]
 SHORT = ["--max-new-tokens", "4", "--batch-size", "1"]  # windows of eight
@@ -377,6 +378,33 @@ def test_parts_of_parquet_have_each_row_once(tmp_path, size, monkeypatch):
         f"{n}{i}" for n in "ab" for i in range(40)
     ]
     assert {shard.output.suffix for shard in shards} == {".parquet"}
+
+
+def answers_here(job, shards, cluster):
+    """What the workers of a cluster say, without one."""
+    worker = Worker(job, shards)
+    for number in range(len(shards)):
+        yield {name: values[0] for name, values in worker({"item": [number]}).items()}
+
+
+def test_a_folder_of_parts_has_one_column_of_answers(model, tmp_path, texts, expected, monkeypatch, capfd):
+    monkeypatch.setattr("conjoin.bulk.cluster.answers", answers_here)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"document": text}) + "\n" for text in TEXTS))
+    out = tmp_path / "out"
+    assert generate(model, rows, "-o", out, "--ray", "local", *SHORT) == 0
+    assert [row["generated"] for row in read_rows(out / "part-000000.jsonl")] == expected
+    assert generate(model, rows, "-o", out, "--ray", "local", *SHORT) == 0
+    (out / "part-000000.jsonl").unlink()
+    other = ("--ray", "local", "--output-column", "x", *SHORT)
+    assert "another output_column" in said(capfd, model, rows, "-o", out, *other)
+
+
+def test_where_no_cluster_listens_is_said_at_once():
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:99999"):
+        with pytest.raises(InputError, match="no Ray cluster answers"):
+            expect_answer(address)
+    expect_answer("auto")
 
 
 def test_a_folder_without_files_has_no_parts(tmp_path):

@@ -5,6 +5,7 @@ the files, the output folder and the model under one path.
 """
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "answered_by_cluster"]
 
 LOCAL = "local"
+SECONDS = 10.0  # in which a cluster takes a connection
 MOST_BLOCKS = 20_000  # of Ray Data, each handed out as a whole
 INHERITED = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "CONJOIN_ENGINE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 
@@ -66,7 +68,7 @@ def answered_by_cluster(job: Job, source: Source, output: str, progress: Progres
         replace(job, model=whole(job.model)),
     )
     shards = shards_of(source, folder)
-    begin(folder, run_of(job, source, samples=True), shards)
+    begin(folder, {**run_of(job, source, samples=True), "output_column": source.output_column}, shards)
     left = [shard for shard in shards if not shard.done]
     done = sum(shard.size for shard in shards) - sum(shard.size for shard in left)
     with progress(done + sum(shard.size for shard in left)) as shown:
@@ -106,6 +108,23 @@ def answers(job: Job, shards: Sequence[Shard], cluster: Cluster) -> Iterator[dic
         ray.shutdown()
 
 
+def expect_answer(address: str) -> None:
+    """Raises InputError where nobody listens at HOST:PORT, for which Ray itself would wait many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise no_cluster(address, error) from None
+
+
+def no_cluster(address: str, why: Exception) -> InputError:
+    """What is said where there is no cluster."""
+    first = str(why).strip().partition("\n")[0]
+    return InputError(f'no Ray cluster answers at "{address}" ({first}); give its address, or "local".')
+
+
 def connected(address: str) -> Any:
     """Ray, connected to a cluster, or to one of this machine alone. Raises InputError where that cannot be."""
     try:
@@ -113,14 +132,14 @@ def connected(address: str) -> Any:
         import ray.data
     except ModuleNotFoundError:
         raise InputError('--ray needs Ray; run: pip install "conjoin[ray]".') from None
+    expect_answer(address)
     local = {"include_dashboard": False} if address == LOCAL else {}
     # A worker's threads, as many as it has processors, are not to spin at barriers (cli/__init__.py).
     environment = {"env_vars": {name: os.environ[name] for name in INHERITED if name in os.environ}}
     try:
         ray.init(address, runtime_env=environment, log_to_driver=False, logging_level="error", **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise InputError(f'no Ray cluster answers at "{address}" ({first}); give its address, or "local".') from None
+        raise no_cluster(address, error) from None
     return ray
 
 
