@@ -50,6 +50,16 @@ def test_rouge_is_rouge_scores():
     assert means.min() > 0
 
 
+def test_rouge_l_of_any_words_and_of_very_long_texts():
+    """rouge-score's own table of two texts of 20,000 words would be 400 million of Python's numbers."""
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(list("abcde"), draw.integers(1, 90))) for _ in range(40)]
+    scorer = RougeScorer(["rougeL"])
+    expected = [100 * scorer.score(a, b)["rougeL"].fmeasure for a, b in itertools.pairwise(texts)]
+    assert rouge_scores(texts[1:], texts[:-1])["rougeL"].counts[:, 0].tolist() == expected
+    assert rouge_scores(["the cat " * 10_000], ["a cat " * 10_000])["rougeL"].counts[0, 0] == pytest.approx(50)
+
+
 def test_rouge_takes_the_reference_first():
     # F-measures are symmetric, so only an empty side tells; it must be 0 and not an error.
     found = rouge_scores(["", "cat"], ["cat", "cat"])
