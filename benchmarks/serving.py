@@ -157,7 +157,7 @@ def soak(args: argparse.Namespace) -> None:
         while (passed := time.monotonic() - began) < args.soak:
             print(f"{passed:5.0f} s {process.memory_info().rss / 2**20:6.0f} MB", flush=True)
             time.sleep(min(30, args.soak / 10))
-        health = sorted(json.loads(probe.communicate()[0]))
+        asked = json.loads(probe.communicate()[0])
         for name, row in rows().items():
             print(
                 name, {key: row[key] for key in ("Request Count", "Failure Count", "Requests/s", "50%", "95%", "99%")}
@@ -168,14 +168,23 @@ def soak(args: argparse.Namespace) -> None:
             if line.startswith(("conjoin_requests_t", "conjoin_ref"))
         ]
         print("\n".join(told))
-        print(
-            f"health: median {1000 * statistics.median(health):.1f} ms, p99 {1000 * health[-len(health) // 100]:.1f} ms, "
-            f"longest {1000 * health[-1]:.1f} ms of {len(health)}, {sum(h > 0.1 for h in health)} above 100 ms"
-        )
+        show_health(asked)
         before = process.cpu_times().user + process.cpu_times().system
         time.sleep(5)
         idle = process.cpu_times().user + process.cpu_times().system - before
         print(f"idle: {idle / 5:.2%} of a core")
+
+
+def show_health(asked: list[tuple[float, float, float]]) -> None:
+    """How soon health was answered, how late the probe itself woke, and the slowest answers."""
+    for name, column in (("answered after", 1), ("probe woke late by", 2)):
+        times = sorted(1000 * one[column] for one in asked)
+        print(
+            f"health: {name} {statistics.median(times):.1f} ms (median), {times[-len(times) // 100]:.1f} (p99), "
+            f"{times[-1]:.1f} at most of {len(times)}, {sum(time > 100 for time in times)} above 100"
+        )
+    for second, took, late in sorted(asked, key=lambda one: -one[1])[:3]:
+        print(f"  at {second:.0f} s {1000 * took:.1f} ms, the probe {1000 * late:.1f} ms late")
 
 
 def main() -> None:
