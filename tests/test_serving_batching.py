@@ -20,6 +20,7 @@ from tiny import TEXTS
 from conjoin.decoding.stop_strings import KEPT, TABLES
 from conjoin.pipelines import Writer, pipeline
 from conjoin.serving.allocating import give_back
+from conjoin.serving.app import App
 from conjoin.serving.beginning import groups
 from conjoin.serving.jobs import Answer, Job
 from conjoin.serving.limits import Limits
@@ -571,6 +572,62 @@ def test_warming_writes_several_texts_side_by_side_and_by_beams(serve: Callable[
     served.warm()
     assert {1, 2} in seen
     serve(beams=1, queue=1, texts=1, new_tokens=1).warm()
+
+
+@only_bert
+@only_torch
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        ({"min_length": 9, "max_length": 15, "num_beams": 3}, False),  # as summarizers of newspapers have it
+        ({"min_new_tokens": 9, "num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}, True),
+        ({"num_beams": 3, "num_return_sequences": 3, "min_length": 4}, False),
+    ],
+)
+def test_a_models_own_settings_do_not_keep_it_from_becoming_warm(
+    serve: Callable[..., Served],
+    write: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    own: dict[str, Any],
+    refused: bool,
+) -> None:
+    monkeypatch.setattr(write.model.config, "generation", write.model.config.generation.updated(own))
+    serve(beams=3, new_tokens=16).warm()
+    assert ("a request that sets nothing is refused" in caplog.text) == refused
+
+
+@only_bert
+@only_torch
+@pytest.mark.parametrize(
+    ("own", "most"),
+    [({"max_length": 7}, 6), ({"max_new_tokens": 5, "max_length": 9}, 5), ({"max_length": 99}, 16), ({}, 16)],
+)
+def test_without_a_length_the_models_own_holds_within_the_limit(
+    serve: Callable[..., Served], write: Writer, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any], most: int
+) -> None:
+    asked = {"max_length": None, "max_new_tokens": None, "eos_token_id": None, **own}
+    monkeypatch.setattr(write.model.config, "generation", write.model.config.generation.updated(asked))
+    told, served = Told(), serve(new_tokens=16)
+    served.scheduler.submit(jobs := served.jobs([TEXTS[0]], {}, False, False, told))
+    assert told.wait(jobs)[0].sequences[0].tokens == most
+
+
+@only_bert
+@only_torch
+def test_a_model_that_does_not_write_is_said_to_be_never_ready(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serve()
+
+    def broken(jobs: list[Job]) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(served.scheduler, "step", broken)
+    app = App([served], served.limits, Metrics())
+    asyncio.run(app.warm_up())
+    assert not app.ready
+    assert 'never ready: "tiny" does not write' in caplog.text
 
 
 @only_bert

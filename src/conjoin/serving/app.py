@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from conjoin import __version__
-from conjoin.errors import nearest
+from conjoin.errors import InputError, nearest
 from conjoin.serving import completions
 from conjoin.serving.answers import (
     ASKED,
@@ -103,7 +103,11 @@ class App:
     async def warm_up(self) -> None:
         """Lets each model write something."""
         for served in self.models.values():
-            await asyncio.to_thread(served.warm)
+            try:
+                await asyncio.to_thread(served.warm)
+            except InputError as error:
+                logger.error("never ready: %s", error)
+                return
             self.warm.add(served.name)
         self.when_warm()
         logger.info("ready: %s", ", ".join(self.models))

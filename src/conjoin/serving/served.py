@@ -1,6 +1,7 @@
 """A model as the server has it: by a name, with its tokenizers, its limits and the thread that runs it; requests made jobs."""
 
 import contextlib
+import logging
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,17 @@ from conjoin.serving.scheduler import Scheduler
 
 __all__ = ["Served", "expect_characters"]
 
+logger = logging.getLogger("conjoin.serving")
+
 SHARE = 0.5  # of the memory that is free at the start, for all texts that run together
+# In place of a model's own settings, of which another number of beams or tokens might make no sense.
+PLAIN = {
+    "num_return_sequences": 1,
+    "min_length": None,
+    "min_new_tokens": None,
+    "num_beam_groups": None,
+    "diversity_penalty": None,
+}
 UNKNOWN_FREE = 4 << 30  # bytes, where the system does not say what is free
 Tell = Callable[[Job, list[int] | Answer | Refusal], None]
 
@@ -72,13 +83,9 @@ class Served:
         """Bytes that the largest text within the limits needs while it runs."""
         config = self.model.config.generation.updated(
             {
+                **PLAIN,
                 "num_beams": self.limits.beams,
                 "max_new_tokens": self.new_tokens,
-                "num_return_sequences": 1,
-                "min_length": None,
-                "min_new_tokens": None,
-                "num_beam_groups": None,
-                "diversity_penalty": None,
             }
         )
         spec = self.model.decoder.spec
@@ -109,9 +116,10 @@ class Served:
             )
             raise Refusal(422, "new_tokens", sentence, field="max_new_tokens")
         if all(asked.get(name) is None for name in LENGTHS):
-            given["max_new_tokens"] = min(
-                given.get("max_new_tokens") or own.max_new_tokens or math.inf, self.new_tokens
-            )
+            length = given.get("max_new_tokens") or own.max_new_tokens
+            if length is None and own.max_length is not None:
+                length = own.max_length - 1  # which counts the start token
+            given["max_new_tokens"] = min(math.inf if length is None else length, self.new_tokens)
         samples = own.do_sample if given.get("do_sample") is None else given["do_sample"]
         if samples and given.get("seed") is None:
             given["seed"] = secrets.randbits(31)
@@ -153,20 +161,24 @@ class Served:
         return size
 
     def warm(self) -> None:
-        """Writes two tokens of several texts side by side, by beams too, so that everything is compiled and loaded."""
+        """Writes two tokens of several texts side by side, by beams too, so that everything is compiled and loaded.
+
+        Raises InputError where a text is not written. Logs a warning where a request that sets nothing would be refused.
+        """
         told: SimpleQueue[Any] = SimpleQueue()
 
-        def some(**asked: int) -> list[Job]:
-            asked["max_new_tokens"] = min(2, self.new_tokens)
-            return [
-                job
-                for text in ("ready", "ready to write")
-                for job in self.jobs([text], asked, True, False, lambda _, what: told.put(what))
-            ]
+        def made(text: str, asked: Mapping[str, Any]) -> list[Job]:
+            return self.jobs([text], asked, True, False, lambda _, what: told.put(what))
 
-        jobs = some()
-        with contextlib.suppress(Refusal):  # a model's own settings may leave no beams
-            jobs += some(num_beams=min(2, self.limits.beams))
+        try:
+            made("ready", {})
+        except Refusal as refusal:
+            logger.warning('"%s": by its own settings a request that sets nothing is refused: %s', self.name, refusal)
+        jobs: list[Job] = []
+        for beams in ({}, {"num_beams": min(2, self.limits.beams)}):
+            asked = {**PLAIN, **beams, "max_new_tokens": min(2, self.new_tokens)}
+            with contextlib.suppress(Refusal):  # a model's own settings may leave no beams, or too many
+                jobs += [job for text in ("ready", "ready to write") for job in made(text, asked)]
         self.scheduler.submit_first(jobs)
         for _ in jobs:
             if isinstance(what := told.get(), Refusal):
