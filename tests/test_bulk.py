@@ -195,6 +195,7 @@ def test_the_name_of_the_output_says_what_is_written_in_any_case(model, tmp_path
     assert "is a table" in said(capfd, model, source, "-o", tmp_path / "out.csv")
     assert "packed twice" in said(capfd, model, source, "-o", tmp_path / "out.parquet.gz")
     same = ("--source-column", "a", "--output-column", "a")
+    assert "not read from standard input" in said(capfd, model, "-", "--format", "parquet")
     assert 'are both "a"' in said(capfd, model, source, "-o", tmp_path / "out.txt", *same)
 
 

@@ -253,13 +253,13 @@ def test_generate_says_what_is_wrong_with_a_file(model, tmp_path, capfd):
     )
     assert "--source-column" in said([{"documents": "x"}])
     assert "line 1 of" in said(["no json"])
-    assert "is a JSON list" in said([[1]])
-    assert "is a JSON list" in said([[{"document": "x"}]], name="rows.json")
+    assert "is a list; an object" in said([[1]])
+    assert "is a list; an object" in said([[{"document": "x"}]], name="rows.json")
     assert "is a table" in said(["document,summary", "x,y"], name="rows.csv")
     assert "is a table" in refused(capfd, "extract", model, tmp_path / "rows.csv")
     assert main(["generate", str(model), str(tmp_path / "rows.csv"), "--format", "text", *SHORT]) == 0
     assert capfd.readouterr().out.count("\n") == 2
-    assert 'field "document" is a int' in said([{"document": 3}])
+    assert 'field "document" is a number' in said([{"document": 3}])
     assert "--output-column" in said([{"document": "x", "generated": "y"}])
     assert "has 42 tokens and the encoder has positions for 24" in said([" ".join(["cat"] * 40)], name="long.txt")
     assert "line 2 of" in said(["cat", " ".join(["cat"] * 40)], name="long.txt")
@@ -389,7 +389,7 @@ def test_evaluate_says_what_is_wrong(model, tmp_path, capfd):
         ([], "has no outputs"),
         ([{"text": "x"}], 'has no field "output"'),
         ([{"output": "x", "source": "dog"}], "line 1 of .* is of another source than pair 1"),
-        ([{"output": "x", "system": "a"}, {"output": "x", "system": 3}], '"system" is a int'),
+        ([{"output": "x", "system": "a"}, {"output": "x", "system": 3}], '"system" is a number'),
     ):
         message_said = refused(capfd, "evaluate", lines_file(tmp_path / "outputs.jsonl", rows), *named)
         assert re.search(message, message_said)

@@ -79,9 +79,11 @@ class Source:
     end: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises DataError for a table, and where the answer would take the source's place."""
+        """Raises DataError for what cannot be read so, and where the answer would take the source's place."""
         if self.source_column == self.output_column:
             raise DataError(f'--source-column and --output-column are both "{self.source_column}"; name two fields.')
+        if self.form == "parquet" and self.file == STANDARD:
+            raise DataError("Parquet is not read from standard input, where nobody can go back; name a file.")
         if self.form == "auto":
             refuse_table(self.file, "convert it, or read each of its lines as a text with --format text")
 
