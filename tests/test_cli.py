@@ -382,6 +382,7 @@ def test_evaluate_says_what_is_wrong(model, tmp_path, capfd):
     assert main(["evaluate", str(model), "--data", str(data), "--target-column", "title", *SHORT]) == 0
     capfd.readouterr()
     assert "'--limit'" in refused(capfd, "evaluate", model, "--data", data, "--limit", "0")
+    assert "'--seed'" in refused(capfd, "evaluate", model, "--data", data, "--seed", "-1")
     assert "there is no folder" in refused(capfd, "evaluate", model, "--data", long, "--json", tmp_path / "no" / "x")
     named = [*("--data", data, "--target-column", "title")]
     assert "comes 2 times" in refused(capfd, "evaluate", model, model, *named)

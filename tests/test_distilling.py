@@ -134,7 +134,7 @@ def test_what_the_teacher_writes_is_kept_and_taken_up(tmp_path: Path) -> None:
         teacher_texts(model, pairs, tmp_path / "out", max_new_tokens=6)
 
 
-def test_lessons(tmp_path: Path) -> None:
+def test_lessons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, pairs = tiny_model(tmp_path / "t"), tiny_pairs(9)
     assert taught(model, pairs, "pairs", tmp_path / "none") is pairs
     assert not (tmp_path / "none").exists()
@@ -142,6 +142,10 @@ def test_lessons(tmp_path: Path) -> None:
     both = taught(model, pairs, "both", tmp_path / "out", max_new_tokens=4)
     assert both.targets == own.targets + pairs.targets
     assert set(own.sources) <= set(pairs.sources)
+    monkeypatch.setattr("conjoin.training.distilling.teacher_texts", lambda *given, **settings: [" "] * 9)
+    with pytest.raises(DataError, match=r"the teacher writes nothing of any source of the pairs; .* --targets pairs"):
+        taught(model, pairs, "teacher", tmp_path / "out")
+    assert taught(model, pairs, "both", tmp_path / "out").targets == pairs.targets
     with pytest.raises(ConfigError, match="one of teacher, pairs, both"):
         taught(model, pairs, "all", tmp_path / "out")  # type: ignore[arg-type]
 

@@ -56,7 +56,7 @@ def evaluate(
     length_penalty: LengthPenalty = None,
     no_repeat_ngram_size: NoRepeat = None,
     repetition_penalty: Repetition = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn for intervals and p-values.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn for intervals and p-values.")] = 0,
     as_json: Annotated[
         str | None,
         typer.Option("--json", help="Also write all that was found as JSON; - is standard output, without a table."),

@@ -133,8 +133,9 @@ class Checkpoints:
             sync_folder(self.folder)
         except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by RuntimeError
             remove(made)
+            reason = error if isinstance(error, OSError) else "is the disk full?"
             raise CheckpointError(
-                f'"{target}" could not be written ({error}); earlier checkpoints are unchanged.'
+                f'"{target}" could not be written ({reason}); earlier checkpoints are unchanged.'
             ) from None
         return target
 

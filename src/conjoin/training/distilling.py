@@ -38,7 +38,7 @@ def taught(
     """The pairs that a student learns from: these, the teacher's texts of their sources, or both.
 
     The teacher's texts are kept in `folder`, as `teacher_texts` says; `settings` are of its generation. Raises ConfigError
-    for targets that are not known.
+    for targets that are not known, DataError where the teacher writes nothing of any source.
     """
     check_targets(targets)
     if targets == "pairs":
@@ -47,7 +47,12 @@ def taught(
     # A source of which the teacher writes nothing teaches nothing.
     own = [(source, text) for source, text in zip(pairs.sources, texts, strict=True) if text.strip()]
     more = list(zip(pairs.sources, pairs.targets, strict=True)) if targets == "both" else []
-    sources, wanted = zip(*own, *more, strict=True) if own or more else ((), ())
+    if not own and not more:
+        raise DataError(
+            f"the teacher writes nothing of any source of {pairs.name}; train it further, or learn from the pairs' own "
+            f"targets: --targets pairs."
+        )
+    sources, wanted = zip(*own, *more, strict=True)
     return Pairs(list(sources), list(wanted), f"{pairs.name}, as the teacher writes them")
 
 
