@@ -347,6 +347,33 @@ def test_what_a_text_was_read_from_is_the_models_own_attention(server: Running, 
 # Who may come in.
 
 
+def test_who_waits_too_long_to_look_or_asks_for_too_much_is_refused(
+    write: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Running({"tiny": write}, limits={"queue_seconds": 0.3})
+    asked = {"source": TEXT, "text": "cat"}
+    going = threading.Event()
+
+    def slow(*_: Any) -> dict[str, Any]:
+        going.set()
+        time.sleep(1)
+        return {"source": [], "text": [], "weights": []}
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("conjoin.serving.app.looked_at", slow)
+            first = threading.Thread(target=httpx.post, args=(running.url + "/attention",), kwargs={"json": asked})
+            first.start()
+            assert going.wait(30)
+            assert error(httpx.post(running.url + "/attention", json=asked)) == (503, "queue_seconds")
+            first.join()
+        assert httpx.post(running.url + "/attention", json=asked).status_code == 200
+        running.app.models["tiny"].memory = 100
+        assert error(httpx.post(running.url + "/attention", json=asked)) == (422, "memory")
+    finally:
+        running.stop()
+
+
 def test_a_key_covers_every_endpoint_but_health(write: Writer) -> None:
     running = Running({"a": write, "b": write}, keys=["right", "second"])
     try:

@@ -236,8 +236,17 @@ class App:
     async def attention(self, body: Looking) -> dict[str, Any]:
         """What each token of a text was read from: cross-attention weights over the source, and where tokens stand."""
         served = self.chosen(body.model)
-        async with self.looking:
+        most = self.limits.queue_seconds
+        try:
+            async with asyncio.timeout(most):
+                await self.looking.acquire()
+        except TimeoutError:
+            sentence = f"the text waited more than {most:g} seconds; try again later."
+            raise Refusal(503, "queue_seconds", sentence, retry_after=1) from None
+        try:
             return await asyncio.to_thread(looked_at, served, body.source, body.text)
+        finally:
+            self.looking.release()
 
     def log(self, endpoint: str, texts: Sequence[str], answers: Sequence[Answer]) -> None:
         """A line in the log for a request; its texts only where that was asked for."""

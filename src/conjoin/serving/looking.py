@@ -5,10 +5,13 @@ from typing import Any
 
 import torch
 
+from conjoin.decoding.budget import readable
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.served import Served, expect_characters
 
 __all__ = ["looked_at"]
+
+NUMBER = 4  # bytes
 
 
 def looked_at(served: Served, source: str, text: str) -> dict[str, Any]:
@@ -30,10 +33,15 @@ def looked_at(served: Served, source: str, text: str) -> dict[str, Any]:
         raise Refusal(
             422, "new_tokens", f"the text has {len(made)} tokens, and the decoder has positions for {served.positions}."
         )
+    spec = model.decoder.spec
+    size = 2 * NUMBER * spec.layers * spec.heads * len(made) * (len(read) + len(made))
+    if size > served.memory:
+        raise Refusal(422, "memory", f"the weights would need {readable(size)}; send a shorter source or text.")
+    mask = torch.ones(1, len(read), dtype=torch.int64)
     with torch.inference_mode():
         out = model(
-            input_ids=torch.tensor([read]),
-            attention_mask=torch.ones(1, len(read), dtype=torch.int64),
+            encoder_outputs=model.encode(torch.tensor([read]), mask),  # without the weights of its own attention
+            attention_mask=mask,
             decoder_input_ids=torch.tensor([[model.start_token(), *made[:-1]]]),
             output_attentions=True,
         )
