@@ -23,10 +23,10 @@ from conjoin import EncoderDecoderModel
 from conjoin.errors import ConfigError
 from conjoin.training import Pairs, Recipe, Result, train
 from conjoin.training.evaluate import text_scores
-from conjoin.training.report import plots
+from conjoin.training.report import Report, plots
 from conjoin.training.report.examples import examples_of
 from conjoin.training.reporter import Reporter
-from conjoin.training.tokenise import Limits
+from conjoin.training.tokenise import Limits, tokenise
 from conjoin.training.tracking import check_trackers
 
 PICTURES = ["loss.png", "rates.png", "scores.png", "source_lengths.png", "target_lengths.png"]
@@ -165,6 +165,24 @@ def test_only_the_source_tokens_that_are_looked_at_most_are_shown(
     assert part.attention.left_out == 4
     (nothing,) = examples_of(model, pairs, [""], Limits(20, 20))
     assert nothing.attention is None
+
+
+def test_lengths_are_those_of_the_last_evaluation_even_where_no_report_was_due(tmp_path: Path) -> None:
+    model, pairs = tiny_model(tmp_path), tiny_pairs(2)
+    report = Report(tmp_path / "out", Recipe(), tokenise(model, pairs, Limits(20, 20)), pairs)
+    report.publisher.spent = 100.0
+    report.looker(2, seconds=1.0)(model, ["w1 w2 w3", ""])
+    assert report.output_lengths is not None
+    assert (report.output_lengths.tolist(), report.examples) == ([3, 0], [])
+
+
+def test_a_line_of_one_point_is_seen() -> None:
+    lines = [
+        plots.loss_plot([1.0], [], None).axes[0].lines[1],
+        plots.rates_plot([{"step": 1, "new": 0.1}]).axes[0].lines[0],
+    ]
+    assert [line.get_marker() for line in lines] == ["o", "o"]
+    assert plots.loss_plot([1.0, 2.0], [], None).axes[0].lines[1].get_marker() == "None"
 
 
 def test_long_lines_are_thinned_by_averages() -> None:

@@ -84,7 +84,7 @@ def loss_plot(
     with drawn() as (figure, axes):
         steps, values = thinned(losses)
         axes.plot(steps, values, color=COLOURS[0], alpha=0.3, linewidth=0.8)
-        axes.plot(steps, smoothed(values), color=COLOURS[0], linewidth=1.8, label="training")
+        axes.plot(steps, smoothed(values), color=COLOURS[0], marker=dot(steps), linewidth=1.8, label="training")
         if evaluations:
             at, found = [one["step"] for one in evaluations], [one["loss"] for one in evaluations]
             axes.plot(at, found, color=COLOURS[1], marker="o", markersize=4, linewidth=1.8, label="validation")
@@ -99,6 +99,11 @@ def loss_plot(
     return figure
 
 
+def dot(steps: Sequence[float] | NDArray[Any]) -> str | None:
+    """The mark of a line of one point, which would not be seen."""
+    return "o" if len(steps) == 1 else None
+
+
 def rates_plot(rates: Sequence[Mapping[str, float]]) -> "Figure":
     """The learning rate of each group of parameters, at some "step"s."""
     steps = [one["step"] for one in rates]
@@ -106,7 +111,8 @@ def rates_plot(rates: Sequence[Mapping[str, float]]) -> "Figure":
         for at, name in enumerate(name for name in rates[-1] if name != "step"):
             values = [one.get(name, np.nan) for one in rates]
             style = ("-", "--", ":")[at % 3]  # groups often have one rate, and then one line hides another
-            axes.plot(steps, values, color=COLOURS[at % len(COLOURS)], linestyle=style, linewidth=1.8, label=name)
+            colour = COLOURS[at % len(COLOURS)]
+            axes.plot(steps, values, color=colour, linestyle=style, marker=dot(steps), linewidth=1.8, label=name)
         axes.set(xlabel="step", ylabel="learning rate")
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))

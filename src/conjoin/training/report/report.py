@@ -36,9 +36,15 @@ class Report:
         self.title, self.read_at = "", -1
 
     def looker(self, step: int, seconds: float | None = None) -> Look:
-        """What reads the examples of the model after a step, unless they were; after so many seconds if that is due."""
+        """What reads the examples of the model after a step, unless they were; after so many seconds if that is due. The
+        lengths of all texts it reads each time.
+        """
 
         def look(model: EncoderDecoderModel, texts: Sequence[str] | None) -> None:
+            if (
+                texts is not None
+            ):  # of every evaluation: it costs next to nothing, and the last ones are shown in the end
+                self.output_lengths = target_lengths(model, texts)
             if step != self.read_at and (seconds is None or self.publisher.due(seconds)):
                 with self.publisher.counted():
                     self.read(model, texts)
@@ -51,11 +57,7 @@ class Report:
         chosen = spread(len(self.pairs) if texts is None else len(texts))
         sources, targets = ([side[i] for i in chosen] for side in (self.pairs.sources, self.pairs.targets))
         some = Pairs(sources, targets, self.pairs.name)
-        if texts is None:
-            outputs = write_all(model, some.sources, truncation=True)
-        else:
-            outputs = [texts[i] for i in chosen]
-            self.output_lengths = target_lengths(model, texts)
+        outputs = write_all(model, some.sources, truncation=True) if texts is None else [texts[i] for i in chosen]
         self.examples = examples_of(model, some, outputs, self.lengths_read.limits)
         self.title = f"{model.encoder.config.model_type} to {model.decoder.config.model_type}"
 
