@@ -401,7 +401,10 @@ def test_a_folder_of_parts_has_one_column_of_answers(model, tmp_path, texts, exp
     assert "another output_column" in said(capfd, model, rows, "-o", out, *other)
 
 
-def test_where_no_cluster_listens_is_said_at_once():
+def test_where_no_cluster_listens_is_said_at_once(model, texts, tmp_path, capfd):
+    asked = ("-o", tmp_path / "out", "--ray", "127.0.0.1:1", *SHORT)
+    assert "no Ray cluster answers" in said(capfd, model, texts, *asked)
+    assert not (tmp_path / "out").exists()
     for address in ("127.0.0.1:1", "ray://127.0.0.1:99999"):
         with pytest.raises(InputError, match="no Ray cluster answers"):
             expect_answer(address)

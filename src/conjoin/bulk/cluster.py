@@ -68,6 +68,7 @@ def answered_by_cluster(job: Job, source: Source, output: str, progress: Progres
         replace(job, model=whole(job.model)),
     )
     shards = shards_of(source, folder)
+    expect_answer(cluster.address)
     begin(folder, {**run_of(job, source, samples=True), "output_column": source.output_column}, shards)
     left = [shard for shard in shards if not shard.done]
     done = sum(shard.size for shard in shards) - sum(shard.size for shard in left)
@@ -132,7 +133,6 @@ def connected(address: str) -> Any:
         import ray.data
     except ModuleNotFoundError:
         raise InputError('--ray needs Ray; run: pip install "conjoin[ray]".') from None
-    expect_answer(address)
     local = {"include_dashboard": False} if address == LOCAL else {}
     # A worker's threads, as many as it has processors, are not to spin at barriers (cli/__init__.py).
     environment = {"env_vars": {name: os.environ[name] for name in INHERITED if name in os.environ}}
