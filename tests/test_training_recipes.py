@@ -14,6 +14,7 @@ import conjoin.cli
 from conjoin import EncoderDecoderModel
 from conjoin.errors import ConfigError, ConjoinError, InputError
 from conjoin.training import Pairs, Recipe, train
+from conjoin.training.adapting import write_as_asked
 from conjoin.training.optimiser import parameter_groups
 from conjoin.training.recipes import names, parsed, written
 from conjoin.training.schedule import Moment, factor, waits
@@ -220,6 +221,8 @@ def test_generation_that_cannot_be_is_refused_before_any_work(tmp_path: Path, se
         train(model, tiny_pairs(20), None, Recipe(**QUICK, generation=setting), tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
     assert model.config.generation.num_beams is None
+    write_as_asked(model, Recipe(generation={"penalty_alpha": 0.6, "top_k": 4}))  # reads one more than others do
+    assert model.config.generation.top_k == 4
 
 
 def test_one_word_is_enough_to_train_on(tmp_path: Path) -> None:

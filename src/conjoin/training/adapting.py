@@ -71,8 +71,8 @@ def write_as_asked(model: EncoderDecoderModel, recipe: Recipe) -> None:
         return
     asked, spec = model.config.generation.updated(recipe.generation), model.decoder.spec
     tried = asked
-    if asked.max_length is None and asked.max_new_tokens is None:  # `expect_lengths` will say; at most all positions
-        tried = asked.updated({"max_new_tokens": spec.max_length})
+    if asked.max_length is None and asked.max_new_tokens is None:  # `expect_lengths` will say, by the data
+        tried = asked.updated({"max_new_tokens": max(1, spec.max_length - 1)})
     check_modes(resolve(tried, prompt=1, positions=spec.max_length, vocab=spec.vocab), spec.max_length, spec.vocab)
     model.config.generation = asked
 
