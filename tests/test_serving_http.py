@@ -169,6 +169,9 @@ MISTAKES: list[tuple[dict[str, Any], int, str, str]] = [
     ({"text": TEXT, "seed": -1}, 422, "invalid_value", "seed"),
     ({"text": TEXT, "stop_strings": "x" * 65}, 422, "invalid_value", "stop_strings: String should have at most 64"),
     ({"text": TEXT, "stop_strings": ["x"] * 9}, 422, "invalid_value", "stop_strings: List should have at most 8"),
+    ({"text": TEXT, "sequence_bias": [[[7] * 257, 1.0]]}, 422, "invalid_value", "at most 256"),
+    ({"text": TEXT, "eos_token_id": [7] * 257}, 422, "invalid_value", "at most 256"),
+    ({"text": TEXT, "force_words_ids": [[7] * 257], "num_beams": 2}, 422, "invalid_value", "at most 256"),
     ({"text": TEXT, "max_new_tokens": 10_000}, 422, "new_tokens", "10000 came"),
     ({"text": TEXT, "x" * 10_000: 1}, 422, "unknown_field", "xxx"),
 ]
@@ -226,6 +229,13 @@ def test_settings_that_are_pairs_are_taken_as_lists(server: Running, write: Writ
         asked = {"max_new_tokens": 8, **setting}
         found = server.client.post("/generate", json={"text": TEXT, **asked}).json()["results"][0]["text"]
         assert found == write(TEXT, **asked)
+
+
+def test_a_score_that_is_no_number_is_null(server: Running) -> None:
+    asked = {"num_beams": 4, "num_beam_groups": 2, "num_return_sequences": 4, "diversity_penalty": 1e300}
+    answer = server.client.post("/generate", json={"text": TEXT, "max_new_tokens": 9, **asked})
+    assert answer.status_code == 200
+    assert None in [one["score"] for one in answer.json()["results"][0]["sequences"]]
 
 
 def test_a_mistake_of_ours_is_answered_in_the_one_form_of_refusals(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -296,7 +297,7 @@ def result(exchange: Exchange, answer: Answer) -> dict[str, Any]:
     sequences = [
         {
             "text": text,
-            "score": one.score,
+            "score": None if one.score is None or not math.isfinite(one.score) else one.score,  # which JSON cannot say
             "tokens": one.tokens,
             "finish_reason": "stop" if one.ended else "length",
         }

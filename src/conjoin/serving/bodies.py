@@ -36,17 +36,21 @@ STOPS = 8  # stop strings
 Whole = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 CHARACTERS = 64  # of each: the table that finds them grows by all their characters
 Stop = Annotated[str, Field(max_length=CHARACTERS)]
+Ids = Annotated[list[int], Field(max_length=LISTS)]
 AS_LIST = Field(strict=False)  # JSON has no tuples: a list is taken for one
 TYPES: dict[str, Any] = {
     "length_penalty": Annotated[float, Field(ge=-64, le=64)] | None,  # a length to this power is still a number
-    "sequence_bias": Annotated[list[Annotated[tuple[list[int], float], AS_LIST]], Field(max_length=LISTS)] | None,
+    "eos_token_id": int | Ids | None,
+    "forced_eos_token_id": int | Ids | None,
+    "sequence_bias": Annotated[list[Annotated[tuple[Ids, float], AS_LIST]], Field(max_length=LISTS)] | None,
     "watermarking_config": Watermark | None,
     "exponential_decay_length_penalty": Annotated[tuple[int, float], AS_LIST] | None,
     "stop_strings": Stop | Annotated[list[Stop], Field(max_length=STOPS)] | None,
-    "bad_words_ids": Annotated[list[Annotated[list[int], Field(max_length=LISTS)]], Field(max_length=LISTS)] | None,
-    "force_words_ids": Annotated[list[list[int] | list[list[int]]], Field(max_length=STOPS)] | None,
-    "suppress_tokens": Annotated[list[int], Field(max_length=LISTS)] | None,
-    "begin_suppress_tokens": Annotated[list[int], Field(max_length=LISTS)] | None,
+    "bad_words_ids": Annotated[list[Ids], Field(max_length=LISTS)] | None,
+    "force_words_ids": Annotated[list[Ids | Annotated[list[Ids], Field(max_length=LISTS)]], Field(max_length=STOPS)]
+    | None,
+    "suppress_tokens": Ids | None,
+    "begin_suppress_tokens": Ids | None,
 }
 
 
