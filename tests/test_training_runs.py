@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from conjoin import BertConfig, BertTokenizer, EncoderDecoderConfig, EncoderDeco
 from conjoin.errors import CheckpointError
 from conjoin.tokens import TokenizerPair
 from conjoin.training import Pairs, Recipe, Result, train
+from conjoin.training.checkpoints import Checkpoints
 
 WORDS = [f"w{i}" for i in range(60)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -256,6 +258,16 @@ def test_broken_checkpoint_is_refused(tmp_path: Path, file: str, content: str, s
         tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2)
     shutil.rmtree(result.newest)
     assert tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2).losses == result.losses
+
+
+def test_a_checkpoint_of_wrong_bytes_is_refused_whatever_unpickling_makes_of_them(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "step-1"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "optimiser.pt", "w") as file:
+        file.writestr("optimiser/data.pkl", b"\x80\x02X\x01\x00\x00\x00\xd6.")  # a text that is not UTF-8
+        file.writestr("optimiser/version", b"3")
+    with pytest.raises(CheckpointError, match="optimiser.pt. is broken"):
+        Checkpoints(tmp_path, 1).load(1)
 
 
 if __name__ == "__main__":

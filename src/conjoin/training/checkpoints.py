@@ -36,6 +36,10 @@ STEPS_NOTED, STEPS_A_NOTE = 100, 10  # learning rates: of all steps at first, th
 MARGIN = 1.05
 SMALL_FILES = 50_000_000  # bytes, for tokenizers and configs
 
+# What unpickling a broken file was seen to raise.
+WRONG_BYTES = (AttributeError, LookupError, TypeError, ValueError)
+UNREADABLE = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, *WRONG_BYTES)
+
 
 @dataclass
 class Standing:
@@ -164,7 +168,7 @@ class Checkpoints:
         with remedied(path):
             try:
                 tensors: Any = torch.load(path / OPTIMISER_FILE, map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+            except UNREADABLE as error:
                 first = str(error).strip().split("\n")[0].partition(". ")[0]
                 raise CheckpointError(f'"{path / OPTIMISER_FILE}" is broken ({first}).') from None
             state = read_json(path / STATE_FILE)
