@@ -266,7 +266,7 @@ def test_a_checkpoint_of_wrong_bytes_is_refused_whatever_unpickling_makes_of_the
     with zipfile.ZipFile(folder / "optimiser.pt", "w") as file:
         file.writestr("optimiser/data.pkl", b"\x80\x02X\x01\x00\x00\x00\xd6.")  # a text that is not UTF-8
         file.writestr("optimiser/version", b"3")
-    with pytest.raises(CheckpointError, match="optimiser.pt. is broken"):
+    with pytest.raises(CheckpointError, match=r"optimiser.pt. is broken"):
         Checkpoints(tmp_path, 1).load(1)
 
 
