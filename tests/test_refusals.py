@@ -8,6 +8,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import peers
 import pytest
 import torch
@@ -716,6 +717,11 @@ def test_no_start_or_padding_token(pair):
         {"max_time": math.inf},
         {"stop_strings": 3},
         {"guidance_scale": "much"},
+        {"decoder_start_token_id": [5, 5.5]},
+        {"num_assistant_tokens_schedule": "fast"},
+        {"watermarking_config": {"bias": "much"}},
+        {"watermarking_config": {"hashing_key": 1.5}},
+        {"vocabulary": 5},
     ],
     ids=lambda s: "-".join(f"{k}={v}" for k, v in s.items()),
 )
@@ -723,7 +729,46 @@ def test_a_setting_of_generate_that_cannot_be(pair, settings):
     name = next(iter(settings))
     with refused(InputError) as found:
         pair.ours.generate(torch.full((2, 4), 7), **settings)
-    assert name in found.text or str(settings[name]) in found.text, found.text
+    said = [name, str(settings[name]), *(settings[name] if isinstance(settings[name], dict) else [])]
+    assert any(word in found.text for word in said), found.text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"encoder_outputs": 5}, ["encoder_outputs is a int"]),
+        ({"encoder_outputs": (torch.zeros(3, 4, 32),)}, ["encoder_outputs has 3 rows", "input_ids 2"]),
+        ({"encoder_outputs": (torch.zeros(2, 4, 31),)}, ["(2, 4, 31)", "(batch, tokens, 32)"]),
+        ({"encoder_outputs": (torch.zeros(2, 4),)}, ["encoder_outputs", "(2, 4)"]),
+        ({"decoder_input_ids": torch.full((2, 41), 7)}, ["prompt has 42 tokens", "positions for 40"]),
+        ({"decoder_input_ids": torch.full((2,), 7)}, ["decoder_input_ids", "(2,)"]),
+        ({"decoder_input_ids": torch.full((2, 3), 7.0)}, ["decoder: token ids are torch.float32"]),
+        ({"inputs_embeds": torch.zeros(2, 4, 31), "input_ids": None}, ["encoder: embeddings", "(2, 4, 31)"]),
+    ],
+    ids=range(8),
+)
+def test_inputs_of_generate_that_cannot_be(pair, given, words):
+    with refused(InputError, *words):
+        pair.ours.generate(**{"input_ids": torch.full((2, 4), 7), **given})
+
+
+@pytest.mark.parametrize("given", [[61], [-1], ["a"], 5, None])
+def test_what_no_prefix_can_allow(pair, given):
+    with refused(InputError, "prefix_allowed_tokens_fn gave"):
+        pair.ours.generate(torch.full((2, 4), 7), prefix_allowed_tokens_fn=lambda number, ids: given)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(pair):
+    ids = torch.full((2, 4), 7)
+    asked = {"num_beams": 2, "max_new_tokens": 5, "length_penalty": 0.5, "suppress_tokens": [9, 10]}
+    numpys = {"num_beams": np.int64(2), "max_new_tokens": np.int32(5), "length_penalty": np.float32(0.5)}
+    found = pair.ours.generate(ids, **numpys, suppress_tokens=[np.int64(9), np.int64(10)])
+    assert found.tolist() == pair.ours.generate(ids, **asked).tolist()
+
+
+def test_a_prompt_that_fills_every_position_has_one_more_token(pair):
+    found = pair.ours.generate(torch.full((2, 4), 7), decoder_input_ids=torch.full((2, 39), 7))
+    assert found.shape == (2, 41)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -62,10 +63,14 @@ class WatermarkingConfig:
 
     def __post_init__(self) -> None:
         """Raises InputError for a value that cannot be."""
-        if not 0.0 < self.greenlist_ratio < 1.0:
+        if not isinstance(self.greenlist_ratio, Real) or not 0.0 < self.greenlist_ratio < 1.0:
             raise InputError(f"greenlist_ratio is {self.greenlist_ratio!r}; a number between 0 and 1 was expected.")
         if self.seeding_scheme not in ("lefthash", "selfhash"):
             raise InputError(f'seeding_scheme is {self.seeding_scheme!r}; "lefthash" or "selfhash" was expected.')
+        if not isinstance(self.bias, Real) or not abs(self.bias) < float("inf"):
+            raise InputError(f"bias is {self.bias!r}; a finite number was expected.")
+        if not isinstance(self.hashing_key, int):
+            raise InputError(f"hashing_key is {self.hashing_key!r}; a whole number was expected.")
         if not isinstance(self.context_width, int) or self.context_width < 1:
             raise InputError(f"context_width is {self.context_width!r}; a whole number from 1 on was expected.")
 

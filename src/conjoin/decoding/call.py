@@ -5,9 +5,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from conjoin.decoding.callbacks import CALLBACKS
+from conjoin.decoding.values import as_tuple, token_of
 from conjoin.errors import InputError
 from conjoin.generation import GenerationConfig
 from conjoin.senses import SENSES, source_of
+from conjoin.seq2seq.checks import fits, states_of
 
 __all__ = ["ARGUMENTS", "ENCODER_INPUTS", "INPUTS", "Call", "called"]
 
@@ -74,8 +76,7 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
     ids, values = source_of(front, input_ids, inputs)
     states = None
     if outputs is not None:
-        states = outputs[0] if isinstance(outputs, tuple) else outputs["last_hidden_state"]
-        values = None
+        states, values = states_of(outputs), None
     elif front is not None and values is None:
         raise InputError(f"generate() needs {front.argument} or encoder_outputs.")
     elif front is None and ids is None and "inputs_embeds" not in inputs:
@@ -92,6 +93,8 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
         **asked,
     )
     named = dict(zip(asked, asked_arrays, strict=True))
+    if states is not None:
+        check_states(states, ids)
     if values is not None:
         named = {"values": named.pop(front.argument), **named}
         model.encoder.check_values(named["values"], mask, **{name: named[name] for name in ENCODER_INPUTS})
@@ -112,6 +115,18 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
     return replace(call, prompt=prompt, prompt_mask=mask_of(ops, prompt, prompt_mask))
 
 
+def check_states(states: Array, ids: Array | None) -> None:
+    """Raises InputError for encoder states that are no states, or of other rows than the ids."""
+    if len(states.shape) != 3:
+        raise InputError(
+            f"encoder_outputs has states of shape {tuple(states.shape)}; (batch, tokens, width) was expected."
+        )
+    if ids is not None and not fits(tuple(ids.shape[:1]), tuple(states.shape[:1])):
+        raise InputError(
+            f"encoder_outputs has {states.shape[0]} rows and input_ids {ids.shape[0]}; as many were expected."
+        )
+
+
 def start_of(ops: Any, model: Any, config: GenerationConfig, prompt: Array | None, source: Array) -> Array:
     """The decoder's prompt (B, P): the start token, before what was given unless that begins with it."""
     batch = source.shape[0]
@@ -120,9 +135,13 @@ def start_of(ops: Any, model: Any, config: GenerationConfig, prompt: Array | Non
         model.start_token()  # says what to set
     if isinstance(start, list) and len(start) != batch:
         raise InputError(f"decoder_start_token_id has {len(start)} tokens for {batch} rows; one token, or one a row.")
+    for one in as_tuple(start) if isinstance(start, int | float | str | list | tuple) else ():
+        token_of("decoder_start_token_id", one, model.decoder.spec.vocab)
     first = ops.token_column(start, batch, source)
     if prompt is None:
         return first
+    if len(prompt.shape) != 2:
+        raise InputError(f"decoder_input_ids has shape {tuple(prompt.shape)}; (batch, tokens) was expected.")
     if prompt.shape[0] != batch:
         raise InputError(f"decoder_input_ids has {prompt.shape[0]} rows and the source {batch}.")
     return prompt if ops.equal_anywhere(prompt[:, :1], first) else ops.concat([first, prompt], 1)

@@ -12,8 +12,6 @@ from conjoin.tokens.pair import as_tokenizer
 
 __all__ = ["alike", "with_drafts"]
 
-SCHEDULES = ("constant", "heuristic", "heuristic_transient")
-
 
 def with_drafts(model: Any, settings: Settings, call: Call, given: Mapping[str, Any]) -> Settings:
     """The settings with an assistant, and with whether the source can be looked up in.
@@ -77,11 +75,6 @@ def check_alone(model: Any, settings: Settings) -> None:
                 f"{name} and {other} came; rows stand at different lengths and a step reads several tokens of each, of which "
                 f"some are taken back: leave one of them out."
             )
-    if settings.num_assistant_tokens_schedule not in SCHEDULES:
-        raise InputError(
-            f"num_assistant_tokens_schedule is {settings.num_assistant_tokens_schedule!r}; one of {', '.join(SCHEDULES)} "
-            f"was expected."
-        )
 
 
 def two_vocabularies(model: Any, assistant: Any, given: Mapping[str, Any]) -> tuple[Any, Any] | None:

@@ -9,12 +9,13 @@ from conjoin.compiling import CompileConfig
 from conjoin.constraints import Constraint, asked_constraints
 from conjoin.decoding.callbacks import NOTHING, Callbacks
 from conjoin.decoding.stop_strings import checked_strings
-from conjoin.decoding.values import as_tuple, bad_words, below_one, biases, decay, flag, number, real, token_of
+from conjoin.decoding.values import among, as_tuple, bad_words, below_one, biases, decay, flag, number, real, token_of
 from conjoin.errors import InputError
 from conjoin.generation import DEFAULT_NEW_TOKENS, GenerationConfig, WatermarkingConfig
 
 __all__ = ["LENGTHS", "Settings", "resolve"]
 
+SCHEDULES = ("constant", "heuristic", "heuristic_transient")
 LENGTHS = ("prompt", "max_length", "min_length", "begin")
 
 
@@ -213,7 +214,9 @@ def searching(config: GenerationConfig) -> dict[str, Any]:
         "prompt_lookup_num_tokens": number("prompt_lookup_num_tokens", config.prompt_lookup_num_tokens, 0, low=0),
         "max_matching_ngram_size": number("max_matching_ngram_size", config.max_matching_ngram_size, 2, low=1),
         "num_assistant_tokens": number("num_assistant_tokens", config.num_assistant_tokens, 20, low=1),
-        "num_assistant_tokens_schedule": config.num_assistant_tokens_schedule or "constant",
+        "num_assistant_tokens_schedule": among(
+            "num_assistant_tokens_schedule", config.num_assistant_tokens_schedule, "constant", SCHEDULES
+        ),
         "assistant_confidence_threshold": real(
             "assistant_confidence_threshold", config.assistant_confidence_threshold, 0.4, low=0.0, high=1.0
         ),
@@ -239,6 +242,8 @@ def asked_outputs(config: GenerationConfig) -> frozenset[str]:
 
 def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
     """The longest output, prompt included."""
+    if prompt > positions:
+        raise InputError(f"the decoder's prompt has {prompt} tokens and it has positions for {positions}; shorten it.")
     if config.max_new_tokens is not None:
         length = prompt + number("max_new_tokens", config.max_new_tokens, 0, low=1)
     elif config.max_length is not None:
@@ -248,7 +253,7 @@ def longest(config: GenerationConfig, prompt: int, positions: int) -> int:
                 f"max_length is {length} and the decoder's prompt has {prompt} tokens; give max_new_tokens."
             )
     else:
-        length = min(prompt + DEFAULT_NEW_TOKENS, positions)
+        length = min(prompt + DEFAULT_NEW_TOKENS, max(positions, prompt + 1))
     # The last token made is never read again, so it needs no position.
     if length - 1 > positions:
         raise InputError(

@@ -133,6 +133,10 @@ def lists_of(model: Any, call: Call, asked: Any) -> list[Ids]:
         return [
             sorted(asked.allowed([i for i, s in zip(*pair, strict=True) if s])) for pair in zip(*sources, strict=True)
         ]
+    if not isinstance(asked, list | tuple) and not model.ops.is_array(asked):
+        raise InputError(
+            f"vocabulary is {asked!r:.60}; a VocabularyMap, ids, or a list of them for each source was expected."
+        )
     lists = asked if isinstance(asked, list | tuple) else model.ops.id_lists(asked)
     if all(isinstance(one, int) for one in lists):
         return [lists] * rows

@@ -1,17 +1,31 @@
 """Values of settings: each read, or refused with the range that it may have."""
 
+from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from conjoin.errors import InputError
 
-__all__ = ["as_tuple", "bad_words", "below_one", "biases", "decay", "flag", "number", "real", "token_of"]
+__all__ = ["among", "as_tuple", "bad_words", "below_one", "biases", "decay", "flag", "number", "real", "token_of"]
 
 
-def as_tuple(value: int | list[int] | None) -> tuple[int, ...]:
+def as_tuple(value: Any) -> tuple[int, ...]:
     """One id, several, or none, as a tuple."""
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+    return tuple(as_int(one) for one in value) if isinstance(value, list | tuple) else (as_int(value),)
+
+
+def as_int(value: Any) -> Any:
+    """Whole numbers, NumPy's too, as Python's; anything else as it is."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+
+
+def among(name: str, value: Any, default: str, known: Sequence[str]) -> str:
+    """One of some words."""
+    if value is not None and value not in known:
+        raise InputError(f"{name} is {value!r}; one of {', '.join(known)} was expected.")
+    return value or default
 
 
 def flag(name: str, value: Any) -> bool:
@@ -25,16 +39,16 @@ def number(name: str, value: Any, default: int, *, low: int) -> int:
     """A whole number from `low` on."""
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < low:
         raise InputError(f"{name} is {value!r}; a whole number from {low} on was expected.")
-    return value
+    return int(value)
 
 
 def real(name: str, value: Any, default: float, *, low: float | None = 1e-12, high: float = float("inf")) -> float:
     """A finite number in a range."""
     if value is None:
         return default
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    fits = isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < float("inf")
     if not fits or (low is not None and value < low) or value > high:
         bounds = (
             "a finite number"
@@ -73,7 +87,7 @@ def biases(given: Any, vocab: int) -> tuple[tuple[tuple[int, ...], float], ...]:
         raise InputError(f"sequence_bias is {given!r}; at least one sequence of ids with its bias was expected.")
     found = {sequence("sequence_bias", ids, vocab): bias for ids, bias in given}
     for ids, bias in found.items():
-        if isinstance(bias, bool) or not isinstance(bias, int | float) or bias != bias:
+        if isinstance(bias, bool) or not isinstance(bias, Real) or bias != bias:
             raise InputError(f"sequence_bias of {ids} is {bias!r}; a number was expected.")
     return tuple((ids, float(bias)) for ids, bias in found.items())
 
@@ -87,9 +101,9 @@ def sequence(name: str, ids: Any, vocab: int) -> tuple[int, ...]:
 
 def token_of(name: str, token: Any, vocab: int) -> int:
     """An id of the decoder's vocabulary."""
-    if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocab:
+    if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= int(token) < vocab:
         raise InputError(f"{name} holds {token!r}; the decoder's vocabulary is 0 to {vocab - 1}.")
-    return token
+    return int(token)
 
 
 def decay(given: Any, eos: tuple[int, ...]) -> tuple[int, float] | None:

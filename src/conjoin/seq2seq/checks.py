@@ -31,6 +31,10 @@ def check_tokens(nn: Any, given: Array | None, embeddings: Array | None, spec: S
         raise InputError(f"{side}: token ids of shape (batch, tokens) were expected, not {tuple(shape)}.")
     if 0 in (shape[0], shape[1]):
         raise InputError(f"{side}: the input is empty (shape {tuple(shape)}); at least one token was expected.")
+    if embeddings is not None and not fits(tuple(shape[2:]), (spec.token_width,)):
+        raise InputError(
+            f"{side}: embeddings of shape {tuple(shape)} came; (batch, tokens, {spec.token_width}) was expected."
+        )
     if given is not None:
         nn.check_range(given, spec.vocab, side)
 

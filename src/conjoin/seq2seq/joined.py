@@ -32,7 +32,13 @@ def define(nn: Any) -> Any:
             self.enc_to_dec_proj = nn.Linear(wide, narrow) if wide != narrow else None
 
         def memory(self, encoder_states: Array) -> Array:
-            """The encoder's states (B, S, W) in the decoder's width."""
+            """The encoder's states (B, S, W) in the decoder's width. Raises InputError for another width."""
+            shape, ready = tuple(encoder_states.shape), self.enc_to_dec_proj is None
+            wide = (
+                self.decoder.spec.memory_width or self.decoder.spec.width if ready else self.encoder.spec.states_width
+            )
+            if not fits(shape[2:], (wide,)):
+                raise InputError(f"encoder_outputs has states of shape {shape}; (batch, tokens, {wide}) was expected.")
             return encoder_states if self.enc_to_dec_proj is None else self.enc_to_dec_proj(encoder_states)
 
         def encode(

@@ -47,6 +47,8 @@ def check_range(ids: Tensor, vocab: int, side: str) -> None:
     """Raises InputError for an id outside the vocabulary; not checked where reading the ids would stall a device."""
     if torch.compiler.is_compiling() or ids.device.type != "cpu" or ids.numel() == 0:
         return
+    if ids.is_floating_point():
+        raise InputError(f"{side}: token ids are {ids.dtype}; whole numbers, torch.int64, were expected.")
     low, high = (int(x) for x in ids.aminmax())
     if low < 0 or high >= vocab:
         raise InputError(

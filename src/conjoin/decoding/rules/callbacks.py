@@ -1,5 +1,6 @@
 """Rules that call the user's Python: which tokens may follow a prefix, and logits processors. PyTorch only."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def allowed_by_prefix(ops: Any, allowed: Callable[[int, Array], Sequence[int]], 
 
     def rule(ids: Array, length: Any, scores: Array) -> Array:
         flat = ops.copied(ops.merged(ids[..., :length]))
-        rows = [list(allowed(i // beams, row)) for i, row in enumerate(flat)]
+        rows = [tokens_of(allowed(i // beams, row), scores.shape[-1]) for i, row in enumerate(flat)]
         for i, tokens in enumerate(rows):
             if not tokens:
                 raise InputError(
@@ -34,6 +35,19 @@ def allowed_by_prefix(ops: Any, allowed: Callable[[int, Array], Sequence[int]], 
         return ops.where(stuck & mask, 0.0, possible)
 
     return rule
+
+
+def tokens_of(given: Any, vocab: int) -> list[int]:
+    """The ids that a function allows. Raises InputError for what is no list of ids of the vocabulary."""
+    try:
+        tokens = [operator.index(one) for one in given]
+    except TypeError:
+        raise InputError(f"prefix_allowed_tokens_fn gave {given!r:.60}; a list of token ids was expected.") from None
+    if tokens and not 0 <= min(tokens) <= max(tokens) < vocab:
+        raise InputError(
+            f"prefix_allowed_tokens_fn gave ids from {min(tokens)} to {max(tokens)}; 0 to {vocab - 1} was expected."
+        )
+    return tokens
 
 
 def user_processor(ops: Any, process: Callable[[Array, Array], Array]) -> Rule:
