@@ -587,6 +587,17 @@ def test_disk_that_fills_up_leaves_the_checkpoints_before(tmp_path: Path, monkey
     assert len(tiny_run(tmp_path / "model", tmp_path / "out", max_steps=5, save_every=1).losses) == 5
 
 
+def test_arguments_of_another_kind_are_refused(tmp_path: Path) -> None:
+    pairs, recipe = tiny_pairs(2), Recipe()
+    for given, message in (
+        (([("a", "b")], None, recipe), r"train_pairs is a list; Pairs\(sources, targets\) were expected"),
+        ((pairs, {"document": "a"}, recipe), "validation_pairs is a dict; Pairs"),
+        ((pairs, None, {"epochs": 1}), "recipe is a dict; a Recipe was expected"),
+    ):
+        with pytest.raises(ConjoinError, match=message):
+            train(tiny_model(tmp_path), *given, tmp_path / "out")  # type: ignore[arg-type]
+
+
 def test_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(CheckpointError, match="is a file; a folder"):

@@ -15,7 +15,7 @@ from accelerate.tracking import GeneralTracker
 
 import conjoin
 from conjoin.engine.narrow import require_float
-from conjoin.errors import ConfigError
+from conjoin.errors import ConfigError, DataError
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.adapters import ADAPTERS, Adapters
 from conjoin.training.adapting import adapted, expect_lengths, read_as_asked, write_as_asked
@@ -92,6 +92,7 @@ def train(
     ConjoinError where the loss is no longer a number: the checkpoints are then those before it. Raises ImportError where
     the report or a tracker needs a package that is not installed.
     """
+    check_kinds(train_pairs, validation_pairs, recipe)
     require_float(model, "model")
     check_trackers(track)
     if report:
@@ -132,6 +133,18 @@ def train(
         with Tracking(accelerator, track, Path(output_dir), recipe) as run.tracking:
             run.begin(held_out)
             return run.finish() if run.go() else run.stop()
+
+
+def check_kinds(train_pairs: object, validation_pairs: object, recipe: object) -> None:
+    """Raises DataError or ConfigError for an argument of another kind."""
+    if not isinstance(train_pairs, Pairs | PairStream):
+        raise DataError(f"train_pairs is a {type(train_pairs).__name__}; Pairs(sources, targets) were expected.")
+    if not isinstance(validation_pairs, Pairs | None):
+        raise DataError(
+            f"validation_pairs is a {type(validation_pairs).__name__}; Pairs(sources, targets) were expected."
+        )
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe is a {type(recipe).__name__}; a Recipe was expected, such as Recipe(epochs=3).")
 
 
 def evaluation_of(
