@@ -58,6 +58,18 @@ def test_a_generation_config_takes_what_does_nothing_here(model):
         GenerationConfig(num_beam=3)
 
 
+def test_generation_configs_of_a_model_and_of_a_folder(model, folder):
+    made = GenerationConfig.from_model_config(model.config)
+    assert made == model.generation_config
+    assert made is not model.generation_config
+    assert made.to_diff_dict()["decoder_start_token_id"] == model.config.decoder_start_token_id
+    assert GenerationConfig.from_pretrained(folder, num_beams=3) == made.updated({"num_beams": 3})
+    with pytest.raises(TypeError, match='nearest known is "num_beams"'):
+        GenerationConfig.from_pretrained(folder, num_beam=3)
+    with pytest.raises(InputError, match="config is a BertConfig"):
+        GenerationConfig.from_model_config(model.config.decoder)
+
+
 def test_generation_configs_update(model):
     settings = model.generation_config
     assert settings.update(num_beams=3, max_lenght=7) == {"max_lenght": 7}

@@ -263,6 +263,10 @@ class GenerationConfig:
                 found[name] = found[name].to_dict()
         return found
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """The same, by transformers' name for what differs from its defaults."""
+        return self.to_dict()
+
     def to_json_string(self) -> str:
         """The text of a generation_config.json, constraints among its force_words_ids."""
         found = self.to_dict()
@@ -276,13 +280,25 @@ class GenerationConfig:
         (Path(folder) / GENERATION_FILE).write_text(self.to_json_string(), encoding="utf-8")
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | None = None) -> Self:
-        """From the generation_config.json of a folder or hub id."""
+    def from_model_config(cls, config: Any) -> Self:
+        """A copy of the settings that a joined model's config has, special tokens included. Raises InputError for another's."""
+        from conjoin.composite import EncoderDecoderConfig
+
+        if not isinstance(config, EncoderDecoderConfig):
+            raise InputError(f"config is a {type(config).__name__}; an EncoderDecoderConfig was expected.")
+        return cls().updated(config.generation.to_dict())
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, token: str | None = None, **settings: Any
+    ) -> Self:
+        """From the generation_config.json of a folder or hub id, over which `settings` win. Raises TypeError for unknown ones."""
         from conjoin.config import read_json
         from conjoin.hub import resolve
 
+        refuse_unknown("GenerationConfig.from_pretrained()", settings, GENERATION_FIELDS)
         folder = resolve(name, files=[GENERATION_FILE], revision=revision, token=token)
-        return cls.from_dict(read_json(folder / GENERATION_FILE))
+        return cls.from_dict(read_json(folder / GENERATION_FILE)).updated(settings)
 
 
 GENERATION_FIELDS: frozenset[str] = frozenset(
