@@ -20,11 +20,14 @@ import openai
 import pytest
 import tiny
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from conjoin.errors import InputError
 from conjoin.pipelines import Writer, pipeline
 from conjoin.serving.app import App
+from conjoin.serving.endings import Ending, ended_before
 from conjoin.serving.limits import Limits
 from conjoin.serving.metrics import Metrics
 from conjoin.serving.running import Server, bound, configured, run
@@ -338,6 +341,31 @@ def test_openais_client_streams(server: Running, write: Writer) -> None:
         assert "".join(c.choices[0].text for c in chunks if c.choices) == write(TEXT, max_new_tokens=12)
         assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] in ("stop", "length")
         assert chunks[-1].usage is not None
+
+
+def test_openais_texts_end_before_a_stop_string(server: Running, write: Writer) -> None:
+    whole = write(TEXT, max_new_tokens=12)
+    middle = len(whole) // 2
+    asked: dict[str, Any] = {"model": "tiny", "prompt": TEXT, "max_tokens": 12}
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        for stop in (whole[middle : middle + 3], [whole[middle : middle + 3], "\x00never"]):
+            expected = whole[: whole.index(whole[middle : middle + 3])]
+            made = client.completions.create(**asked, stop=stop).choices[0]
+            assert made.text == expected
+            assert made.finish_reason == "stop"
+            coming = list(client.completions.create(**asked, stop=stop, stream=True))
+            assert "".join(chunk.choices[0].text for chunk in coming) == expected
+        one_more = [whole[-1] + "\x00", "\x00"]  # the end might have been the beginning of a stop string
+        assert client.completions.create(**asked, stop=one_more).choices[0].text == whole
+        coming = list(client.completions.create(**asked, stop=one_more, stream=True))
+        assert "".join(chunk.choices[0].text for chunk in coming) == whole
+
+
+@given(st.lists(st.text("ab", max_size=4), max_size=6), st.lists(st.text("ab", min_size=1, max_size=3), max_size=3))
+def test_pieces_end_where_the_whole_text_does(pieces: list[str], stops: list[str]) -> None:
+    ending = Ending(stops)
+    told = "".join([*map(ending.after, pieces), ending.rest()])
+    assert told == ended_before("".join(pieces), stops)
 
 
 def test_what_a_text_was_read_from_is_the_models_own_attention(server: Running, write: Writer) -> None:

@@ -144,6 +144,11 @@ class Completion(Parameters):  # type: ignore[misc]
             given["sequence_bias"] = [([token], bias) for token, bias in self.logit_bias.items()]
         return given
 
+    @property
+    def stops(self) -> list[str]:
+        """The strings before which its texts end."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
     def meaningless(self) -> str | None:
         """The field, if any, that asks for what there is not."""
         asked = {

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from conjoin.serving.answers import ASKED, POSTED, WRITTEN, Completed, Model, Models, answers
 from conjoin.serving.bodies import Completion
+from conjoin.serving.endings import Ending, ended_before
 from conjoin.serving.jobs import Answer
 from conjoin.serving.refusals import Refusal
 from conjoin.serving.requests import Exchange
@@ -35,12 +36,12 @@ def routes(app: Any) -> None:
         head |= {"model": served.name}
         if body.stream:
             wants_usage = bool((body.stream_options or {}).get("include_usage"))
-            return Stream(exchange, chunks(app, exchange, head, wants_usage, texts))
+            return Stream(exchange, chunks(app, exchange, head, wants_usage, texts, body.stops))
         with exchange:
             answers = await until_gone(request, exchange.answers())
         app.log("/v1/completions", texts, answers)
         choices = [
-            choice(text, i, finish(one.ended))
+            choice(ended_before(text, body.stops), i, finish(one.ended))
             for i, (text, one) in enumerate(
                 (text, one)
                 for answer in answers
@@ -50,16 +51,23 @@ def routes(app: Any) -> None:
         return JSONResponse({**head, "choices": choices, "usage": usage(answers)})
 
     async def chunks(
-        app: Any, exchange: Exchange, head: dict[str, Any], wants_usage: bool, texts: Sequence[str]
+        app: Any,
+        exchange: Exchange,
+        head: dict[str, Any],
+        wants_usage: bool,
+        texts: Sequence[str],
+        stops: Sequence[str],
     ) -> AsyncIterator[str]:
         answers: list[Answer] = []
+        endings = [Ending(stops) for _ in texts]
         try:
             async for index, told in exchange.events():
                 if isinstance(told, Answer):
                     answers.append(told)
-                    yield event({**head, "choices": [choice("", index, finish(told.sequences[0].ended))]})
-                else:
-                    yield event({**head, "choices": [choice(told, index, None)]})
+                    last = choice(endings[index].rest(), index, finish(told.sequences[0].ended))
+                    yield event({**head, "choices": [last]})
+                elif piece := endings[index].after(told):
+                    yield event({**head, "choices": [choice(piece, index, None)]})
             if wants_usage:
                 yield event({**head, "choices": [], "usage": usage(answers)})
             yield event("[DONE]")
