@@ -85,7 +85,7 @@ def bootstrap(groups: Sequence[Sequence[Run]], metric: str, of: Callable[[list[N
 
 
 def table(runs: Sequence[Run], rows: Sequence[tuple[str, str]], reference: tuple[str, str]) -> str:
-    """Markdown of systems, by (table, name): seeds, loss, ROUGE, and the difference of ROUGE-L to a reference."""
+    """Markdown of systems, by (table, name): seeds, loss, ROUGE, and ROUGE-L's difference to a reference with the same seeds."""
     lines = [
         "| system | seeds | examples | loss | ROUGE-1 / 2 | ROUGE-L (95%) | to the reference |",
         "|---|--:|--:|--:|--:|--:|--:|",
@@ -94,7 +94,9 @@ def table(runs: Sequence[Run], rows: Sequence[tuple[str, str]], reference: tuple
     for row in rows:
         found = of_system(runs, *row)
         if found:
-            lines.append(line(row[1], found, base if row != reference else []))
+            seeds = {run.seed for run in found}
+            same = [run for run in base if run.seed in seeds]
+            lines.append(line(row[1], found, same if row != reference else []))
     return "\n".join(lines)
 
 
