@@ -30,7 +30,7 @@ from conjoin.engine.twins import is_native, twin_of
 from conjoin.engine.weights import empty_panels, plain
 from conjoin.errors import CheckpointError, ConfigError, InputError
 from conjoin.seq2seq.cache import DecoderCache
-from conjoin.training import Recipe, train
+from conjoin.training import Pairs, Recipe, train
 
 kernels = pytest.mark.skipif(not has_kernels(), reason="the kernels need AVX-512 with VNNI")
 
@@ -443,7 +443,7 @@ def test_a_model_in_whole_numbers_neither_resizes_nor_trains(kind: str, tmp_path
     loss = narrow(input_ids=ids, attention_mask=mask, labels=ids[:, :4]).loss
     assert not loss.requires_grad
     with pytest.raises(ConfigError, match=f"the model is an {kind} model, which cannot be trained, nor adapters on it"):
-        train(narrow, [], None, Recipe(), tmp_path)
+        train(narrow, Pairs(["a"], ["b"]), None, Recipe(), tmp_path)
     peft = pytest.importorskip("peft")
     with pytest.raises(ValueError, match=rf"NarrowLinear\(.*dtype={kind}\) is not supported"):
         peft.get_peft_model(narrow, peft.LoraConfig(r=2, target_modules=["q", "v"]))

@@ -54,7 +54,7 @@ def test_a_table_has_a_row_for_each_system_that_was_run(results: ModuleType) -> 
     lines = results.table(runs, [("births", name) for name in ("a", "b", "never run")], ("births", "a")).splitlines()
     assert len(lines) == 4
     assert lines[2].startswith("| a | 2 | 64 | 1.00 | 15.0 / 15.0 | 15.0 (10.0 to 20.0) | - |")
-    assert lines[3].startswith("| b | 1 | 64 | - | 17.0 / 17.0 | 17.0 (17.0 to 17.0) | +2.0 (-3.0 to +7.0) |")
+    assert lines[3].startswith("| b | 1 | 64 | - | 17.0 / 17.0 | 17.0 (17.0 to 17.0) | +7.0 (+7.0 to +7.0) |")
 
 
 def test_only_what_stands_between_the_marks_is_replaced(results: ModuleType) -> None:

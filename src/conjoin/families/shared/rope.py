@@ -58,15 +58,12 @@ def rotary(config: RopeConfig, size: int, layer_type: str | None = None, theta: 
     plain = [base ** (-i / turning) for i in range(0, turning, 2)]
     if 2 * len(plain) > size:
         raise ConfigError(f"{config.model_type}: heads have {size} numbers, of which {turning} should turn in pairs.")
-    if kind == "default":
-        return Rotary(tuple(plain))
-    if kind == "linear":
-        return Rotary(tuple(one / rope["factor"] for one in plain))
+    if kind in ("default", "linear"):
+        return Rotary(tuple(one / (rope["factor"] if kind == "linear" else 1.0) for one in plain))
     if kind == "llama3":
         return Rotary(tuple(slowed(one, rope) for one in plain))
     if kind == "yarn":
         mixed, scale = yarn(rope, plain, base, turning, config.max_position_embeddings)
         return Rotary(mixed, scale=scale)
-    raise ConfigError(
-        f'{config.model_type}: "rope_type" is {kind!r}; "default", "linear", "llama3" or "yarn" is implemented.'
-    )
+    known = '"default", "linear", "llama3" or "yarn"'
+    raise ConfigError(f'{config.model_type}: "rope_type" is {kind!r}; {known} is implemented.')
