@@ -22,7 +22,8 @@ from conjoin import (
 from conjoin.batching import BatchLimit
 from conjoin.engine.machine import has_kernels
 from conjoin.onnx.layout import GRAPHS
-from conjoin.pipelines import Writer, pieces, pipeline
+from conjoin.pieces import pieces
+from conjoin.pipelines import Writer, pipeline
 from conjoin.tokens import TokenizerPair
 
 

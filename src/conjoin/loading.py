@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.checkpoint import NARROW, TensorFolder, Tensors, narrow_type
-from conjoin.errors import ConfigError
+from conjoin.errors import ConfigError, InputError
 from conjoin.extending import POSITIONS, PositionInit, resized_table
 from conjoin.families import spec_of
 from conjoin.initial import copy_self_attention, initialise
@@ -22,10 +22,12 @@ __all__ = [
     "PROJECTION",
     "ROLES",
     "initialise_projection",
+    "kept_in",
     "load_folder",
     "load_part",
     "load_sides",
     "open_side",
+    "placed",
     "processor_of",
     "public_name",
     "read_into",
@@ -207,3 +209,23 @@ def public_name(kind: type) -> str:
     """What a class is called; with the package where it is one of ours, since every framework has an Encoder."""
     ours = kind.__module__.startswith("conjoin.")
     return f"{kind.__module__.rpartition('.')[0]}.{kind.__name__}" if ours else kind.__name__
+
+
+def kept_in(ops: Any, folder: Path, dtype: Any) -> Any:
+    """The type that a folder's model is loaded in: what was asked for, or the whole numbers that the folder holds."""
+    kind = narrow_type(folder)
+    if kind is None:
+        return dtype
+    if kind not in ops.NARROW_TYPES:
+        raise InputError(
+            f'"{folder}" holds an {kind} model, which runs in PyTorch only; give the folder that it was made from.'
+        )
+    if dtype in (None, "auto", kind):
+        return kind
+    raise InputError(f'dtype is {dtype!r}, and "{folder}" holds {kind} weights; leave dtype out.')
+
+
+def placed(ops: Any, dtype: Any, device: Any) -> Any:
+    """The type and the place that a model is loaded into; "auto" is the framework's best device."""
+    auto = isinstance(device, str) and device == "auto"
+    return ops.placement(dtype, ops.best_device() if auto else device)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from conjoin.card import model_card
-from conjoin.checkpoint import NARROW, atomic_folder, narrow_type, require_space
+from conjoin.checkpoint import NARROW, atomic_folder, require_space
 from conjoin.composite import ARCHITECTURES, EncoderDecoderConfig, Share
 from conjoin.config import CONFIG_FILE
 from conjoin.errors import ConfigError, InputError, refuse_unknown
@@ -29,9 +29,11 @@ from conjoin.loading import (
     ROLES,
     check_kind,
     initialise_projection,
+    kept_in,
     load_folder,
     load_sides,
     open_side,
+    placed,
     processor_of,
     tokenizer_of,
 )
@@ -39,6 +41,7 @@ from conjoin.parameters import PartName, members
 from conjoin.parts import save_tensors, write_json
 from conjoin.processors import find_processor, write_processor
 from conjoin.spec import CrossPlace, RoleName
+from conjoin.states import below, whole_state
 from conjoin.tokens.finding import find_pair, find_tokenizer
 
 __all__ = ["FROM_PRETRAINED", "JoinedModel"]
@@ -255,7 +258,9 @@ class JoinedModel(GeneratingModel):
         shared = shared_names(self.config, list(ops.shapes(self.encoder)))
         gone = () if duplicate_shared else shared
         narrow = ops.narrow_tensors(self, [f"encoder.{name}" for name in gone])
-        given = None if state_dict is None else self.checked_state(state_dict, shared, whole=narrow is not None)
+        if state_dict is not None and narrow is not None:
+            raise InputError("state_dict was given, and a model in whole numbers is saved as it is; leave it out.")
+        given = None if state_dict is None else whole_state(state_dict, shared, ops.shapes(self))
         tensors = self.file_tensors(gone, given) if narrow is None else narrow
         if duplicate_shared:
             tensors = {name: ops.copied(tensor) for name, tensor in tensors.items()}
@@ -280,32 +285,12 @@ class JoinedModel(GeneratingModel):
         write_processor(folder, self.encoder.processor_files)
         (folder / "README.md").write_text(model_card(self.config, self.num_parameters()), encoding="utf-8")
 
-    def checked_state(self, state: Mapping[str, Any], shared: Iterable[str], *, whole: bool) -> dict[str, Any]:
-        """A state_dict that was given, with what both sides share under both names. Raises InputError for another model's."""
-        if whole:
-            raise InputError("state_dict was given, and a model in whole numbers is saved as it is; leave it out.")
-        twice = {f"encoder.{n}": state[f"decoder.{n}"] for n in shared if f"decoder.{n}" in state}
-        state = {**twice, **state}
-        names = self.ops.shapes(self).keys()  # whose shapes are those of a part, where each process holds one
-        for name in sorted(names ^ state.keys()):
-            has, there = ("has no", "has") if name in names else ("has", "has no")
-            raise InputError(
-                f"state_dict {has} {name}, and the model {there} such weight; give what model.state_dict() gave."
-            )
-        return state
-
     def file_tensors(self, gone: Iterable[str], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Its arrays, or others that were given under their names, under the file's names and in its layout, without those of
-        the encoder that are gone."""
-        tensors: dict[str, Any] = {}
-        skips: dict[RoleName, Iterable[str]] = {"encoder": gone, "decoder": ()}
-        for role, skip in skips.items():
-            own = (
-                None
-                if given is None
-                else {n.removeprefix(f"{role}."): x for n, x in given.items() if n.startswith(role)}
-            )
-            tensors |= {f"{role}.{name}": x for name, x in self.part(role).file_tensors(skip, own).items()}
+        """Its arrays, or others that were `given` under their names, as its file has them, without those of the encoder that are
+        `gone`."""
+        given_to: dict[str, Any] = {role: None if given is None else below(role, given) for role in ROLES}
+        tensors = {f"encoder.{n}": x for n, x in self.encoder.file_tensors(gone, given_to["encoder"]).items()}
+        tensors |= {f"decoder.{n}": x for n, x in self.decoder.file_tensors((), given_to["decoder"]).items()}
         if self.enc_to_dec_proj is not None:
             held = {name: self.ops.read(self, name) for name in PROJECTION} if given is None else given
             tensors |= {name: self.ops.detached(held[name]) for name in PROJECTION}
@@ -410,23 +395,3 @@ class JoinedModel(GeneratingModel):
         """Keeps all activations again."""
         self.encoder.gradient_checkpointing_disable()
         self.decoder.gradient_checkpointing_disable()
-
-
-def kept_in(ops: Any, folder: Path, dtype: Any) -> Any:
-    """The type that a folder's model is loaded in: what was asked for, or the whole numbers that the folder holds."""
-    kind = narrow_type(folder)
-    if kind is None:
-        return dtype
-    if kind not in ops.NARROW_TYPES:
-        raise InputError(
-            f'"{folder}" holds an {kind} model, which runs in PyTorch only; give the folder that it was made from.'
-        )
-    if dtype in (None, "auto", kind):
-        return kind
-    raise InputError(f'dtype is {dtype!r}, and "{folder}" holds {kind} weights; leave dtype out.')
-
-
-def placed(ops: Any, dtype: Any, device: Any) -> Any:
-    """The type and the place that a model is loaded into; "auto" is the framework's best device."""
-    auto = isinstance(device, str) and device == "auto"
-    return ops.placement(dtype, ops.best_device() if auto else device)

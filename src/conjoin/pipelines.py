@@ -1,7 +1,7 @@
 """`pipeline`: texts in, texts out, with a folder's model and tokenizers; and transformers' pipelines by task."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -20,9 +20,9 @@ from conjoin.inputs import bucket
 from conjoin.joining import check_vocabulary
 from conjoin.onnx.layout import is_exported
 from conjoin.outputs import GenerateOutput
+from conjoin.pieces import several_pieces
 from conjoin.senses import refuse_senses
 from conjoin.tokens.pair import TokenizerLike, TokenizerPair, as_tokenizer
-from conjoin.tokens.tokenizer import Tokenizer
 
 __all__ = ["SourceTooLongError", "TaskPipeline", "Writer", "pipeline"]
 
@@ -40,9 +40,6 @@ OUTPUTS = {
 }
 SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed", "vocabulary")
 CALL_OPTIONS = ("batch_size", "max_batch_tokens", "truncation")
-# How many characters at the end of a text a tokenizer's clean-up (" n't" to "n't") may still change.
-UNSETTLED = 12
-UNFINISHED = "\ufffd"
 
 TokenizerChoice = TokenizerLike | TokenizerPair | tuple[TokenizerLike, TokenizerLike] | str | Path
 
@@ -205,51 +202,6 @@ class Writer:
         for i, row in enumerate(rows):
             ids[i, : len(row)], mask[i, : len(row)] = row, 1
         return self.model.ops.on_device(ids, self.model), self.model.ops.on_device(mask, self.model)
-
-
-def pieces(tokens: Iterable[int], tokenizer: TokenizerLike) -> Iterator[str]:
-    """A text in pieces as its tokens come."""
-    return (piece for _, piece in several_pieces(((0, [token]) for token in tokens), tokenizer))
-
-
-def several_pieces(coming: Iterable[tuple[int, list[int]]], tokenizer: TokenizerLike) -> Iterator[tuple[int, str]]:
-    """Several texts in pieces as their tokens come, each with its number; what was held back of them at the end."""
-    texts: dict[int, Settling] = {}
-    for row, ids in coming:
-        piece = texts.setdefault(row, Settling(tokenizer)).after(ids)
-        if piece:
-            yield row, piece
-    for row, text in texts.items():
-        if rest := text.rest():
-            yield row, rest
-
-
-class Settling:
-    """A text that grows by tokens: what is new in the whole decoded so far, and can no longer change."""
-
-    def __init__(self, tokenizer: TokenizerLike) -> None:
-        self.tokenizer = tokenizer
-        plain = isinstance(tokenizer, Tokenizer) and not tokenizer.clean_up_tokenization_spaces
-        self.held = 0 if plain else UNSETTLED
-        self.ids: list[int] = []
-        self.text = ""
-        self.given = 0
-
-    def after(self, ids: Sequence[int]) -> str:
-        """What further tokens add."""
-        self.ids.extend(ids)
-        self.text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
-        # A token of bytes may end within a character, which decodes to U+FFFD until the rest is there.
-        return self.up_to(min(len(self.text.rstrip(UNFINISHED)), len(self.text) - self.held))
-
-    def rest(self) -> str:
-        """What was held back, when no more tokens come."""
-        return self.up_to(len(self.text))
-
-    def up_to(self, end: int) -> str:
-        """The text from where the last piece ended."""
-        start, self.given = self.given, max(self.given, end)
-        return self.text[start : self.given]
 
 
 class TaskPipeline:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from conjoin.pipelines import Settling
+from conjoin.pieces import Settling
 from conjoin.serving.jobs import Answer, Job
 from conjoin.serving.priority import yield_cores
 from conjoin.serving.refusals import Refusal
