@@ -1,6 +1,7 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L (https://aclanthology.org/W04-1013) by rouge-score's words: F-measures, stemmed."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -25,12 +26,14 @@ def rouge_scores(predictions: Sequence[str], references: Sequence[str]) -> dict[
             'ROUGE needs rouge-score, which is not installed; run: pip install "conjoin[evaluate]".'
         ) from None
     words = DefaultTokenizer(use_stemmer=True).tokenize
-    scorer = RougeScorer(["rouge1", "rouge2"], use_stemmer=True)
+    scorer = RougeScorer(
+        ["rouge1", "rouge2"], tokenizer=SimpleNamespace(tokenize=str.split)
+    )  # stemming takes the time: once
     found: list[tuple[float, ...]] = []
-    for text, reference in zip(predictions, references, strict=True):
-        grams = scorer.score(reference, text)
-        both = grams["rouge1"].fmeasure, grams["rouge2"].fmeasure
-        found.append((*both, f_measure(words(text), words(reference))))
+    for pair in zip(predictions, references, strict=True):
+        text, reference = map(words, pair)
+        grams = scorer.score(" ".join(reference), " ".join(text))
+        found.append((grams["rouge1"].fmeasure, grams["rouge2"].fmeasure, f_measure(text, reference)))
     return {name: mean(100 * column) for name, column in zip(ROUGE, np.array(found).reshape(-1, 3).T, strict=True)}
 
 
