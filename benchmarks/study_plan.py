@@ -24,10 +24,11 @@ COMMON: dict[str, Any] = {
 SIZES = ("batch_size", "max_source_length", "max_target_length", "generation_examples", "keep_checkpoints", "precision")
 AS_THEY_COME: dict[str, Any] = {name: COMMON[name] for name in SIZES}
 DEMO = {"cross_attention_init": "self_attention", "decoder_keep_layers": (0, 2, 4)}
-TABLES = ("rothe", "births", "recipes", "ablation", "tenth", "language_model")
+TABLES = ("rothe", "longer", "births", "recipes", "ablation", "tenth", "language_model")
 WAVES = {
     "rothe": 0,
     "births": 0,
+    "longer": 1,
     "ablation": 1,
     "recipes": 1,
     "tenth": 3,
@@ -35,6 +36,7 @@ WAVES = {
 }  # of each table's first seed
 RANDOM_RATE = 1e-3  # of sides whose weights are random: what new parameters have
 WHOLE, TENTH = 1.0, 0.1
+LONGER = 4.0  # times the budget
 Side = Literal["encoder", "decoder", "embeddings"]
 
 
@@ -59,14 +61,23 @@ class System:
     averages: tuple[int, ...] = ()
 
 
-def paper(table: str, pairs: float, seeds: int | None) -> list[System]:
+def paper(table: str, seeds: int | None, pairs: float = WHOLE, examples: float = 1.0) -> list[System]:
     """Rothe et al.'s five, six layers on both sides, embeddings shared and trained, cross-attention random."""
     join = {"cross_attention_init": "random", "share": "embeddings"}
     changes = {"start": "plain", "freeze": []}
 
     def system(name: str, random: tuple[Side, ...], **more: Any) -> System:
         rates = {f"{side}.learning_rate": RANDOM_RATE for side in random if side != "embeddings"}
-        return System(table, name, {**join, **more}, random, changes={**changes, **rates}, pairs=pairs, seeds=seeds)
+        return System(
+            table,
+            name,
+            {**join, **more},
+            random,
+            changes={**changes, **rates},
+            pairs=pairs,
+            examples=examples,
+            seeds=seeds,
+        )
 
     return [
         system("rnd2rnd", ("encoder", "decoder", "embeddings")),
@@ -153,14 +164,16 @@ def systems() -> list[System]:
     demo = System("births", "self-attention, made ready to copy", changes={"keep_checkpoints": 5}, averages=(3, 5))
     tenth = System("tenth", demo.name, pairs=TENTH, seeds=2)
     dropout = [*of_default("tenth", {}, TENTH), *of_default("tenth", {"dropout": 0.0}, TENTH)]
-    whole = paper("rothe", WHOLE, None)
+    whole = paper("rothe", None)
     return [
         *whole,
         demo,
+        *paper("longer", 2, examples=LONGER),
+        System("longer", demo.name, examples=LONGER, seeds=2),
         *births(),
         *recipes(),
         *ablation(),
-        *paper("tenth", TENTH, 2),
+        *paper("tenth", 2, pairs=TENTH),
         tenth,
         *dropout,
         language_model(),
