@@ -167,6 +167,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     capsys.readouterr()
 
     for wrong, said in (
+        (["--keep-layers", "0,1", "--max-steps", "3", "-q"], "layers of the teacher '0,3' (and now it is '0,1')"),
         ([], "name --decoder-layers, or --keep-layers"),
         (["--decoder-layers", "5"], "1 to 4 was expected"),
         (["--keep-layers", "0;2"], "parted by commas"),

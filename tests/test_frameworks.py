@@ -7,6 +7,8 @@ import torch
 from frameworks import compiled_frameworks
 from peers import PAIRS
 
+from conjoin.errors import InputError
+
 pytestmark = pytest.mark.usefixtures("engine")
 CLOSE = 1e-5
 TINY = {"vocab": (17, 17)}  # so that the end comes early, and in each row at another step
@@ -162,3 +164,6 @@ def test_the_loss_alone_is_the_same_and_counts_as_asked(peer, framework):
     for logits in (True, False):
         expected, found = called(framework, pair, **batch, return_logits=logits, smoothing=0.2)
         assert abs(float(found.loss) - float(expected.loss)) < CLOSE
+    for wrong in (1.0, -0.1, float("nan"), "0.1"):
+        with pytest.raises(InputError, match=r"smoothing is .*; a number from 0 to below 1 was expected"):
+            loaded(framework, pair)(**framework.arrays(batch), smoothing=wrong)

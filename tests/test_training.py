@@ -554,12 +554,42 @@ def test_run_by_the_clock_ends_by_the_clock(tmp_path: Path, monkeypatch: pytest.
         ({"seed": 1}, "seed 42 .and now it is 1"),
         ({"gradient_accumulation_steps": 2}, "batches_a_step"),
         ({"max_target_length": 2}, "other data or tokenizers"),
+        ({"start": "plain"}, "start 'copy' .and now it is 'plain'"),
     ],
 )
 def test_another_run_is_not_resumed(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     tiny_run(tmp_path / "model", tmp_path / "out", max_steps=1)
     with pytest.raises(ConfigError, match=message):
         tiny_run(tmp_path / "model", tmp_path / "out", max_steps=2, **changes)
+
+
+def test_a_run_that_began_with_other_weights_is_not_resumed(tmp_path: Path) -> None:
+    recipe = Recipe(batch_size=8, max_steps=2, save_every=1, precision="float32", device="cpu")
+
+    def run(model: EncoderDecoderModel, steps: int) -> list[float]:
+        found = train(model, tiny_pairs(20), None, recipe.changed(max_steps=steps), tmp_path / "out", quiet=True)
+        return found.losses
+
+    model, new = tiny_model(tmp_path), ("decoder.layers.0.cross.o.weight",)
+    model.new_parameters = new
+    losses = run(model, 2)
+    assert run(model, 3)[:2] == losses  # what a run left goes on
+    again = tiny_model(tmp_path).to(torch.bfloat16)
+    again.new_parameters = new
+    again.get_parameter(new[0]).data.normal_()  # new, and drawn anew
+    assert run(again, 4)[:2] == losses
+    other = tiny_model(tmp_path)
+    other.get_parameter("encoder.layers.0.attention.q.weight").data += 0.01
+    with pytest.raises(ConfigError, match=r"began with other weights than the model has now; .*step-4"):
+        run(other, 5)
+    newest = EncoderDecoderModel.from_pretrained(tmp_path / "out/checkpoints/step-4")
+    assert run(newest, 5)[:2] == losses
+    run(tiny_model(tmp_path), 6)  # those that it began with are still known
+    state = tmp_path / "out/checkpoints/step-6/state.json"
+    state.write_text(
+        json.dumps({k: v for k, v in json.loads(state.read_text()).items() if k not in ("origin", "about")})
+    )
+    assert run(other, 7)[:2] == losses  # a version that kept no hash
 
 
 def test_full_disk_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

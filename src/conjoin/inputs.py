@@ -1,8 +1,11 @@
 """What a model was called with, before any framework: whose arrays came, and into which lengths they are padded."""
 
+from numbers import Real
 from typing import Any
 
-__all__ = ["bucket", "foreign"]
+from conjoin.errors import InputError
+
+__all__ = ["bucket", "check_smoothing", "foreign"]
 
 FRAMEWORKS = {
     "torch": "a PyTorch tensor",
@@ -32,3 +35,9 @@ def bucket(length: int, limit: int | None = None, least: int = 16) -> int:
     while size < length:
         size = size + max(1, size // 2) if size & (size - 1) == 0 else size * 4 // 3
     return size if limit is None or length > limit else min(size, limit)
+
+
+def check_smoothing(smoothing: Any) -> None:
+    """Raises InputError unless it is a number from 0 to below 1: how much of a label is spread over the vocabulary."""
+    if not isinstance(smoothing, Real) or not 0 <= float(smoothing) < 1:
+        raise InputError(f"smoothing is {smoothing!r}; a number from 0 to below 1 was expected.")

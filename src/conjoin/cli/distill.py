@@ -103,6 +103,7 @@ def distill(
         resume=resume,
         evaluate_generation=text_scores,
         report=report,
+        about={"layers of the teacher": ",".join(map(str, kept))},
         quiet=quiet,
     )
     conclude(result, output, validation)

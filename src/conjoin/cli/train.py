@@ -259,6 +259,7 @@ def conclude(result: "Result", output: Path, validation: str | None) -> None:
     from conjoin.training.report import PAGE
 
     first = PartialState().is_main_process
+    PartialState().destroy_process_group()  # a process that ends with its threads at work may abort
     if result.path is None:
         if first:
             typer.echo(f"Stopped after step {result.steps}; the same command goes on from {result.newest}.", err=True)

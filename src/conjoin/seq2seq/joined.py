@@ -8,6 +8,7 @@ from typing import Any
 from conjoin.chunks import asked_chunks, chunks_of, encoded_in_chunks
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.errors import InputError
+from conjoin.inputs import check_smoothing
 from conjoin.outputs import ChunkedOutput, ModelOutput, Seq2SeqLMOutput
 from conjoin.seq2seq.cache import DecoderCache
 from conjoin.seq2seq.checks import as_encoder_output, check_mask, fits, one_of, states_of
@@ -242,6 +243,7 @@ def define(nn: Any) -> Any:
             in its name, since transformers' Trainer takes all that do for labels.
             `use_cache` is true unless there are labels. Raises InputError for what does not fit.
             """
+            check_smoothing(smoothing)
             input_ids, attention_mask, decoder_input_ids, labels = nn.given(
                 input_ids=one_of(input_ids, inputs),
                 attention_mask=attention_mask,

@@ -28,9 +28,10 @@ from conjoin.torch.custom import CustomEncoder
 from conjoin.torch.model import EncoderDecoderModel
 from conjoin.training.locking import locked
 
-__all__ = ["Checkpoints", "Standing", "bytes_needed", "load_weights"]
+__all__ = ["Checkpoints", "Standing", "bytes_needed", "load_weights", "opened"]
 
-STEP = re.compile(r"^step-(\d+)$")
+PREFIX = "step-"
+STEP = re.compile(rf"^{PREFIX}(\d+)$")
 STATE_FILE, OPTIMISER_FILE = "state.json", "optimiser.pt"
 STEPS_NOTED, STEPS_A_NOTE = 100, 10  # learning rates: of all steps at first, then of each tenth
 MARGIN = 1.05
@@ -72,16 +73,19 @@ class Checkpoints:
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step is."""
-        return self.folder / f"step-{step}"
+        return self.folder / f"{PREFIX}{step}"
 
     def steps(self) -> list[int]:
         """The steps from which training can go on, in order; of an old best one only the model is left."""
+        whole = [path for path in self.folders() if (path / OPTIMISER_FILE).is_file() and (path / STATE_FILE).is_file()]
+        return [int(path.name.removeprefix(PREFIX)) for path in whole]
+
+    def folders(self) -> list[Path]:
+        """All checkpoints, in order, with an old best one."""
         if not self.folder.is_dir():
             return []
         found = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
-        return sorted(
-            step for step, path in found if (path / OPTIMISER_FILE).is_file() and (path / STATE_FILE).is_file()
-        )
+        return [path for _, path in sorted(found)]
 
     @contextmanager
     def held(self, needed: int, fresh: bool) -> Iterator[None]:
@@ -112,8 +116,7 @@ class Checkpoints:
             for path in self.folder.glob(".*"):
                 remove(path)
             if fresh:
-                numbered = [(int(match[1]), path) for path in self.folder.iterdir() if (match := STEP.match(path.name))]
-                for _, path in sorted(numbered):
+                for path in self.folders():
                     self.delete(path)
         except OSError as error:
             raise CheckpointError(f'"{self.folder}" cannot be written: {error.strerror}.') from None
@@ -146,11 +149,11 @@ class Checkpoints:
     def prune(self, best: int | None) -> None:
         """Deletes all but the newest and the best, of which only the model stays once it is old."""
         newest = self.steps()[-self.keep :]
-        for path in list(self.folder.iterdir()):
-            match = STEP.match(path.name)
-            if match is None or int(match[1]) in newest:
+        for path in self.folders():
+            step = int(path.name.removeprefix(PREFIX))
+            if step in newest:
                 continue
-            if int(match[1]) == best:
+            if step == best:
                 (path / OPTIMISER_FILE).unlink(missing_ok=True)
             else:
                 self.delete(path)
@@ -216,10 +219,7 @@ def load_weights(model: EncoderDecoderModel, folder: Path) -> None:
 
     Raises CheckpointError where they do not fit.
     """
-    encoder = copy.deepcopy(model.encoder.module) if isinstance(model.encoder, CustomEncoder) else None
-    with remedied(folder):
-        loaded = EncoderDecoderModel.from_pretrained(folder, encoder=encoder, dtype="float32")
-    there: dict[str, Tensor] = loaded.state_dict()
+    there: dict[str, Tensor] = opened(model, folder).state_dict()
     own: dict[str, Tensor] = model.state_dict()
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in there.items()}:
         raise CheckpointError(
@@ -228,6 +228,13 @@ def load_weights(model: EncoderDecoderModel, folder: Path) -> None:
         )
     for name, tensor in own.items():
         tensor.copy_(there[name])
+
+
+def opened(model: EncoderDecoderModel, folder: Path) -> EncoderDecoderModel:
+    """The model of a checkpoint, in float32; an encoder of the user's own is another of the one to be trained."""
+    encoder = copy.deepcopy(model.encoder.module) if isinstance(model.encoder, CustomEncoder) else None
+    with remedied(folder):
+        return EncoderDecoderModel.from_pretrained(folder, encoder=encoder, dtype="float32")
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from conjoin.training.distributing import chosen_sharding, one_accelerator
 from conjoin.training.evaluate import GenerationScores, chosen_by, generation_scores, improves, validation_loss
 from conjoin.training.interrupts import Interrupts
 from conjoin.training.optimiser import learning_rates
+from conjoin.training.origin import origin_of
 from conjoin.training.overlaps import warn_of_overlap, warn_of_repeats
 from conjoin.training.precision import chosen_precision
 from conjoin.training.randomness import seed_all
@@ -46,6 +48,7 @@ from conjoin.training.tracking import Tracking, check_trackers
 __all__ = ["Result", "train"]
 
 SECONDS_BETWEEN_SAVES = 600.0
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def train(
     evaluate_generation: GenerationScores | None = None,
     report: bool = False,
     track: Sequence[str | GeneralTracker] = (),
+    about: Mapping[str, str] = NOTHING,
     quiet: bool = False,
 ) -> Result:
     """Trains a model on pairs, and saves the best one (the last, without validation pairs) in `output_dir`.
@@ -86,7 +90,8 @@ def train(
     `evaluate_generation` is called at each evaluation with the model and some validation pairs. SIGTERM and Ctrl-C save
     a checkpoint and return. On return the model is the one that was saved, in float32 and evaluation mode. With `report`
     report.html and its pictures are in `output_dir` too, from the first evaluation on; `track` names trackers of Accelerate's
-    that numbers go to, such as "tensorboard", which finds them in `output_dir`/logs.
+    that numbers go to, such as "tensorboard", which finds them in `output_dir`/logs. `about` names what else makes the run
+    what it is: one in which this was otherwise is not gone on with.
 
     Raises ConfigError, DataError or CheckpointError before any work, for settings, data or a folder that cannot be, and
     ConjoinError where the loss is no longer a number: the checkpoints are then those before it. Raises ImportError where
@@ -127,6 +132,7 @@ def train(
         if main and validation_pairs is not None:
             warn_of_overlap(first.sources, first.name, validation_pairs)
         run = Run(model, recipe, feed, examples, checkpoints, accelerator, interrupts, reporter, adapters)
+        run.about = about
         run.evaluate = evaluation_of(run, validation_pairs, held_out, evaluate_generation)
         if report:
             run.report = Report(Path(output_dir), recipe, examples, validation_pairs or first)
@@ -190,6 +196,7 @@ class Run:
         self.interrupts, self.reporter, self.adapters = interrupts, reporter, adapters
         self.batches = self.batches_of(examples)
         self.standing = Standing()
+        self.about = NOTHING
         self.evaluate: Callable[[], dict[str, float]] | None = None
         self.report: Report | None = None
         self.tracking: Tracking | None = None
@@ -207,22 +214,24 @@ class Run:
 
     def begin(self, held_out: Examples | None) -> None:
         """Takes up the newest checkpoint, or starts afresh; then everything is where it trains."""
-        self.facts = facts_of(self.recipe, self.batches.batches_a_step, self.examples, held_out)
+        self.facts = facts_of(self.recipe, self.about, self.batches.batches_a_step, self.examples, held_out)
         self.facts["base"] = self.adapters.fingerprint()
         seed_all(self.recipe.seed)
+        origin = origin_of(self.model, self.model.new_parameters)
         with together(self.accelerator), self.adapters.keeping_base():
             resumed = take_up(self.model, self.checkpoints, self.facts)
+        self.facts["origin"] = origin if resumed is None else resumed.origin
         if resumed is None and self.recipe.start == "copy":
             copy_ready(self.model, self.examples, self.recipe.seed)
             self.model.train()
         expect_lengths(self.model, self.examples)
         self.adapters.attach()
         if resumed is not None:
-            self.adapters.load(self.checkpoints.path(resumed[0].step))
+            self.adapters.load(self.checkpoints.path(resumed.standing.step))
         self.stepper = Stepper(self.model, self.recipe, self.examples, self.accelerator)
         if resumed is not None:
-            self.standing, tensors = resumed
-            restore(self.stepper.placed, self.stepper.optimiser, tensors)
+            self.standing = resumed.standing
+            restore(self.stepper.placed, self.stepper.optimiser, resumed.tensors)
             self.saved_at = self.standing.step, self.standing.seconds
             self.reporter.say(f"Going on after step {self.standing.step}.")
         self.reporter.begin(self.done())

@@ -1,6 +1,7 @@
 """Taking up a run where its newest checkpoint left it, if the run is the same."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from conjoin.training.agreeing import together
 from conjoin.training.checkpoints import Checkpoints, Standing, load_weights
 from conjoin.training.distributing import Placed
 from conjoin.training.optimiser import OURS
+from conjoin.training.origin import check_origin
 from conjoin.training.recipe import Recipe
 from conjoin.training.tables import GROUPS
 from conjoin.training.tokenise import Examples
@@ -20,14 +22,26 @@ from conjoin.training.tokenise import Examples
 __all__ = ["facts_of", "restore", "save", "take_up"]
 
 # What decides which examples a step sees and what is trained: a checkpoint of other values cannot be gone on from.
-SAME = ("seed", "batch_size", "batch_tokens", "max_source_length", "max_target_length", "freeze", "train_first", "lora")
+SAME = (
+    *("seed", "batch_size", "batch_tokens", "max_source_length", "max_target_length"),
+    *("freeze", "train_first", "lora", "join", "start"),
+)
 Facts = dict[str, Any]
 
 
-def facts_of(recipe: Recipe, batches_a_step: int, *examples: Examples | None) -> Facts:
+@dataclass(frozen=True)
+class Resumed:
+    """What a checkpoint has beside weights; `origin` is the hash of those that the run began with, where it was kept."""
+
+    standing: Standing
+    tensors: dict[str, Any]
+    origin: str | None
+
+
+def facts_of(recipe: Recipe, about: Mapping[str, str], batches_a_step: int, *examples: Examples | None) -> Facts:
     """What a checkpoint says about its run."""
     data = [one.fingerprint() for one in examples if one is not None]
-    return {"recipe": recipe.to_dict(), "batches_a_step": batches_a_step, "data": data}
+    return {"recipe": recipe.to_dict(), "about": dict(about), "batches_a_step": batches_a_step, "data": data}
 
 
 def check_same(before: Facts, now: Facts, where: str) -> None:
@@ -35,6 +49,7 @@ def check_same(before: Facts, now: Facts, where: str) -> None:
     was = {**Recipe().to_dict(), **before["recipe"]}  # a setting of later days had its default
     pairs = [(name, was[name], now["recipe"][name]) for name in SAME]
     pairs += [(f"{one}.freeze", was[one]["freeze"], now["recipe"][one]["freeze"]) for one in GROUPS]
+    pairs += [(name, old, now["about"].get(name)) for name, old in before.get("about", {}).items()]
     pairs.append(("batches_a_step (accumulation times processes)", before["batches_a_step"], now["batches_a_step"]))
     differ = [f"{name} {old!r} (and now it is {new!r})" for name, old, new in pairs if old != new]
     if before["data"] != now["data"]:
@@ -48,10 +63,8 @@ def check_same(before: Facts, now: Facts, where: str) -> None:
         )
 
 
-def take_up(
-    model: EncoderDecoderModel, checkpoints: Checkpoints, facts: Facts
-) -> tuple[Standing, dict[str, Any]] | None:
-    """Loads the newest checkpoint's weights into the model; returns standing and tensors, or None without one.
+def take_up(model: EncoderDecoderModel, checkpoints: Checkpoints, facts: Facts) -> Resumed | None:
+    """Loads the newest checkpoint's weights into the model; returns what else it has, or None without one.
 
     Raises ConfigError where it is of another run, CheckpointError where it is broken.
     """
@@ -60,9 +73,11 @@ def take_up(
         return None
     state, tensors = checkpoints.load(steps[-1])
     check_same(state, facts, str(checkpoints.path(steps[-1])))
+    origin, new = state.get("origin"), tuple(state["new_parameters"])
+    check_origin(model, origin, new, checkpoints)
     load_weights(model, checkpoints.path(steps[-1]))
-    model.new_parameters = tuple(state["new_parameters"])
-    return Standing(**{**state["standing"], "losses": tensors["losses"].tolist()}), tensors
+    model.new_parameters = new
+    return Resumed(Standing(**{**state["standing"], "losses": tensors["losses"].tolist()}), tensors, origin)
 
 
 def restore(placed: Placed, optimiser: torch.optim.Optimizer, tensors: dict[str, Any]) -> None:
