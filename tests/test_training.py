@@ -617,6 +617,18 @@ def test_disk_that_fills_up_leaves_the_checkpoints_before(tmp_path: Path, monkey
     assert len(tiny_run(tmp_path / "model", tmp_path / "out", max_steps=5, save_every=1).losses) == 5
 
 
+def test_a_disk_without_room_for_the_next_model_is_told_of_with_what_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, second = namedtuple("usage", "total used free"), tmp_path / "out/checkpoints/step-2"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 0, 0 if second.exists() else 10**12))
+    with pytest.raises(
+        CheckpointError, match=r"0 MB free; nothing was written\. The checkpoints are unchanged: make room"
+    ):
+        tiny_run(tmp_path / "model", tmp_path / "out", max_steps=5, save_every=1)
+    assert sorted(path.name for path in (tmp_path / "out/checkpoints").iterdir()) == ["step-1", "step-2"]
+
+
 def test_arguments_of_another_kind_are_refused(tmp_path: Path) -> None:
     pairs, recipe = tiny_pairs(2), Recipe()
     for given, message in (

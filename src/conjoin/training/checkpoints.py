@@ -129,7 +129,8 @@ class Checkpoints:
         step: int = state["standing"]["step"]
         made, target = self.folder / f".step-{step}.part", self.path(step)
         remove(made)
-        write(made)
+        with others_stay(made):
+            write(made)
         try:
             torch.save(tensors, made / OPTIMISER_FILE)
             (made / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
@@ -188,7 +189,8 @@ class Checkpoints:
         """
         made = self.folder / ".final.part"
         remove(made)
-        model.save_pretrained(made)
+        with others_stay(made):
+            model.save_pretrained(made)
         try:
             for name, text in documents.items():
                 (made / name).write_text(text, encoding="utf-8")
@@ -235,6 +237,18 @@ def opened(model: EncoderDecoderModel, folder: Path) -> EncoderDecoderModel:
     encoder = copy.deepcopy(model.encoder.module) if isinstance(model.encoder, CustomEncoder) else None
     with remedied(folder):
         return EncoderDecoderModel.from_pretrained(folder, encoder=encoder, dtype="float32")
+
+
+@contextmanager
+def others_stay(made: Path) -> Iterator[None]:
+    """Adds to what is said of a model that cannot be written how to go on, and leaves nothing of it."""
+    try:
+        yield
+    except CheckpointError as error:
+        remove(made)
+        raise CheckpointError(
+            f"{error} The checkpoints are unchanged: make room, and the same command goes on from them."
+        ) from None
 
 
 @contextmanager
