@@ -15,4 +15,4 @@ from conjoin.backends.jax.layers import *  # noqa: F403
 from conjoin.backends.jax.loss import *  # noqa: F403
 from conjoin.backends.jax.maths import *  # noqa: F403
 from conjoin.backends.jax.store import *  # noqa: F403
-from conjoin.backends.torch_only import *  # noqa: F403
+from conjoin.backends.numpy_files import *  # noqa: F403

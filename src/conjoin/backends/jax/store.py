@@ -6,7 +6,6 @@ Names and layouts are PyTorch's, as everywhere in conjoin: a linear weight is (o
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 from flax import nnx
 
@@ -17,41 +16,30 @@ from conjoin.decoding.budget import host_free
 from conjoin.errors import FLOATS, InputError, no_dtype
 
 __all__ = [
-    "FILES",
     "Placement",
     "best_device",
     "blank",
     "chosen_device",
-    "constant",
-    "copied",
-    "detached",
     "dtype_name",
     "evaluating",
     "free_memory",
-    "id_lists",
-    "joined_rows",
     "materialise",
     "moved",
     "named_arrays",
     "normal",
-    "on_device",
     "parameter_count",
     "place",
     "placement",
     "read",
     "resize",
     "rewrite",
-    "save_file",
     "set_trained",
     "shapes",
     "share",
     "trainable_names",
     "unified",
-    "without_storage",
-    "zero_rows",
 ]
 
-FILES = "np"
 WEIGHT: dict[type, str] = {
     nnx.Linear: "kernel",
     nnx.Embed: "embedding",
@@ -227,46 +215,8 @@ def normal(like: NpArray, std: float) -> NpArray:
     return fresh
 
 
-def constant(like: NpArray, value: float) -> NpArray:
-    """One value everywhere, in like's shape and type."""
-    return np.full_like(like, value)
-
-
-def zero_rows(like: NpArray, count: int) -> NpArray:
-    """So many rows of zeros, as like's."""
-    return np.zeros((count, *like.shape[1:]), like.dtype)
-
-
-def without_storage() -> bool:
-    """Whether models are built without storage by the user's wish: no such wish can be told here."""
-    return False
-
-
-def detached(x: NpArray) -> NpArray:
-    """Values alone."""
-    return x
-
-
-def copied(x: NpArray) -> NpArray:
-    """A copy of its own."""
-    return x.copy()
-
-
-def joined_rows(parts: list[NpArray]) -> NpArray:
-    """Arrays one after another."""
-    return np.concatenate(parts, 0)
-
-
 def best_device() -> None:
     """JAX's own default."""
-
-
-def save_file(tensors: dict[str, NpArray], path: Any, metadata: dict[str, str]) -> None:
-    """Writes a safetensors file."""
-    from safetensors.numpy import save_file as save
-
-    assert ml_dtypes  # which teaches NumPy bfloat16
-    save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, metadata=metadata)
 
 
 def chosen_device(device: Any) -> Any:
@@ -287,11 +237,6 @@ def moved(model: Any, device: Any, dtype: Any) -> None:
         place(model, name, read(model, name), where)
 
 
-def on_device(array: NpArray, model: Any) -> NpArray:
-    """An array as it is: JAX takes it where the parameters are."""
-    return array
-
-
 def free_memory(model: Any) -> int | None:
     """Bytes that the first device has left; None where nobody says."""
     device = jax.devices()[0]
@@ -299,9 +244,3 @@ def free_memory(model: Any) -> int | None:
         return host_free()
     facts = device.memory_stats() or {}
     return int(facts["bytes_limit"] - facts["bytes_in_use"]) if "bytes_limit" in facts else None
-
-
-def id_lists(ids: Any) -> list[list[int]]:
-    """Ids as lists, from whichever device."""
-    found: list[list[int]] = np.asarray(ids).tolist()
-    return found

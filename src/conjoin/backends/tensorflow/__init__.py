@@ -26,6 +26,7 @@ if keras.backend.backend() != "tensorflow":
         f"Python imports keras."
     )
 
+from conjoin.backends.numpy_files import *  # noqa: F403
 from conjoin.backends.tensorflow.arrays import *  # noqa: F403
 from conjoin.backends.tensorflow.generating import *  # noqa: F403
 from conjoin.backends.tensorflow.ids import *  # noqa: F403
@@ -33,4 +34,3 @@ from conjoin.backends.tensorflow.layers import *  # noqa: F403
 from conjoin.backends.tensorflow.loss import *  # noqa: F403
 from conjoin.backends.tensorflow.maths import *  # noqa: F403
 from conjoin.backends.tensorflow.store import *  # noqa: F403
-from conjoin.backends.torch_only import *  # noqa: F403

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
-import ml_dtypes
 import numpy as np
 
 import tensorflow as tf
@@ -25,42 +24,31 @@ from conjoin.decoding.budget import host_free
 from conjoin.errors import FLOATS, InputError, no_dtype
 
 __all__ = [
-    "FILES",
     "Placement",
     "best_device",
     "blank",
     "chosen_device",
-    "constant",
-    "copied",
-    "detached",
     "dtype_name",
     "evaluating",
     "free_memory",
-    "id_lists",
-    "joined_rows",
     "materialise",
     "moved",
     "named_arrays",
     "named_gradients",
     "normal",
-    "on_device",
     "parameter_count",
     "place",
     "placement",
     "read",
     "resize",
     "rewrite",
-    "save_file",
     "set_trained",
     "shapes",
     "share",
     "trainable_names",
     "unified",
-    "without_storage",
-    "zero_rows",
 ]
 
-FILES = "np"
 OURS: dict[type, dict[str, str]] = {  # the name that a variable has with us, and with Keras
     keras.layers.Dense: {"weight": "kernel", "bias": "bias"},
     keras.layers.Embedding: {"weight": "embeddings"},
@@ -307,46 +295,8 @@ def normal(like: NpArray, std: float) -> NpArray:
     return fresh
 
 
-def constant(like: NpArray, value: float) -> NpArray:
-    """One value everywhere, in like's shape and type."""
-    return np.full_like(like, value)
-
-
-def zero_rows(like: NpArray, count: int) -> NpArray:
-    """So many rows of zeros, as like's."""
-    return np.zeros((count, *like.shape[1:]), like.dtype)
-
-
-def without_storage() -> bool:
-    """Whether models are built without storage by the user's wish: no such wish can be told here."""
-    return False
-
-
-def detached(x: NpArray) -> NpArray:
-    """Values alone."""
-    return x
-
-
-def copied(x: NpArray) -> NpArray:
-    """A copy of its own."""
-    return x.copy()
-
-
-def joined_rows(parts: list[NpArray]) -> NpArray:
-    """Arrays one after another."""
-    return np.concatenate(parts, 0)
-
-
 def best_device() -> None:
     """TensorFlow's own default."""
-
-
-def save_file(tensors: dict[str, NpArray], path: Any, metadata: dict[str, str]) -> None:
-    """Writes a safetensors file."""
-    from safetensors.numpy import save_file as save
-
-    assert ml_dtypes  # which teaches NumPy bfloat16
-    save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, metadata=metadata)
 
 
 def chosen_device(device: Any) -> str | None:
@@ -369,11 +319,6 @@ def moved(model: Any, device: Any, dtype: Any) -> None:
     evaluating(model)
 
 
-def on_device(array: NpArray, model: Any) -> NpArray:
-    """An array as it is: TensorFlow takes it where the parameters are."""
-    return array
-
-
 def named_gradients(model: Any, gradients: Iterable[Any]) -> dict[str, NpArray]:
     """Gradients of `model.trainable_variables` by conjoin's names, in PyTorch's layout; zeros where there is none."""
     found = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
@@ -391,9 +336,3 @@ def named_gradients(model: Any, gradients: Iterable[Any]) -> dict[str, NpArray]:
 def free_memory(model: Any) -> int | None:
     """Bytes that the host has left; None where there is a GPU, of which TensorFlow does not say."""
     return None if tf.config.list_logical_devices("GPU") else host_free()
-
-
-def id_lists(ids: Any) -> list[list[int]]:
-    """Ids as lists, from whichever device."""
-    found: list[list[int]] = np.asarray(ids).tolist()
-    return found
