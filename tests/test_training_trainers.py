@@ -74,3 +74,15 @@ def test_transformers_trains_evaluates_and_saves(tmp_path: Path, name: str) -> N
     trainer.save_model(str(tmp_path / "saved"))
     model.save_pretrained(tmp_path / "saved")
     torch.testing.assert_close(EncoderDecoderModel.from_pretrained(tmp_path / "saved").state_dict(), model.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' and accelerate's own
+def test_transformers_accumulates_batches_of_unlike_many_tokens_as_one(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    curves = []
+    for name, size, batches in (("one", 8, 1), ("two", 4, 2)):
+        settings = {"per_device_train_batch_size": size, "gradient_accumulation_steps": batches, "learning_rate": 1e-3}
+        trainer = trainer_of(tiny_model(tmp_path, 0.0), tmp_path / name, **settings)
+        trainer.train()
+        curves.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert curves[1] == pytest.approx(curves[0], abs=1e-4)

@@ -60,6 +60,7 @@ class EncoderDecoderModel(Placed, JoinedModel, BaseEncoderDecoder):  # type: ign
     encoder_class = Encoder
     decoder_class = Decoder
     other_encoders = (CustomEncoder,)
+    accepts_loss_kwargs = True  # what transformers' Trainer asks before it gives num_items_in_batch
     encoder: Encoder | CustomEncoder
     decoder: Decoder
     enc_to_dec_proj: torch.nn.Linear | None
