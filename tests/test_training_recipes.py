@@ -348,6 +348,7 @@ def test_lora_of_layers_that_are_not_there_is_refused(tmp_path: Path) -> None:
 def test_what_a_step_costs_changes_nothing_else(tmp_path: Path, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = torch.compile  # without a compiler of C++: what torch makes of the model, run as it is
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: compiled(model, dynamic=dynamic, backend="eager"))
+    torch._dynamo.utils.counters.clear()
     results = []
     for on in (False, True):
         recipe = Recipe(**QUICK, max_steps=1 if setting == "compile" else 2, **{setting: on})
@@ -356,6 +357,8 @@ def test_what_a_step_costs_changes_nothing_else(tmp_path: Path, setting: str, mo
         assert not model.encoder.recompute
         results.append((result.losses, result.evaluations[-1]["loss"]))
     torch.testing.assert_close(*results, rtol=0, atol=1e-6)
+    breaks = torch._dynamo.utils.counters["graph_break"]  # one alone, at the labels that count, whose number is data
+    assert all("nonzero" in reason for reason in breaks), breaks
 
 
 def test_what_cannot_be_compiled_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

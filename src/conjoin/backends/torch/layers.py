@@ -198,7 +198,7 @@ def recalled(z: Tensor, activation: Module, y: Tensor) -> AbstractContextManager
     keeps_input = isinstance(activation, torch.nn.GELU | torch.nn.SiLU)
     if not keeps_input or not z.requires_grad or z.device.type != "cpu":
         return nullcontext()
-    if RECOMPUTING.get() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or RECOMPUTING.get():  # a compiler cannot follow the second
         return nullcontext()
     place, given = z.data_ptr(), y.detach()
 
