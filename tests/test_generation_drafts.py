@@ -402,6 +402,15 @@ def test_drafts_change_no_token_where_distance_matters(kind, engine, monkeypatch
         )
 
 
+def test_drafts_change_no_token_in_whole_numbers(tmp_path):
+    """Where rows are rounded, a last bit may turn a token: drafts are checked by the kernels that greedy search runs on."""
+    made(KINDS["slopes"]).save_pretrained(tmp_path)
+    model = EncoderDecoderModel.from_pretrained(tmp_path, dtype="int8")
+    ids = torch.randint(3, 19, (80, 8), generator=torch.Generator().manual_seed(0))
+    alone = model.generate(ids, max_new_tokens=24, eos_token_id=None).tolist()
+    assert model.generate(ids, max_new_tokens=24, eos_token_id=None, prompt_lookup_num_tokens=4).tolist() == alone
+
+
 @every_engine
 @every_kind
 def test_rows_that_kept_different_numbers_of_tokens_read_on_from_their_own(kind, engine, monkeypatch):

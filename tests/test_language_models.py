@@ -9,10 +9,10 @@ import torch
 import transformers
 from families.case import VOCAB, Case, logits_of
 from families.language_models import CASES, GATED
-from frameworks import Framework, every_framework
+from frameworks import ALL, Framework, every_framework
 from peers import randomise
 
-from conjoin import ConfigError, EncoderDecoderModel
+from conjoin import BertConfig, ConfigError, EncoderDecoderModel
 from conjoin.composite import any_config, part_config
 from conjoin.families import spec_of
 
@@ -197,3 +197,39 @@ def test_the_longest_text_of_a_phi_3_for_long_texts_is_the_original_one() -> Non
 def test_what_is_not_implemented_is_refused(model_type: str, keys: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         spec(model_type, **keys)
+
+
+@pytest.mark.parametrize(
+    ("framework", "engine"),
+    [(one, "native") for one in ALL.values()]
+    + [
+        pytest.param(one, "framework", marks=() if name == "torch" else pytest.mark.extensive)
+        for name, one in ALL.items()
+    ],
+    ids=[f"{name}-{engine}" for engine in ("native", "framework") for name in ALL],
+)
+@torch.no_grad()
+def test_padding_before_a_prompt_is_not_counted_by_an_opt(
+    framework: Framework, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a gate that is shut it writes what transformers' writes after the same prompts, padded on the left."""
+    monkeypatch.setenv("CONJOIN_ENGINE", engine)
+    theirs = BY_NAME["opt"].make("decoder", tmp_path / "opt")
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    EncoderDecoderModel.encoder_class(BertConfig(vocab_size=VOCAB, **sizes)).save_pretrained(tmp_path / "bert")
+    parts = (tmp_path / "bert", tmp_path / "opt")
+    model = framework.model_class.from_encoder_decoder_pretrained(*parts, cross_attention_init="zero_gate")
+    ids, mask = tokens(length=5), torch.ones(3, 5, dtype=torch.long)
+    mask[1, :3] = mask[2, :1] = 0
+    ids = ids.masked_fill(mask == 0, 0)
+    prompt = {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    given = framework.arrays({"input_ids": tokens(), **prompt})
+    settings = {"max_new_tokens": 6, "eos_token_id": None, "pad_token_id": 0, "do_sample": False}
+    drafts = [{"num_beams": 3}, {"prompt_lookup_num_tokens": 2}] if framework.name == "torch" else []
+    for more in ({}, *drafts):
+        expected = theirs.generate(ids, attention_mask=mask, **settings, num_beams=more.get("num_beams", 1)).tolist()
+        found = model.generate(**given, **settings, **more, decoder_start_token_id=int(ids[0, 0]))
+        assert framework.tokens(found) == expected
+    if framework.name == "torch":
+        expected = theirs(ids, attention_mask=mask).logits[mask > 0]
+        torch.testing.assert_close(model(**given).logits[mask > 0], expected, **CLOSE)

@@ -142,6 +142,7 @@ class StackSpec:
     positions: int = 0  # rows of the position table, 0 for none
     position_offset: int = 0  # the row of the first position
     position_pad: int | None = None  # RoBERTa: only tokens unlike this one are counted; it stands in its own row
+    position_seen: bool = False  # OPT: only what a token may see is counted, not padding before it
     sinusoidal: Literal["", "halves", "fairseq"] = ""  # a computed position table: sines then cosines (Marian, XGLM)
     limit: int = 0  # the longest sequence of a stack without a position table, 0 for any
     types: int = 0  # token-type embeddings, 0 for none

@@ -43,7 +43,7 @@ class Sight(NamedTuple):
     """What a layer's attention may see, and how it tells places apart."""
 
     mask: Array | None
-    bias: Array | None = None  # (1, H, T, S), added to the scores
+    bias: Array | None = None  # (1 or B, H, T, S), added to the scores
     turn: tuple[Array, Array] | None = None  # cosines and sines (1 or B, 1, T, pairs) for queries and keys
     own: Any = None  # what attention of another kind makes of the whole stack's input, once
 

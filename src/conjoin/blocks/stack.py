@@ -73,7 +73,7 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
             ]
 
         def biases(self, place: Place, like: Array) -> list[Array | None]:
-            """What distance adds to attention scores (1, H, T, S): one for all layers, or one a layer."""
+            """What distance adds to attention scores (1 or B, H, T, S): one for all layers, or one a layer."""
             if place.grid is not None and self.spec.window is not None:
                 return self.windowed(place.grid, like)
             if place.order is None:

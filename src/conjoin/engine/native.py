@@ -392,6 +392,7 @@ def see(facts: Array, at: int, sight: Sight) -> list[Any]:
     if bias is not None:
         bias = contiguous(bias)
         facts[at + PerLayer.BIAS : at + PerLayer.BIAS + 3] = address(bias), step(bias, 1), step(bias, 2)
+        facts[at + PerLayer.BIAS_ROW] = step(bias, 0)
     if turn is not None:
         turn = contiguous(turn[0]), contiguous(turn[1])
         facts[at + PerLayer.COSINES : at + PerLayer.COSINES + 2] = address(turn[0]), address(turn[1])

@@ -48,6 +48,7 @@ def read(config: OPTConfig) -> StackSpec:
         config,
         embed_width=config.word_embed_proj_dim if narrow else 0,
         embed_project="tokens",
+        position_seen=True,
         activation=config.activation_function,
         norms="pre" if config.do_layer_norm_before else "post",
         final_norm=config.do_layer_norm_before,

@@ -55,9 +55,16 @@ def define(nn: Any, stack: Any) -> Any:
             stands: Array | None = None,
         ) -> tuple[Array, list[Cache]]:
             """One step of decoding: ids (B, T) -> hidden states (B, T, W) and the cache, written from slot `at` on."""
-            x = self.embed(ids, place.rows)
+            x = self.embed(ids, self.counted(place.rows, mask))
             hidden, cache = self.hidden(Inputs(x, place, mask, memory, memory_mask, cache, at, trace, stands))
             return hidden, cache
+
+        def counted(self, rows: Array | None, mask: Array | None) -> Array | None:
+            """Rows of the position table (1 or B, T), by what the mask (B, 1, T, S) shows of each where only that is counted."""
+            if mask is None or not self.spec.position_seen:
+                return rows
+            seen = nn.total(mask[:, 0]) + (self.spec.position_offset - 1)
+            return nn.clipped(seen, 0, self.spec.positions - 1)  # what only fills a batch up may see more than there is
 
         def prompted(self, ids: Array, slots: Any) -> Place:
             """Where the tokens of a prompt (B, T) stand, which is read into a cache of so many slots."""
@@ -125,12 +132,14 @@ def define(nn: Any, stack: Any) -> Any:
             cached = use_cache or past_key_values is not None
             slots = self.slots_for(past_key_values, past + length) if cached else length
             place = placed(nn, self, input_ids, position_ids, came, past, nn.window(past + length, slots))
-            x = self.embed(input_ids, place.rows, token_type_ids, inputs_embeds)
+            mask = self.causal_mask(length, past, slots, attention_mask, came)
+            counts = position_ids is None and attention_mask is not None
+            rows = self.counted(place.rows, mask) if counts else place.rows
+            x = self.embed(input_ids, rows, token_type_ids, inputs_embeds)
             cache = self.extended(past_key_values, batch, slots, x) if cached else None
             memory, memory_mask = self.memory_of(
                 encoder_hidden_states, encoder_attention_mask, past_key_values, cache, batch
             )
-            mask = self.causal_mask(length, past, slots, attention_mask, x)
             own = None if cache is None else cache.own
             x, own = self.hidden(Inputs(x, place, mask, memory, memory_mask, own, past, trace))
             if cache is not None:

@@ -106,10 +106,7 @@ def ready_for(model: Any, settings: Any) -> ReadyModel:
     decoder = static_decoder(model.decoder, settings)
     if decoder is not None:
         return ReadyModel(model, twin_of(model.encoder), decoder)
-    spec = model.decoder.spec
-    # Where drafts are checked each row's tokens stand at places of their own, and a kernel's bias is one for all rows.
-    apart = settings.drafts and (spec.relative is not None or spec.alibi)
-    if settings.outputs & TRACED or settings.guidance_scale != 1.0 or apart:
+    if settings.outputs & TRACED or settings.guidance_scale != 1.0:
         return ReadyModel(model, model.encoder, model.decoder)
     return ReadyModel(model, twin_of(model.encoder), twin_of(model.decoder))
 

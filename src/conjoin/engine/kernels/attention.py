@@ -16,7 +16,7 @@ FIRST, RUNS, RUN_FACTS, RUN_STRIDE = int(Fact.FIRST), int(Fact.RUNS), int(Fact.R
 SEQUENCES, STARTS, STANDS = int(Fact.SEQUENCES), int(Fact.STARTS), int(Fact.STANDS)
 KEYS, VALUES, SLOTS = int(PerLayer.KEYS), int(PerLayer.VALUES), int(PerLayer.SLOTS)
 MEMORY_KEYS, MEMORY_VALUES = int(PerLayer.MEMORY_KEYS), int(PerLayer.MEMORY_VALUES)
-MASK, BIAS = int(PerLayer.MASK), int(PerLayer.BIAS)
+MASK, BIAS, BIAS_ROW = int(PerLayer.MASK), int(PerLayer.BIAS), int(PerLayer.BIAS_ROW)
 
 
 def attend(op: int, by: int, buffers: int, facts: int, thread: int, threads: int, turns: int) -> int:
@@ -84,6 +84,7 @@ def own_attention(op: int, by: int, buffers: int, facts: int, scratch: int, thre
             for h in range(head * groups, last * groups):
                 bias = number(layer, BIAS)
                 if bias != 0:
+                    bias = moved(bias, row, number(layer, BIAS_ROW))
                     bias = moved(moved(bias, h, number(layer, BIAS + 1)), t, number(layer, BIAS + 2))
                 at, to = moved(0, h // groups, room), moved(0, h, size)
                 attend_cache(

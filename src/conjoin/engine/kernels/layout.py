@@ -86,6 +86,7 @@ class PerLayer(IntEnum):
     COSINES = 11
     SINES = 12
     TURN_STRIDES = 13  # of batch and token
+    BIAS_ROW = 15  # the bias's stride of batch, in steps over a cache: 0 where one is all rows'
 
 
 LAYER = 16  # facts a layer
