@@ -656,6 +656,7 @@ def test_no_start_or_padding_token(pair):
         {"encoder_repetition_penalty": 0},
         {"length_penalty": math.nan, "num_beams": 2},
         {"length_penalty": math.inf, "num_beams": 2},
+        {"length_penalty": 1e6, "num_beams": 2},
         {"no_repeat_ngram_size": -1},
         {"no_repeat_ngram_size": 1.5},
         {"encoder_no_repeat_ngram_size": -2},
@@ -744,8 +745,12 @@ def test_a_setting_of_generate_that_cannot_be(pair, settings):
         ({"decoder_input_ids": torch.full((2,), 7)}, ["decoder_input_ids", "(2,)"]),
         ({"decoder_input_ids": torch.full((2, 3), 7.0)}, ["decoder: token ids are torch.float32"]),
         ({"inputs_embeds": torch.zeros(2, 4, 31), "input_ids": None}, ["encoder: embeddings", "(2, 4, 31)"]),
+        ({"encoder_outputs": (torch.zeros(2, 0, 32),)}, ["encoder_outputs", "(2, 0, 32)"]),
+        ({"input_ids": torch.full((4,), 7)}, ["input_ids has shape (4,)"]),
+        ({"input_ids": torch.full((2, 4), 7, dtype=torch.uint8)}, ["encoder: token ids are torch.uint8"]),
+        ({"position_ids": torch.full((2, 4), 99)}, ["position_ids ask for row 99", "0 to 39"]),
     ],
-    ids=range(8),
+    ids=range(12),
 )
 def test_inputs_of_generate_that_cannot_be(pair, given, words):
     with refused(InputError, *words):

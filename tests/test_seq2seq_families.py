@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 from families.case import VOCAB
-from families.seq2seq import SIDED, T5, XGLM, config, logits_of_half, states_of_half, untied
+from families.seq2seq import SIDED, T5, XGLM, config, logits_of_half, sinusoidal, states_of_half, untied
 from peers import randomise
 from safetensors.torch import load_file, save_file
 from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositionalEmbedding
@@ -183,3 +183,15 @@ def test_xglm_counts_padding_as_any_token(tmp_path: Path) -> None:
     ids = torch.tensor([[7, 1, 8, 9], [1, 1, 8, 9]])
     found = DECODER.from_pretrained(tmp_path, cross_attention_gate=True)(ids).logits
     torch.testing.assert_close(found, theirs(input_ids=ids).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Marian", "Bart"])
+@torch.no_grad()
+def test_ready_embeddings_of_a_decoder_are_scaled_where_the_peer_scales_them(kind: str, tmp_path: Path) -> None:
+    model = getattr(transformers, f"{kind}ForCausalLM")(config(kind, SIDED, scale_embedding=True))
+    theirs = saved(model, tmp_path, sinusoidal)
+    ready = torch.randn(2, 5, SIDED["d_model"], generator=torch.Generator().manual_seed(1))
+    expected = theirs(inputs_embeds=ready, use_cache=False).logits
+    torch.testing.assert_close(
+        DECODER.from_pretrained(tmp_path)(inputs_embeds=ready).logits, expected, rtol=1e-5, atol=1e-5
+    )

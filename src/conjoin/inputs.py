@@ -5,7 +5,10 @@ from typing import Any
 
 from conjoin.errors import InputError
 
-__all__ = ["bucket", "check_smoothing", "foreign"]
+__all__ = ["PLACES", "TOKENS", "bucket", "check_between", "check_smoothing", "foreign"]
+
+TOKENS = "{what}: token id {wrong} came and its vocabulary is 0 to {last}; use the tokenizer that belongs to it."
+PLACES = "{what} ask for row {wrong} of the position table, which has 0 to {last}."
 
 FRAMEWORKS = {
     "torch": "a PyTorch tensor",
@@ -24,6 +27,12 @@ def foreign(name: str, came: Any, expected: str) -> str:
     if root not in FRAMEWORKS:
         return f"{name} is a {kind.__name__}; {expected} was expected."
     return f"{name} is {FRAMEWORKS[root]}; {expected} was expected: make one of np.asarray({name})."
+
+
+def check_between(low: int, high: int, count: int, what: str, sentence: str) -> None:
+    """Raises InputError for numbers from `low` to `high` that are not all from 0 to count - 1, in one of the sentences above."""
+    if low < 0 or high >= count:
+        raise InputError(sentence.format(what=what, wrong=low if low < 0 else high, last=count - 1))
 
 
 def bucket(length: int, limit: int | None = None, least: int = 16) -> int:

@@ -154,6 +154,7 @@ class StackSpec:
     embed_norm: bool = False
     embed_norm_first: bool = False  # before positions are added (Blenderbot small's decoder)
     embed_scale: float = 1.0
+    embed_scales_ready: bool = False  # also embeddings that a caller gives (the decoders of Marian and Pegasus)
     embed_dropout: float = 0.0
     front: Front | None = None  # what makes tokens of images or sounds; None where ids of a vocabulary are read
     # Attention.

@@ -235,6 +235,7 @@ CASES = [
     sided("marian", "Marian", MarianEncoder, prepare=sinusoidal, lacks="embed_positions", scale_embedding=True),
     sided("blenderbot", "Blenderbot", BlenderbotEncoder, scale_embedding=True),
     sided("blenderbot-small", "BlenderbotSmall", BlenderbotSmallEncoder),
+    sided("blenderbot-small-scaled", "BlenderbotSmall", BlenderbotSmallEncoder, scale_embedding=True),
     whole("m2m_100", config("M2M100", SIDED), transformers.M2M100ForConditionalGeneration, encoder=M2M100Encoder),
     sided("plbart", "PLBart", PLBartEncoder),
     sided("mvp", "Mvp", MvpEncoder),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from conjoin.blocks.leaves import linear, norm_of
+from conjoin.inputs import PLACES
 from conjoin.positions import sinusoids
 from conjoin.spec import NGram, StackSpec
 
@@ -25,6 +26,8 @@ def define(nn: Any) -> tuple[Any, Any]:
                 spec.position_pad,
                 spec.types,
             )
+            self.places = spec.positions
+            self.scale_ready = spec.embed_scale if spec.embed_scales_ready else 1.0
             self.project_place = spec.embed_project
             summed = spec.width if spec.embed_project == "tokens" else spec.token_width
             self.token = nn.Embedding(spec.vocab, spec.token_width)
@@ -51,8 +54,11 @@ def define(nn: Any) -> tuple[Any, Any]:
             return nn.where(real, nn.cumsum(real) + start + (self.offset - 1), self.pad)
 
         def given_rows(self, positions: Array) -> Array:
-            """The rows of positions that a caller counts as the family does."""
-            return positions if self.pad is not None else positions + self.offset
+            """The rows of positions that a caller counts as the family does. Raises InputError for one that there is not."""
+            rows = positions if self.pad is not None else positions + self.offset
+            if self.places:
+                nn.check_range(rows, self.places, "position_ids", PLACES)
+            return rows
 
         def forward(
             self,
@@ -65,7 +71,7 @@ def define(nn: Any) -> tuple[Any, Any]:
 
             Where there is a predicting stream, it stands behind: (B, 2T, W).
             """
-            x: Any = embeddings if ids is None else nn.scaled(self.token(ids), self.scale)
+            x: Any = nn.scaled(embeddings, self.scale_ready) if ids is None else nn.scaled(self.token(ids), self.scale)
             x = self.projected(x, "tokens")
             if self.types:
                 x = x + (self.segment(types) if types is not None else nn.first_row(self.segment))

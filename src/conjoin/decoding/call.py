@@ -81,6 +81,8 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
         raise InputError(f"generate() needs {front.argument} or encoder_outputs.")
     elif front is None and ids is None and "inputs_embeds" not in inputs:
         raise InputError("generate() needs input_ids, inputs_embeds or encoder_outputs.")
+    if ids is not None and len(ids.shape) != 2:
+        raise InputError(f"input_ids has shape {tuple(ids.shape)}; (batch, tokens) was expected.")
     asked = {name: inputs.get(name) for name in ENCODER_INPUTS} if states is None else {}
     if values is not None:
         asked[front.argument] = values
@@ -117,9 +119,9 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
 
 def check_states(states: Array, ids: Array | None) -> None:
     """Raises InputError for encoder states that are no states, or of other rows than the ids."""
-    if len(states.shape) != 3:
+    if len(states.shape) != 3 or 0 in states.shape:
         raise InputError(
-            f"encoder_outputs has states of shape {tuple(states.shape)}; (batch, tokens, width) was expected."
+            f"encoder_outputs has states of shape {tuple(states.shape)}; (batch, tokens, width) was expected, none of them 0."
         )
     if ids is not None and not fits(tuple(ids.shape[:1]), tuple(states.shape[:1])):
         raise InputError(

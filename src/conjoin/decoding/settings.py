@@ -159,7 +159,7 @@ def resolve(config: GenerationConfig, *, prompt: int, positions: int, vocab: int
         num_return_sequences=number("num_return_sequences", config.num_return_sequences, 1, low=1),
         do_sample=flag("do_sample", config.do_sample),
         early_stopping=False if config.early_stopping is None else config.early_stopping,
-        length_penalty=real("length_penalty", config.length_penalty, 1.0, low=None),
+        length_penalty=real("length_penalty", config.length_penalty, 1.0, low=-60.0, high=60.0),
         temperature=real("temperature", config.temperature, 1.0),
         top_k=min(number("top_k", config.top_k, 50, low=0), vocab),
         top_p=real("top_p", config.top_p, 1.0, low=0.0, high=1.0),

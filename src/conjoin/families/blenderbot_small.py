@@ -32,9 +32,9 @@ class BlenderbotSmallConfig(bart.BartConfig):
 
 
 def read(config: BlenderbotSmallConfig, role: RoleName) -> StackSpec:
-    """BART's facts, with positions counted from 0, which the decoder adds after the norm."""
-    positions = config.max_position_embeddings
-    return bart.read(config, role, positions=positions, position_offset=0, embed_norm_first=role == "decoder")
+    """BART's facts, with positions counted from 0, which the decoder adds after the norm; it never scales embeddings."""
+    own = {"embed_norm_first": True, "embed_scale": 1.0} if role == "decoder" else {}
+    return bart.read(config, role, positions=config.max_position_embeddings, position_offset=0, **own)
 
 
 BLENDERBOT_SMALL = sided_family(BlenderbotSmallConfig, "BlenderbotSmall", read)

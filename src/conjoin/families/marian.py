@@ -39,7 +39,8 @@ class MarianConfig(bart.BartConfig):
 def read(config: Any, role: RoleName, **facts: Any) -> StackSpec:
     """BART's facts with computed positions and no norm of the embeddings."""
     positions = {"positions": config.max_position_embeddings, "position_offset": 0, "sinusoidal": "halves"}
-    return bart.read(config, role, **{**positions, "embed_norm": False, **facts})
+    own = {"embed_norm": False, "embed_scales_ready": role == "decoder"}
+    return bart.read(config, role, **{**positions, **own, **facts})
 
 
 BODY = (TOKEN, *LAYERS)

@@ -7,7 +7,7 @@ import numpy as np
 import jax
 import jax.numpy as jnp
 from conjoin.errors import InputError
-from conjoin.inputs import foreign
+from conjoin.inputs import TOKENS, check_between, foreign
 
 __all__ = [
     "check_range",
@@ -53,17 +53,12 @@ def as_array(name: str, x: Any) -> Array:
     return jnp.asarray(found, jnp.int32)
 
 
-def check_range(ids: Array, vocab: int, side: str) -> None:
-    """Raises InputError for an id outside the vocabulary; not checked where the values are not known yet."""
+def check_range(ids: Array, count: int, what: str, sentence: str = TOKENS) -> None:
+    """Raises InputError for an id that is not one of 0 to count - 1; not checked where the values are not known yet."""
     if is_traced(ids) or ids.size == 0:
         return
     values = np.asarray(ids)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high >= vocab:
-        raise InputError(
-            f"{side}: token id {low if low < 0 else high} came and its vocabulary is 0 to {vocab - 1}; use the tokenizer "
-            f"that belongs to it."
-        )
+    check_between(int(values.min()), int(values.max()), count, what, sentence)
 
 
 def shift_right(labels: Array, start: int, pad: int, ignored: int) -> Array:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from conjoin.errors import InputError
-from conjoin.inputs import foreign
+from conjoin.inputs import TOKENS, check_between, foreign
 
 __all__ = [
     "check_range",
@@ -47,13 +47,10 @@ def size(x: Any, axis: int) -> int:
     return int(x.shape[axis])
 
 
-def check_range(ids: Array, vocab: int, side: str) -> None:
-    """Raises InputError for an id outside the vocabulary."""
-    if ids.size and not 0 <= (wrong := ids.min()) <= ids.max() < vocab:
-        wrong = wrong if wrong < 0 else ids.max()
-        raise InputError(
-            f"{side}: token id {wrong} came and its vocabulary is 0 to {vocab - 1}; use the tokenizer that belongs to it."
-        )
+def check_range(ids: Array, count: int, what: str, sentence: str = TOKENS) -> None:
+    """Raises InputError for an id that is not one of 0 to count - 1."""
+    if ids.size:
+        check_between(int(ids.min()), int(ids.max()), count, what, sentence)
 
 
 def shift_right(labels: Array, start: int, pad: int, ignored: int) -> Array:

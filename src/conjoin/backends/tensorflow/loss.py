@@ -7,7 +7,7 @@ import numpy as np
 
 import tensorflow as tf
 from conjoin.errors import InputError
-from conjoin.inputs import foreign
+from conjoin.inputs import TOKENS, check_between, foreign
 
 __all__ = [
     "as_array",
@@ -55,16 +55,11 @@ def as_array(name: str, x: Any) -> tf.Tensor:
     return found if found.dtype.is_floating else tf.cast(found, tf.int32)
 
 
-def check_range(ids: tf.Tensor, vocab: int, side: str) -> None:
-    """Raises InputError for an id outside the vocabulary; not checked where the values are not known yet."""
+def check_range(ids: tf.Tensor, count: int, what: str, sentence: str = TOKENS) -> None:
+    """Raises InputError for an id that is not one of 0 to count - 1; not checked where the values are not known yet."""
     if is_traced(ids) or 0 in ids.shape:
         return
-    low, high = int(tf.reduce_min(ids)), int(tf.reduce_max(ids))
-    if low < 0 or high >= vocab:
-        raise InputError(
-            f"{side}: token id {low if low < 0 else high} came and its vocabulary is 0 to {vocab - 1}; use the tokenizer "
-            f"that belongs to it."
-        )
+    check_between(int(tf.reduce_min(ids)), int(tf.reduce_max(ids)), count, what, sentence)
 
 
 def shift_right(labels: tf.Tensor, start: int, pad: int, ignored: int) -> tf.Tensor:

@@ -8,7 +8,7 @@ from conjoin.backends.torch.chunked import ChunkedCrossEntropy
 from conjoin.backends.torch.layers import VocabularyProjection
 from conjoin.backends.torch.maths import capped
 from conjoin.errors import InputError
-from conjoin.inputs import foreign
+from conjoin.inputs import TOKENS, check_between, foreign
 from torch import Tensor
 from torch.nn import Module
 
@@ -43,18 +43,14 @@ def given(**arrays: Any) -> list[Any]:
     return list(arrays.values())
 
 
-def check_range(ids: Tensor, vocab: int, side: str) -> None:
-    """Raises InputError for an id outside the vocabulary; not checked where reading the ids would stall a device."""
+def check_range(ids: Tensor, count: int, what: str, sentence: str = TOKENS) -> None:
+    """Raises InputError for an id that is not one of 0 to count - 1; not checked where reading the ids would stall a device."""
     if torch.compiler.is_compiling() or ids.device.type != "cpu" or ids.numel() == 0:
         return
-    if ids.is_floating_point():
-        raise InputError(f"{side}: token ids are {ids.dtype}; whole numbers, torch.int64, were expected.")
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise InputError(f"{what}: token ids are {ids.dtype}; whole numbers, torch.int64, were expected.")
     low, high = (int(x) for x in ids.aminmax())
-    if low < 0 or high >= vocab:
-        raise InputError(
-            f"{side}: token id {low if low < 0 else high} came and its vocabulary is 0 to {vocab - 1}; use the tokenizer "
-            f"that belongs to it."
-        )
+    check_between(low, high, count, what, sentence)
 
 
 def shift_right(labels: Tensor, start: int, pad: int, ignored: int) -> Tensor:
