@@ -15,6 +15,7 @@ from test_families import DECODERS, ENCODERS, by_name, made  # noqa: F401
 
 from conjoin import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, FlaxEncoderDecoderModel
 from conjoin.cli.inspect import describe
+from conjoin.engine import program
 from conjoin.engine import tensor_rows as rows
 from conjoin.engine.arrays import Reused, address
 from conjoin.engine.kernels.layout import Mode
@@ -171,6 +172,20 @@ def test_a_large_batch_is_read_in_pieces_and_is_the_same(monkeypatch: pytest.Mon
     assert torch.equal(twin(input_ids=ids, attention_mask=mask)["last_hidden_state"], whole)
     for again, before in zip(twin_of(model.decoder).remember(whole), memory, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(again, before, strict=True))
+
+
+@kernels
+@torch.inference_mode()
+def test_large_buffers_of_a_source_do_not_outlast_its_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, run = set(), Closed.run
+    monkeypatch.setattr(program, "KEPT", 1000)
+    monkeypatch.setattr(Closed, "run", lambda self, x, *rest: (seen.add(self), run(self, x, *rest)))
+    model, (ids, mask) = pair_of(), ids_of(6)
+    found = model.generate(ids, attention_mask=mask, num_beams=3, max_new_tokens=5)
+    kept = [one.room.nbytes for one in seen]
+    assert sum(size == 0 for size in kept) == 2  # the encoder's, and those of keys and values of the source
+    assert sum(size > 1000 for size in kept) > 0  # what steps need stays from one to the next
+    assert model.generate(ids, attention_mask=mask, num_beams=3, max_new_tokens=5).tolist() == found.tolist()
 
 
 @kernels

@@ -108,7 +108,7 @@ class Native:
         pool = self.program("steps" if cache is not None else "long", memory is not None)
         seen = length if cache is None else at + length
         out = empty(x.shape)
-        with pool.borrowed() as program:
+        with pool.borrowed(once=cache is None) as program:
             kept = self.tell(program.facts, Run(x.shape, sights, memory, memory_mask, cache, at, stands))
             scratch = self.scratch(length, max(seen, int(program.facts[Fact.SOURCE])))
             program.run(x.reshape(-1, width), out.reshape(-1, width), batch, scratch, self.team())
@@ -120,7 +120,7 @@ class Native:
         pool, length = self.program("long", False), x.shape[1]
         tokens, out = contiguous(x[real.seen]), np.zeros(x.shape, np.float32)
         made = empty(tokens.shape)
-        with pool.borrowed() as program:
+        with pool.borrowed(once=True) as program:
             for rows, part in real.parts(CLOSE):
                 kept = self.tell(program.facts, Run(x.shape, part.sights(some(sights, rows, len(real.seen)))))
                 program.facts[Fact.SEQUENCES], program.facts[Fact.STARTS] = len(part.seen), address(part.starts)
@@ -176,7 +176,7 @@ class Native:
             (empty((batch, heads, full, size, PANEL)), empty((batch, heads, deep, tokens, PANEL))) for _ in crossing
         ]
         memory = contiguous(memory)
-        with self.program("remember", True).borrowed() as program:
+        with self.program("remember", True).borrowed(once=True) as program:
             for rows in pieces(batch, tokens):
                 for i, (keys, values) in zip(crossing, made, strict=True):
                     at = LAYERS + LAYER * i + PerLayer.MEMORY_KEYS

@@ -1,4 +1,4 @@
-"""Memory for weights in pages of 2 MB, where Linux has them: each step reads all weights, and every page has to be looked up."""
+"""Memory in pages of 2 MB, where Linux has them: each step reads all weights, and every page has to be looked up."""
 
 import mmap
 import sys
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.engine.arrays import LINE, Array, address, zeros
+from conjoin.engine.arrays import LINE, Array, address, empty, zeros
 
-__all__ = ["lasting_zeros"]
+__all__ = ["lasting_zeros", "passing"]
 
 PAGE = 1 << 21  # bytes
 PIECE = 16 * PAGE  # of address space: a page that nothing was written to takes no memory
@@ -54,3 +54,8 @@ def lasting_zeros(shape: tuple[int, ...], kind: Any = np.float32) -> Array:
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     made: Array = PIECES.zeros(size).view(kind).reshape(shape)
     return made
+
+
+def passing(size: int) -> Array:
+    """So many bytes that go back to the system with the last array in them, which what the C library keeps does not always."""
+    return piece(size) if sys.platform == "linux" and size >= PAGE else empty((size,), np.uint8)

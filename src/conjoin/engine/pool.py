@@ -16,8 +16,8 @@ class Pool:
         self.free = [closed]
 
     @contextlib.contextmanager
-    def borrowed(self) -> Iterator[Closed]:
-        """One that nobody else runs meanwhile."""
+    def borrowed(self, once: bool = False) -> Iterator[Closed]:
+        """One that nobody else runs meanwhile; where it is run `once`, not at every step, its large buffers do not outlast it."""
         try:
             one = self.free.pop()
         except IndexError:
@@ -25,4 +25,6 @@ class Pool:
         try:
             yield one
         finally:
+            if once:
+                one.give_back()
             self.free.append(one)

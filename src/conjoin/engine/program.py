@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from conjoin.engine.arrays import Array, address, empty
+from conjoin.engine.arrays import LINE, Array, address, empty
 from conjoin.engine.kernels.layout import FIELDS, LAYER, LAYERS, PANEL, Code, Fact
 from conjoin.engine.kernels.operations import kernel_of
 from conjoin.engine.kernels.team import Team
+from conjoin.engine.pages import passing
 
 __all__ = ["Place", "Program"]
 
 BLOCK = 12 * PANEL * 4  # bytes of a block's sums
+KEPT = 4 << 20  # bytes of buffers that stay once a source was read: of 136 tokens where a stack is as wide as BERT-base
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Closed:
         self.facts = np.zeros(LAYERS + LAYER * program.layers, np.int64)
         self.addresses = np.zeros(len(self.sizes), np.int64)
         self.rows = 0
+        self.room = empty((0,), np.uint8)
         self.scratch_bytes = self.threads = 0
         for buffer, values in program.vectors.items():
             self.addresses[self.physical[buffer]] = address(values)
@@ -133,16 +136,7 @@ class Closed:
     def fit(self, rows: int, scratch: int, team: Team) -> None:
         """Makes room for so many rows, and so many bytes of scratch for each thread."""
         if rows > self.rows:
-            own = {self.physical[b] for b in (*self.program.vectors, 0, self.program.result)}
-            self.room = [empty((0 if i in own else rows * w,)) for i, w in enumerate(self.sizes)]
-            for i, values in enumerate(self.room):
-                if i not in own:
-                    self.addresses[i] = address(values)
-            self.narrowed = empty((rows * self.widest * 2,), np.uint8)
-            self.row_scales = empty((rows,))
-            self.facts[Fact.NARROWED] = address(self.narrowed)
-            self.facts[Fact.ROW_SCALES] = address(self.row_scales)
-            self.rows = rows
+            self.make_room(rows)
         need = -(-(BLOCK + max(scratch, 2 * (2 * self.widest + 64))) // 64) * 64
         if need > self.scratch_bytes or team.threads > self.threads:
             need, self.threads = max(need, self.scratch_bytes), team.threads
@@ -150,6 +144,22 @@ class Closed:
             self.facts[Fact.SCRATCH] = address(self.scratch)
             self.facts[Fact.SCRATCH_BYTES] = self.scratch_bytes = need
         self.facts[Fact.COUNTER] = team.counter
+
+    def make_room(self, rows: int) -> None:
+        """Buffers of so many rows, those for narrowed rows and their scales too, one after another in one piece."""
+        own = {self.physical[b] for b in (*self.program.vectors, 0, self.program.result)}
+        mine = [i for i in range(len(self.sizes)) if i not in own]
+        need = [4 * rows * self.sizes[i] for i in mine] + [2 * rows * self.widest, 4 * rows]
+        ends = np.cumsum([-(-size // LINE) * LINE for size in need])
+        self.room, self.rows = passing(int(ends[-1])), rows
+        *starts, narrowed, scales = address(self.room) + np.concatenate([[0], ends[:-1]])
+        self.addresses[mine] = starts
+        self.facts[[Fact.NARROWED, Fact.ROW_SCALES]] = narrowed, scales
+
+    def give_back(self) -> None:
+        """Lets large buffers go; small ones stay for the next run."""
+        if self.room.nbytes > KEPT:
+            self.room, self.rows = empty((0,), np.uint8), 0
 
     def run(self, x: Array, out: Array, batch: int, scratch: int, team: Team) -> None:
         """x (B * T, W) to out (B * T, W'), in place; both float32 and contiguous. Facts of layers are the caller's to set."""
