@@ -1,4 +1,4 @@
-"""The Python of docs/encoders.md runs from top to bottom, its names replaced by tiny folders."""
+"""The Python of docs/encoders.md and docs/moving.md runs from top to bottom, its names replaced by tiny folders."""
 
 import re
 from pathlib import Path
@@ -7,14 +7,25 @@ import pytest
 import tiny
 import torch
 
-PAGE = Path(__file__).parent.parent / "docs" / "encoders.md"
+from conjoin import EncoderDecoderModel
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 
-def blocks() -> list[str]:
-    """The page's Python, block by block."""
-    found = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(found) > 5
-    return found
+def blocks(page: str) -> list[str]:
+    """A page's Python, block by block."""
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_page_on_moving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.bert(tmp_path / "bert-base-uncased")
+    (block,) = blocks("moving.md")
+    names: dict[str, object] = {}
+    exec(compile(block, "moving.md", "exec"), names)
+    assert torch.isfinite(names["loss"])
+    model, batch = EncoderDecoderModel.from_pretrained("bert2bert"), names["batch"]
+    assert torch.equal(model.generate(**batch, num_beams=2, max_new_tokens=5), names["ids"])
 
 
 def test_the_page_on_encoders(
@@ -26,8 +37,10 @@ def test_the_page_on_encoders(
     tiny.bert(tmp_path / "bert-base-uncased")
     long_text = " ".join(["the cat sat on the mat and the big red dog ran under the tree ."] * 4)
     names = {"long_text": long_text, "labels": torch.tensor([[5, 6, 7], [8, 9, -100]])}
-    for block in blocks():
-        exec(compile(block, str(PAGE), "exec"), names)
+    found = blocks("encoders.md")
+    assert len(found) > 5
+    for block in found:
+        exec(compile(block, "encoders.md", "exec"), names)
     written = capsys.readouterr().out
     assert len(written.strip().splitlines()) >= 2
     assert names["out"].last_hidden_state.shape[:2] == names["out"].attention_mask.shape

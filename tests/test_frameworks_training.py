@@ -164,6 +164,8 @@ def test_keras_trains_in_mixed_bfloat16_with_float32_variables(peer):
     import keras
     import tensorflow as tf
 
+    from conjoin import InputError
+
     pair = peer("bert", "gpt2")
     batch = {**peers.source(pair), "labels": peers.labels(pair)}
     rows = {name: x.numpy().astype(np.int32) for name, x in batch.items()}
@@ -183,6 +185,9 @@ def test_keras_trains_in_mixed_bfloat16_with_float32_variables(peer):
         assert float(model(**ALL["tensorflow"].arrays(batch)).loss) < losses[policy] - 1
         assert np.isfinite(history.history["loss"]).all()
     assert 1e-5 < abs(losses["float32"] - losses["mixed_bfloat16"]) < 0.05
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    with pytest.raises(InputError, match="leave loss out, or give labels apart"):
+        model.fit(rows, verbose=0)
 
 
 def test_dropout_in_jax_is_drawn_from_the_key(peer):

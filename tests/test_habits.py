@@ -1,13 +1,27 @@
 """What scripts written for transformers do around the model, with only their imports changed."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tiny
 import torch
 
-from conjoin import BertTokenizer, EncoderDecoderModel, GenerationConfig, InputError
+from conjoin import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizer,
+    CheckpointError,
+    ConfigError,
+    EncoderDecoderConfig,
+    EncoderDecoderModel,
+    GenerationConfig,
+    InputError,
+)
+from conjoin.torch import Encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -226,3 +240,108 @@ def test_the_warm_starting_recipe_evaluates_with_generate(folder: Path, tmp_path
     assert shapes == [((5, 14), (5, 14))] * 2
     with pytest.raises(InputError, match="every_n_layers is 2"):
         model.activation_checkpointing_enable(every_n_layers=2)
+
+
+def test_arguments_by_transformers_names(folder, tmp_path):
+    model = EncoderDecoderModel.from_pretrained(pretrained_model_name_or_path=folder)
+    model.save_pretrained(save_directory=tmp_path / "m")
+    model.config.save_pretrained(save_directory=tmp_path / "c")
+    model.encoder.save_pretrained(save_directory=tmp_path / "e")
+    model.generation_config.save_pretrained(save_directory=tmp_path / "g")
+    tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path=tmp_path / "m")
+    tokenizer.save_pretrained(save_directory=tmp_path / "t")
+    assert AutoConfig.from_pretrained(pretrained_model_name_or_path=tmp_path / "e").hidden_size == 16
+    assert GenerationConfig.from_pretrained(pretrained_model_name=tmp_path / "g") == model.generation_config
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(pretrained_model_name_or_path=tmp_path / "m", from_tf=False)
+    assert loaded.config == model.config
+    assert Encoder.from_pretrained(pretrained_model_name_or_path=tmp_path / "e").main_input_name == "input_ids"
+    for wrong in (None, 3):
+        with pytest.raises(
+            CheckpointError, match=f'a folder or a hub id such as "owner/name" was expected, not {wrong}'
+        ):
+            EncoderDecoderModel.from_pretrained(wrong)
+
+
+def test_configs_of_transformers_are_taken(folder):
+    parts = [transformers.BertConfig(**tiny.SIZES, vocab_size=30) for _ in "ed"]
+    joined = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(*parts)
+    ours = EncoderDecoderConfig.from_encoder_decoder_configs(*parts)
+    assert EncoderDecoderModel(config=joined).config.to_dict() == EncoderDecoderModel(config=ours).config.to_dict()
+    theirs = transformers.EncoderDecoderConfig.from_pretrained(folder)
+    for given in (theirs, str(folder), folder, EncoderDecoderConfig.from_pretrained(folder)):
+        assert EncoderDecoderModel.from_pretrained(folder, config=given).config.encoder.hidden_size == 16
+    with pytest.raises(ConfigError, match="config is a BertConfig; an EncoderDecoderConfig was expected"):
+        EncoderDecoderModel(config=parts[0])
+    with pytest.raises(ConfigError, match='decoder: the config has no "model_type"'):
+        EncoderDecoderConfig(decoder={"hidden_size": 16})
+
+
+def test_configs_made_as_transformers_are(model):
+    made = BertConfig(**tiny.SIZES, num_labels=3, output_attentions=True, transformers_version="4.57.6")
+    assert made == BertConfig(**tiny.SIZES) == AutoConfig.for_model("bert", **tiny.SIZES)
+    made.update({"vocab_size": 40})
+    assert made.vocab_size == 40
+    with pytest.raises(ConfigError, match='model_type "brt" is not known; the nearest known is "bert"'):
+        AutoConfig.for_model("brt")
+    model.config.update({"pad_token_id": 7, "max_length": 9})
+    assert (model.generation_config.pad_token_id, model.config.max_length) == (7, 9)
+    assert AutoModelForSeq2SeqLM.from_config(model.config).num_parameters() == model.num_parameters()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("use_auth_token", "pass token="), ("load_in_8bit", 'pass dtype="int8"'), ("subfolder", "pass the folder")],
+)
+def test_what_is_called_otherwise_is_said(folder, name, said):
+    with pytest.raises(TypeError, match=f'no argument "{name}"; {said}'):
+        EncoderDecoderModel.from_pretrained(folder, **{name: True})
+    parts = [folder.parent / "model_parts" / side for side in ("encoder", "decoder")]
+    with pytest.raises(TypeError, match=f'no argument "encoder_{name}"; {said}'):
+        EncoderDecoderModel.from_encoder_decoder_pretrained(*parts, **{f"encoder_{name}": True})
+    EncoderDecoderModel.from_encoder_decoder_pretrained(*parts, decoder_trust_remote_code=True, encoder_from_tf=False)
+
+
+def test_calls_that_lack_something_say_what(model):
+    given = source(model)
+    with pytest.raises(InputError, match="pass labels, or decoder_input_ids"):
+        model(**given)
+    with pytest.raises(InputError, match=r"\(batch, tokens\) were expected, not \(9,\); of one text input_ids\[None\]"):
+        model.generate(given["input_ids"][0][:9])
+
+
+def test_a_model_is_pushed_to_the_hub(model, tmp_path, monkeypatch):
+    put: dict[str, Any] = {}
+
+    class Hub:
+        def __init__(self, **given: Any) -> None:
+            put.update(given)
+
+        def create_repo(self, repo_id: str, **given: Any) -> Any:
+            if repo_id == "no/where":
+                raise OSError("no such place\nand more")
+            return SimpleNamespace(repo_id=f"me/{repo_id}")
+
+        def upload_folder(self, *, folder_path: Path, **given: Any) -> Any:
+            put.update(given, loaded=EncoderDecoderModel.from_pretrained(folder_path))
+            return SimpleNamespace(commit_url="https://hub/me/mine/commit/1")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert model.push_to_hub("mine", token="secret", commit_message="first") == "https://hub/me/mine/commit/1"
+    assert (put["repo_id"], put["token"], put["commit_message"]) == ("me/mine", "secret", "first")
+    torch.testing.assert_close(put["loaded"].state_dict(), model.state_dict(), rtol=0, atol=0)
+    with pytest.raises(
+        CheckpointError, match=r'"no/where" could not be written on the hub \(OSError: no such place\)\.$'
+    ):
+        model.push_to_hub("no/where")
+
+
+@pytest.mark.parametrize("kind", ["GPT2ForSequenceClassification", "LlamaForTokenClassification"])
+def test_a_language_model_with_the_head_of_another_task_is_a_part(folder, tmp_path, kind):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 40}
+    made = getattr(transformers, kind)
+    made(
+        made.config_class(**sizes, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    ).save_pretrained(tmp_path / "lm")
+    encoder = folder.parent / "model_parts" / "encoder"
+    for parts in ((encoder, tmp_path / "lm"), (tmp_path / "lm", encoder)):
+        assert EncoderDecoderModel.from_encoder_decoder_pretrained(*parts).config.decoder.num_hidden_layers in (1, 2)

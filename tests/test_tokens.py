@@ -18,6 +18,7 @@ import torch
 import transformers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+import conjoin
 from conjoin.errors import CheckpointError, InputError
 from conjoin.tokens import (
     NO_LENGTH_LIMIT,
@@ -184,6 +185,48 @@ def bert(folders: dict[str, Path]) -> BertTokenizer:
 @pytest.fixture
 def gpt2(folders: dict[str, Path]) -> GPT2Tokenizer:
     return GPT2Tokenizer.from_pretrained(folders["gpt2"])
+
+
+def test_where_characters_words_and_tokens_lie(both: Both) -> None:
+    pairs = [(TEXTS[0], TEXTS[1]), (TEXTS[1], SHORT)]
+    ours, theirs = both.ours(pairs), both.theirs(pairs)
+    assert ours.n_sequences == theirs.n_sequences == 2
+    for name in ("char_to_token", "char_to_word", "word_to_tokens", "word_to_chars"):
+        for where in ((3,), (1, 3), (0, 3, 1), (0, 9999)):
+            if name != "word_to_chars" or where[-1] != 9999:
+                assert getattr(ours, name)(*where) == getattr(theirs, name)(*where), (name, where)
+    for name in ("token_to_chars", "token_to_word", "token_to_sequence"):
+        for where in ((2,), (1, 2), (0, 0)):
+            assert getattr(ours, name)(*where) == getattr(theirs, name)(*where), (name, where)
+    assert ours.word_to_tokens(1).start == theirs.word_to_tokens(1).start
+    mask = both.ours.get_special_tokens_mask(ours.input_ids[0], already_has_special_tokens=True)
+    assert mask == both.theirs.get_special_tokens_mask(ours.input_ids[0], already_has_special_tokens=True)
+    assert both.ours.added_tokens_encoder == both.theirs.added_tokens_encoder
+    with pytest.raises(InputError, match="return_special_tokens_mask"):
+        both.ours.get_special_tokens_mask([5, 6])
+
+
+def test_what_is_cut_off_comes_as_more_rows(both: Both) -> None:
+    cut = {"truncation": True, "max_length": 12, "return_overflowing_tokens": True, "stride": 3}
+    both.same(TEXTS[0], **cut)
+    both.same(TEXTS, return_offsets_mapping=True, **cut)
+    both.same(SHORT, TEXTS[0], **{**cut, "truncation": "only_second", "max_length": 25})
+    if both.theirs.pad_token is not None:
+        both.same(TEXTS, padding=True, return_tensors="pt", **cut)
+
+
+def test_names_of_transformers_4(both: Both) -> None:
+    assert both.ours.encode_plus(SHORT, max_length=3, truncation=True) == both.ours(
+        SHORT, max_length=3, truncation=True
+    )
+    assert both.ours.batch_encode_plus([SHORT, TEXTS[0]]) == both.ours([SHORT, TEXTS[0]])
+    made = both.ours.batch_encode_plus([SHORT, TEXTS[0]], padding=True).convert_to_tensors("pt")
+    assert torch.equal(made.input_ids, both.ours([SHORT, TEXTS[0]], padding=True, return_tensors="pt").input_ids)
+    assert both.ours(SHORT).convert_to_tensors("np", prepend_batch_axis=True).input_ids.shape[0] == 1
+    fast = f"{type(both.ours).__name__}Fast"
+    assert getattr(conjoin, fast, type(both.ours)) is type(both.ours)
+    with pytest.raises(InputError, match="open a folder with its vocabulary"):
+        type(both.ours)("vocab.txt")  # type: ignore[arg-type]
 
 
 def test_texts_one_by_one(both: Both) -> None:

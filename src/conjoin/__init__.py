@@ -16,10 +16,12 @@ _HOME = {
     "AutoTokenizer": "conjoin.tokens",
     "BartConfig": "conjoin.families.bart",
     "BartTokenizer": "conjoin.tokens",
+    "BartTokenizerFast": "conjoin.tokens",
     "BeitConfig": "conjoin.families.beit",
     "BertConfig": "conjoin.families.bert",
     "BertGenerationConfig": "conjoin.families.bert_generation",
     "BertTokenizer": "conjoin.tokens",
+    "BertTokenizerFast": "conjoin.tokens",
     "BigBirdConfig": "conjoin.families.big_bird",
     "BioGptConfig": "conjoin.families.biogpt",
     "BlenderbotConfig": "conjoin.families.blenderbot",
@@ -48,6 +50,7 @@ _HOME = {
     "FlaxEncoderDecoderModel": "conjoin.flax",
     "GPT2Config": "conjoin.families.gpt2",
     "GPT2Tokenizer": "conjoin.tokens",
+    "GPT2TokenizerFast": "conjoin.tokens",
     "GPTJConfig": "conjoin.families.gptj",
     "GPTNeoConfig": "conjoin.families.gpt_neo",
     "GPTNeoXConfig": "conjoin.families.gpt_neox",
@@ -90,6 +93,7 @@ _HOME = {
     "RobertaConfig": "conjoin.families.roberta",
     "RobertaPreLayerNormConfig": "conjoin.families.roberta_prelayernorm",
     "RobertaTokenizer": "conjoin.tokens",
+    "RobertaTokenizerFast": "conjoin.tokens",
     "SmolLM3Config": "conjoin.families.smollm3",
     "StableLmConfig": "conjoin.families.stablelm",
     "T5Config": "conjoin.families.t5",
@@ -115,10 +119,12 @@ __all__ = [
     "AutoTokenizer",
     "BartConfig",
     "BartTokenizer",
+    "BartTokenizerFast",
     "BeitConfig",
     "BertConfig",
     "BertGenerationConfig",
     "BertTokenizer",
+    "BertTokenizerFast",
     "BigBirdConfig",
     "BioGptConfig",
     "BlenderbotConfig",
@@ -147,6 +153,7 @@ __all__ = [
     "FlaxEncoderDecoderModel",
     "GPT2Config",
     "GPT2Tokenizer",
+    "GPT2TokenizerFast",
     "GPTJConfig",
     "GPTNeoConfig",
     "GPTNeoXConfig",
@@ -189,6 +196,7 @@ __all__ = [
     "RobertaConfig",
     "RobertaPreLayerNormConfig",
     "RobertaTokenizer",
+    "RobertaTokenizerFast",
     "SmolLM3Config",
     "StableLmConfig",
     "T5Config",
@@ -297,7 +305,17 @@ if TYPE_CHECKING:
     from conjoin.onnx.model import OnnxEncoderDecoderModel
     from conjoin.pipelines import pipeline
     from conjoin.tensorflow import TFEncoderDecoderModel
-    from conjoin.tokens import AutoTokenizer, BartTokenizer, BertTokenizer, GPT2Tokenizer, RobertaTokenizer
+    from conjoin.tokens import (
+        AutoTokenizer,
+        BartTokenizer,
+        BartTokenizerFast,
+        BertTokenizer,
+        BertTokenizerFast,
+        GPT2Tokenizer,
+        GPT2TokenizerFast,
+        RobertaTokenizer,
+        RobertaTokenizerFast,
+    )
     from conjoin.torch import EncoderDecoderModel
 
 

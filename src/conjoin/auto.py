@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from conjoin.composite import COMPOSITES
+from conjoin.composite import COMPOSITES, EncoderDecoderConfig
 from conjoin.config import CONFIG_FILE, read_config
 from conjoin.errors import ConfigError
 from conjoin.families import family_of
@@ -33,19 +33,24 @@ class AutoModelForSeq2SeqLM:
     """Loads any sequence-to-sequence model that conjoin reads: a joined one."""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> EncoderDecoderModel:
+    def from_config(cls, config: EncoderDecoderConfig) -> EncoderDecoderModel:
+        """A joined model of random weights."""
+        return EncoderDecoderModel(config)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> EncoderDecoderModel:
         """The joined model of a folder or hub id; options as of `EncoderDecoderModel.from_pretrained`.
 
         Raises ConfigError for a single model, CheckpointError for a folder that cannot be read, TypeError for an
         unknown option.
         """
-        return load_joined(name, options, cls.__name__)
+        return load_joined(pretrained_model_name_or_path, options, cls.__name__)
 
 
 class AutoModelForCausalLM:
     """The same as AutoModelForSeq2SeqLM: transformers' documentation loads joined models by this name too."""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> EncoderDecoderModel:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> EncoderDecoderModel:
         """As `AutoModelForSeq2SeqLM.from_pretrained`."""
-        return load_joined(name, options, cls.__name__)
+        return load_joined(pretrained_model_name_or_path, options, cls.__name__)

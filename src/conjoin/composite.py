@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
+from conjoin.compiling import HasFields
 from conjoin.config import BASE_IRRELEVANT, CONFIG_FILE, ModelConfig, read_config, read_json
 from conjoin.errors import ConfigError, InputError, nearest, refuse_unknown
 from conjoin.families import FAMILIES, family_of, role_of, spec_of
@@ -45,8 +46,13 @@ def part_config(config: "ModelConfig | Mapping[str, Any]", role: RoleName) -> Mo
     """A copy of a part's config, made ready for its side: a decoder is causal and cross-attends, an encoder neither."""
     if isinstance(config, ModelConfig):
         part = config.copy()
-    elif isinstance(config, Mapping):
-        part = family_of(config.get("model_type")).config.from_dict(config)
+    elif isinstance(config, Mapping | HasFields):  # a config.json's content, or transformers' config
+        found = config if isinstance(config, Mapping) else config.to_dict()
+        if found.get("model_type") is None:
+            raise ConfigError(
+                f'{role}: the config has no "model_type"; it says which family it is of ("bert", "gpt2"...).'
+            )
+        part = family_of(found["model_type"]).config.from_dict(found)
     else:
         raise ConfigError(f"{role}: a config or a dictionary was expected, not {type(config).__name__}.")
     role_of(part.model_type, role)
@@ -203,6 +209,23 @@ class EncoderDecoderConfig:
             )
         return config
 
+    @classmethod
+    def of(cls, given: Any) -> Self:
+        """A copy of its own, or of transformers' config of a join; or that of a folder. Raises ConfigError for anything else."""
+        if isinstance(given, cls):
+            return given.copy()
+        if isinstance(given, str | Path):
+            return cls.from_pretrained(given)
+        found = given.to_dict() if isinstance(given, HasFields) else {}
+        if found.get("model_type") not in COMPOSITES:
+            raise ConfigError(f"config is a {type(given).__name__}; an EncoderDecoderConfig was expected.")
+        return cls.from_dict(found)
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Sets several fields. Raises AttributeError for one that there is not."""
+        for name, value in changes.items():
+            setattr(self, name, value)
+
     def copy(self) -> Self:
         """A copy of its own."""
         return copy.deepcopy(self)
@@ -227,7 +250,7 @@ class EncoderDecoderConfig:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
         revision: str | None = None,
         token: str | None = None,
@@ -239,7 +262,7 @@ class EncoderDecoderConfig:
         from conjoin.hub import resolve
 
         folder = resolve(
-            name,
+            pretrained_model_name_or_path,
             files=[CONFIG_FILE, GENERATION_FILE],
             revision=revision,
             token=token,
@@ -247,8 +270,7 @@ class EncoderDecoderConfig:
             cache_dir=cache_dir,
         )
         config = cls.from_folder(folder)
-        for key, value in changes.items():
-            setattr(config, key, value)
+        config.update(changes)
         return config
 
     @classmethod
@@ -268,11 +290,11 @@ class EncoderDecoderConfig:
         config.generation = config.generation.updated({**forced, **generation.to_dict()})
         return config
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes config.json and generation_config.json into a folder, which is made where it is missing."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / CONFIG_FILE).write_text(self.to_json_string(), encoding="utf-8")
-        self.generation.save_pretrained(folder)
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        (Path(save_directory) / CONFIG_FILE).write_text(self.to_json_string(), encoding="utf-8")
+        self.generation.save_pretrained(save_directory)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EncoderDecoderConfig) and (
@@ -289,7 +311,16 @@ class AutoConfig:
     """Reads any config: of a family, or of a joined model."""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> ModelConfig | EncoderDecoderConfig:
+    def for_model(cls, model_type: str, **fields: Any) -> ModelConfig | EncoderDecoderConfig:
+        """A config of a family by its model_type, with some fields set. Raises ConfigError for one that is not known."""
+        kind = EncoderDecoderConfig if model_type in COMPOSITES else family_of(model_type).config
+        made: ModelConfig | EncoderDecoderConfig = kind(**fields)
+        return made
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, **options: Any
+    ) -> ModelConfig | EncoderDecoderConfig:
         """The config of a folder, GGUF file or hub id, by its model_type.
 
         Options as of `EncoderDecoderConfig.from_pretrained`.
@@ -297,8 +328,8 @@ class AutoConfig:
         from conjoin.hub import resolve
 
         of_hub = {k: options[k] for k in ("revision", "token", "local_files_only", "cache_dir") if k in options}
-        folder = resolve(name, files=[CONFIG_FILE, GENERATION_FILE], **of_hub)
+        folder = resolve(pretrained_model_name_or_path, files=[CONFIG_FILE, GENERATION_FILE], **of_hub)
         model_type = read_config(folder).get("model_type")
         kind = EncoderDecoderConfig if model_type in COMPOSITES else family_of(model_type).config
-        found: ModelConfig | EncoderDecoderConfig = kind.from_pretrained(name, **options)
+        found: ModelConfig | EncoderDecoderConfig = kind.from_pretrained(pretrained_model_name_or_path, **options)
         return found

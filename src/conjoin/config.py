@@ -69,8 +69,10 @@ def config_class(cls: type[T]) -> type[T]:
 
     def checked(self: Any, **fields: Any) -> None:
         common: dict[str, str] = cls.attribute_map  # type: ignore[attr-defined]
-        refuse_unknown(f"{cls.__name__}()", fields, [*names, *common])
-        plain(self, **{common.get(name, name): value for name, value in fields.items()})
+        without: frozenset[str] = cls.irrelevant | BASE_IRRELEVANT  # type: ignore[attr-defined]
+        kept = {name: value for name, value in fields.items() if name in names or name not in without}
+        refuse_unknown(f"{cls.__name__}()", kept, [*names, *common])
+        plain(self, **{common.get(name, name): value for name, value in kept.items()})
         self.check()
 
     cls.__init__ = checked  # type: ignore[method-assign, assignment]
@@ -192,6 +194,11 @@ class ModelConfig:
             found["is_encoder_decoder"] = True
         return {**found, "model_type": self.model_type}
 
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Sets several fields. Raises AttributeError for one that there is not."""
+        for name, value in changes.items():
+            setattr(self, name, value)
+
     def to_json_string(self) -> str:
         """The text of a config.json."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
@@ -199,7 +206,7 @@ class ModelConfig:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
         revision: str | None = None,
         token: str | None = None,
@@ -214,7 +221,7 @@ class ModelConfig:
         from conjoin.hub import resolve
 
         folder = resolve(
-            name,
+            pretrained_model_name_or_path,
             files=[CONFIG_FILE],
             revision=revision,
             token=token,
@@ -224,14 +231,14 @@ class ModelConfig:
         found = read_config(folder)
         if found.get("model_type") != cls.model_type:
             raise ConfigError(
-                f'"{name}" is of model_type "{found.get("model_type")}"; {cls.__name__} reads "{cls.model_type}". '
-                f"AutoConfig reads any."
+                f'"{pretrained_model_name_or_path}" is of model_type "{found.get("model_type")}"; {cls.__name__} reads '
+                f'"{cls.model_type}". AutoConfig reads any.'
             )
         config = cls.from_dict(found)
         refuse_unknown(f"{cls.__name__}.from_pretrained()", changes, [*cls.names(), *cls.attribute_map])
         return config.copy(**changes)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes config.json into a folder, which is made where it is missing."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / CONFIG_FILE).write_text(self.to_json_string(), encoding="utf-8")
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        (Path(save_directory) / CONFIG_FILE).write_text(self.to_json_string(), encoding="utf-8")

@@ -73,6 +73,28 @@ def no_dtype(dtype: object, more: Sequence[str] = ()) -> InputError:
     return InputError(f"dtype is {dtype!r}; {', '.join(names)} or {last} was expected.")
 
 
+# What transformers' scripts say, and what to say here.
+INSTEAD = {
+    "use_auth_token": "pass token=",
+    "load_in_8bit": 'pass dtype="int8"',
+    "load_in_4bit": 'pass dtype="int4_weight_only"',
+    "quantization_config": 'pass dtype="int8" or "int4_weight_only"',
+    "ignore_mismatched_sizes": "load as it is, then resize_token_embeddings",
+    "output_loading_info": "what is new in a join is in model.new_parameters, and anything else that does not fit is refused",
+    "subfolder": "pass the folder itself",
+    "variant": "pass a folder with model.safetensors",
+    "framework": 'pass backend="torch", "jax" or "tensorflow"',
+    "model_kwargs": "pass dtype and the like themselves",
+    "generate_kwargs": "pass the settings themselves",
+    "torchscript": "`conjoin export --to onnx` writes graphs",
+    "params": "the model holds its own parameters (flax.nnx.split gives them)",
+    "train": "call model.train() or model.eval() before",
+    "dropout_rng": "call model.train() before; the model holds its random state",
+    "prng_key": "pass seed=",
+    "gradient_checkpointing": "call model.gradient_checkpointing_enable()",
+}
+
+
 def refuse_unknown(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     """Raises TypeError, as Python does for a misspelt argument, with the nearest known name.
 
@@ -81,4 +103,6 @@ def refuse_unknown(what: str, names: Iterable[str], known: Iterable[str]) -> Non
     known = list(known)
     for name in names:
         if name not in known:
-            raise TypeError(f'{what} has no argument "{name}"{nearest(name, known)}.')
+            bare = name.removeprefix("encoder_").removeprefix("decoder_")
+            said = f"; {INSTEAD[bare]}" if bare in INSTEAD else nearest(name, known)
+            raise TypeError(f'{what} has no argument "{name}"{said}.')

@@ -274,10 +274,10 @@ class GenerationConfig:
             found["force_words_ids"] = found.get("force_words_ids", []) + as_words(found.pop("constraints"))
         return json.dumps(found, indent=2, sort_keys=True) + "\n"
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes generation_config.json into a folder, which is made where it is missing."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / GENERATION_FILE).write_text(self.to_json_string(), encoding="utf-8")
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        (Path(save_directory) / GENERATION_FILE).write_text(self.to_json_string(), encoding="utf-8")
 
     @classmethod
     def from_model_config(cls, config: Any) -> Self:
@@ -290,14 +290,19 @@ class GenerationConfig:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, revision: str | None = None, token: str | None = None, **settings: Any
+        cls,
+        pretrained_model_name: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        **settings: Any,
     ) -> Self:
         """From the generation_config.json of a folder or hub id, over which `settings` win. Raises TypeError for unknown ones."""
         from conjoin.config import read_json
         from conjoin.hub import resolve
 
         refuse_unknown("GenerationConfig.from_pretrained()", settings, GENERATION_FIELDS)
-        folder = resolve(name, files=[GENERATION_FILE], revision=revision, token=token)
+        folder = resolve(pretrained_model_name, files=[GENERATION_FILE], revision=revision, token=token)
         return cls.from_dict(read_json(folder / GENERATION_FILE)).updated(settings)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from conjoin.errors import CheckpointError
 from conjoin.gguf import is_gguf
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "upload"]
 
 
 def resolve(
@@ -32,6 +32,8 @@ def resolve(
     Raises CheckpointError where there is no such folder, repository, revision, or none of `files` in it, and where
     the hub refuses or cannot be reached.
     """
+    if not isinstance(name, str | Path):
+        raise CheckpointError(f'a folder or a hub id such as "owner/name" was expected, not {name!r}.')
     if name == "":
         raise CheckpointError('An empty name was passed: pass an existing folder, or a hub id such as "owner/name".')
     folder = Path(name).expanduser()
@@ -85,6 +87,43 @@ def _download(
     if not folder.is_dir() or not any(folder.iterdir()):
         raise CheckpointError(f'The hub repository "{name}" holds none of the files looked for: {", ".join(files)}.')
     return folder
+
+
+def upload(
+    folder: Path,
+    repo_id: str,
+    *,
+    commit_message: str,
+    private: bool | None,
+    token: str | bool | None,
+    revision: str | None,
+    create_pr: bool,
+) -> str:
+    """Puts a folder's files into a repository of the hub, which is made where there is none; returns the commit's address.
+
+    Raises CheckpointError where the hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # isort: skip
+
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
+    try:
+        made = hub.create_repo(repo_id, private=private, exist_ok=True)
+        done = hub.upload_folder(
+            repo_id=made.repo_id,
+            folder_path=folder,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    except (HFValidationError, HTTPError, OSError) as error:
+        said = str(error).strip().partition("\n")[0].rstrip(".")
+        raise CheckpointError(
+            f'"{repo_id}" could not be written on the hub ({type(error).__name__}: {said}).'
+        ) from error
+    return str(done.commit_url)
 
 
 def _explain(error: Exception, name: str, revision: str | None) -> str:

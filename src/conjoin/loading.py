@@ -207,8 +207,10 @@ def check_kind(role: RoleName, part: object, kind: type, *others: type) -> None:
 
 def public_name(kind: type) -> str:
     """What a class is called; with the package where it is one of ours, since every framework has an Encoder."""
-    ours = kind.__module__.startswith("conjoin.")
-    return f"{kind.__module__.rpartition('.')[0]}.{kind.__name__}" if ours else kind.__name__
+    package = kind.__module__.partition(".")[0]
+    if package == "conjoin":
+        return f"{kind.__module__.rpartition('.')[0]}.{kind.__name__}"
+    return f"transformers.{kind.__name__}" if package == "transformers" else kind.__name__
 
 
 def kept_in(ops: Any, folder: Path, dtype: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, Self
 
 from conjoin.card import model_card
@@ -13,6 +14,7 @@ from conjoin.extending import PositionInit
 from conjoin.families.custom import is_custom, require_module
 from conjoin.generating import GeneratingModel
 from conjoin.generation import GENERATION_FIELDS
+from conjoin.hub import upload
 from conjoin.initial import blank, is_blank
 from conjoin.joining import (
     CrossAttentionInit,
@@ -52,7 +54,7 @@ FROM_PRETRAINED = (
 ).split()
 # What scripts tell transformers, and what changes nothing here: no checkpoint's code is ever run, safetensors are read where
 # there are any, and nothing is read twice.
-NEEDLESS = ("low_cpu_mem_usage", "trust_remote_code", "use_safetensors")
+NEEDLESS = ("low_cpu_mem_usage", "trust_remote_code", "use_safetensors", "from_tf", "from_flax")
 
 
 class JoinedModel(GeneratingModel):
@@ -73,7 +75,7 @@ class JoinedModel(GeneratingModel):
         if config is None and (encoder is None or decoder is None):
             raise ConfigError(f"{name} needs a config, or an encoder and a decoder.")
         if config is not None and not isinstance(config, EncoderDecoderConfig):
-            raise ConfigError(f"config is a {type(config).__name__}; an EncoderDecoderConfig was expected.")
+            config = EncoderDecoderConfig.of(config)
         check_kind("encoder", encoder, self.encoder_class, *self.other_encoders)
         check_kind("decoder", decoder, self.decoder_class)
         if config is None:
@@ -132,7 +134,8 @@ class JoinedModel(GeneratingModel):
 
         Raises CheckpointError, ConfigError, or TypeError for an unknown option.
         """
-        options = {name: value for name, value in options.items() if name not in ("attn_implementation", *NEEDLESS)}
+        needless = {side + name for side in ("", "encoder_", "decoder_") for name in NEEDLESS}
+        options = {name: x for name, x in options.items() if name not in needless | {"attn_implementation"}}
         encoder_options, decoder_options, generation = split_options(options)
         decoder_options |= crossing(cross_attention_init, cross_attention_layers, cross_attention_place)
         where = placed(cls.ops, torch_dtype if dtype is None else dtype, device)
@@ -158,9 +161,9 @@ class JoinedModel(GeneratingModel):
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
-        config: EncoderDecoderConfig | None = None,
+        config: EncoderDecoderConfig | str | Path | None = None,
         encoder: Any = None,
         dtype: Any = None,
         torch_dtype: Any = None,
@@ -198,15 +201,20 @@ class JoinedModel(GeneratingModel):
                 f"device_map is {device_map!r}; a joined model lives on one device, so one name was expected."
             )
         folder = model_folder(
-            name, revision=revision, token=token, local_files_only=local_files_only, cache_dir=cache_dir
+            pretrained_model_name_or_path,
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+            cache_dir=cache_dir,
         )
-        config = EncoderDecoderConfig.from_folder(folder) if config is None else config.copy()
+        config = EncoderDecoderConfig.from_folder(folder) if config is None else EncoderDecoderConfig.of(config)
         config.generation = config.generation.updated(generation)
         check_share(config)
         where = placed(cls.ops, kept_in(cls.ops, folder, dtype), device_map if device is None else device)
         if encoder is not None and not is_custom(config.encoder):
             raise ConfigError(
-                f'"{name}" has an encoder of its own, of model_type "{config.encoder.model_type}"; leave out encoder.'
+                f'"{pretrained_model_name_or_path}" has an encoder of its own, of model_type "{config.encoder.model_type}"; '
+                f"leave out encoder."
             )
         model: Self = blank(cls.ops, lambda: cls(config, encoder=encoder), where)  # type: ignore[call-arg]
         load_folder(cls.ops, model, folder, where)
@@ -228,7 +236,7 @@ class JoinedModel(GeneratingModel):
 
     def save_pretrained(
         self,
-        folder: str | Path,
+        save_directory: str | Path,
         *,
         is_main_process: bool = True,
         max_shard_size: int | str = "5GB",
@@ -251,7 +259,7 @@ class JoinedModel(GeneratingModel):
         if not safe_serialization:
             raise InputError("safe_serialization is False; models are saved as safetensors, so leave it out.")
         if push_to_hub:
-            raise InputError("push_to_hub is True; save the folder, then upload it: hf upload REPO_ID FOLDER.")
+            raise InputError("push_to_hub is True; save the folder without it, and call model.push_to_hub(repo_id).")
         if not is_main_process:
             return
         ops = self.ops
@@ -264,7 +272,7 @@ class JoinedModel(GeneratingModel):
         tensors = self.file_tensors(gone, given) if narrow is None else narrow
         if duplicate_shared:
             tensors = {name: ops.copied(tensor) for name, tensor in tensors.items()}
-        target = Path(folder)
+        target = Path(save_directory)
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
             self.save_settings(made)
@@ -272,6 +280,35 @@ class JoinedModel(GeneratingModel):
                 save_tensors(ops, made, tensors, max_shard_size)
             else:
                 ops.save_file(tensors, made / NARROW[ops.dtype_name(self)], {"format": "conjoin"})
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload model",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str = "5GB",
+        duplicate_shared: bool = False,
+    ) -> str:
+        """Saves it, tokenizers and card included, into a repository of the hub; returns the commit's address.
+
+        Raises CheckpointError where the hub refuses or cannot be reached.
+        """
+        with TemporaryDirectory() as made:
+            folder = Path(made) / "model"
+            self.save_pretrained(folder, max_shard_size=max_shard_size, duplicate_shared=duplicate_shared)
+            return upload(
+                folder,
+                repo_id,
+                commit_message=commit_message,
+                private=private,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
 
     def save_settings(self, folder: Path) -> None:
         """Writes all but the weights into a folder: config, generation config, tokenizers, processor, a card."""
@@ -301,6 +338,11 @@ class JoinedModel(GeneratingModel):
     def part(self, role: RoleName) -> Any:
         """The encoder, or the decoder."""
         return self.encoder if role == "encoder" else self.decoder
+
+    @property
+    def main_input_name(self) -> str:
+        """What the encoder reads: "input_ids", or "pixel_values", "input_values", "input_features"."""
+        return self.encoder.main_input_name  # type: ignore[no-any-return]
 
     def get_input_embeddings(self) -> Any:
         """The encoder's token embedding; the decoder's where the encoder reads images or sounds."""

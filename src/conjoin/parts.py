@@ -64,6 +64,11 @@ class Part:
             self.ops.materialise(self, names, self.ops.placement())
             initialise(self.ops, self, names, self.spec)
 
+    @property
+    def main_input_name(self) -> str:
+        """What it reads first: "input_ids", or of an encoder of images or sounds "pixel_values", "input_values"..."""
+        return "input_ids" if self.spec.front is None else self.spec.front.argument
+
     def get_input_embeddings(self) -> Any:
         """The token embedding; None for an encoder of images or sounds."""
         return self.embed.token if self.spec.front is None else None
@@ -136,13 +141,15 @@ class Part:
         self.recompute = False
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, dtype: Any = None, device: Any = None, **options: Any) -> Self:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, dtype: Any = None, device: Any = None, **options: Any
+    ) -> Self:
         """The part alone, from a folder, GGUF file or hub id. Options are overrides of its config, and the hub's.
 
         What a decoder's file does not have (cross-attention, and a head that was never saved) is initialised; the names
         are in `new_parameters`. Raises CheckpointError, ConfigError or TypeError.
         """
-        opened = open_part(name, cls.role, options)
+        opened = open_part(pretrained_model_name_or_path, cls.role, options)
         where = cls.ops.placement(dtype, device)
         part: Self = blank(cls.ops, lambda: cls(opened.config), where)  # type: ignore[call-arg]
         new = load_part(cls.ops, part, opened, where)
@@ -155,10 +162,10 @@ class Part:
         cls.ops.evaluating(part)
         return part
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> None:
+    def save_pretrained(self, save_directory: str | Path, *, max_shard_size: int | str = "5GB") -> None:
         """Writes config.json, the weights and the tokenizer into a folder that transformers and conjoin open alone."""
         tensors = self.file_tensors()
-        target = Path(folder)
+        target = Path(save_directory)
         require_space(target, sum(t.nbytes for t in tensors.values()))
         with atomic_folder(target) as made:
             architecture = role_of(self.config.model_type, self.role).architecture

@@ -18,6 +18,7 @@ from conjoin.generating import GeneratingModel
 from conjoin.generation import GENERATION_FIELDS
 from conjoin.inputs import bucket
 from conjoin.joining import check_vocabulary
+from conjoin.loading import public_name
 from conjoin.onnx.layout import is_exported
 from conjoin.outputs import GenerateOutput
 from conjoin.pieces import several_pieces
@@ -232,6 +233,7 @@ def pipeline(
     device: Any = None,
     device_map: Any = None,
     dtype: Any = None,
+    torch_dtype: Any = None,
     batch_size: int | None = None,
     max_batch_tokens: int | None = None,
     truncation: bool = False,
@@ -250,11 +252,14 @@ def pipeline(
     a name or a number; 0 is the first accelerator, or the CPU where there is none; by default that too, and -1 the CPU.
     Sources go in batches of like lengths, of `batch_size` texts or, by default, of at most `max_batch_tokens` tokens
     (padding included).
-    A model that is passed is moved where `device` and `dtype` say, and stays as it is without. `options` are the hub's
+    A model that is passed is moved where `device` and `dtype` (`torch_dtype` is its older name) say, and stays as it is
+    without; `use_fast` and `trust_remote_code` are taken for compatibility. `options` are the hub's
     (`revision`, `token`, `local_files_only`, `cache_dir`) and generation settings for every call.
 
     Raises InputError, CheckpointError, ConfigError, or TypeError for an unknown option.
     """
+    options = {name: value for name, value in options.items() if name not in ("use_fast", "trust_remote_code")}
+    dtype = torch_dtype if dtype is None else dtype
     refuse_unknown("pipeline()", options, [*HUB_OPTIONS, *SETTINGS, *PIPELINE_ARGUMENTS])
     key, chosen = task_and_model(task, model)
     hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
@@ -319,7 +324,7 @@ def opened(model: object, backend: Backend, device: Any, dtype: Any, hub: Mappin
         found: GeneratingModel = kind.from_pretrained(model, device=kind.ops.chosen_device(device), dtype=dtype, **hub)
         return found
     if not isinstance(model, GeneratingModel):
-        raise InputError(f"a folder, a hub id or an EncoderDecoderModel was expected, not {type(model).__name__}.")
+        raise InputError(f"a folder, a hub id or a model of conjoin was expected, not {public_name(type(model))}.")
     if hub:
         raise InputError(f"{', '.join(hub)}: a model that is loaded already has no use for it.")
     if device is not None or dtype is not None:

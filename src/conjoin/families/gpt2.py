@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conjoin.config import config_class
+from conjoin.families.shared.causal import TASKS
 from conjoin.families.shared.gpt import GPTConfig, gpt_stack
 from conjoin.spec import Family, Role, StackSpec, row, table
 
@@ -50,7 +51,7 @@ CROSS = (
     *table("layers.{}.cross", "h.{}.", "_norm=ln_cross_attn _gate:=crossattention.gate"),
 )
 HEAD = row("output.weight", "lm_head.weight", rooted=True)
-BUFFERS = (r"\.(attn|crossattention)\.(bias|masked_bias)$", r"^lm_head\.weight$")
+BUFFERS = (r"\.(attn|crossattention)\.(bias|masked_bias)$", r"^lm_head\.weight$", TASKS)
 
 GPT2 = Family(
     config=GPT2Config,

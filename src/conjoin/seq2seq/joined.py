@@ -275,6 +275,10 @@ def define(nn: Any) -> Any:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
                 if decoder_attention_mask is None and self.encoder.spec.front is None:  # as transformers' classes do
                     decoder_attention_mask = nn.first_seen(decoder_input_ids != self.config.generation.pad_token_id)
+            if decoder_input_ids is None and decoder_inputs_embeds is None:
+                raise InputError(
+                    "pass labels, or decoder_input_ids (or decoder_inputs_embeds): what the decoder is to read."
+                )
             if not return_logits and labels is None:
                 raise InputError("return_logits=False leaves nothing to return without labels.")
             out = self.decoder(

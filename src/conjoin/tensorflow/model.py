@@ -14,7 +14,7 @@ from conjoin.backends import tensorflow as backend
 from conjoin.backends.tensorflow import host
 from conjoin.composite import EncoderDecoderConfig
 from conjoin.engine.host.hosting import Hosted, forget
-from conjoin.errors import ConjoinError, refuse_unknown
+from conjoin.errors import ConjoinError, InputError, refuse_unknown
 from conjoin.initial import blank
 from conjoin.model import JoinedModel
 from conjoin.outputs import ModelOutput
@@ -181,6 +181,11 @@ class TFEncoderDecoderModel(Hosted, JoinedModel, BaseEncoderDecoder, keras.Model
     ) -> tf.Tensor:
         """The model's own loss, or Keras's of the logits where it was compiled with one; this replica's share of it."""
         if self.loss is not None:
+            if y is None:
+                raise InputError(
+                    "compile() was given a loss, and the labels came among the inputs, of which the model's own loss is made; "
+                    "leave loss out, or give labels apart: fit(inputs, labels)."
+                )
             return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
         return y_pred["loss"] / tf.distribute.get_strategy().num_replicas_in_sync
 

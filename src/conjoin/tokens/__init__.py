@@ -5,6 +5,7 @@ classes.py     BERT, RoBERTa, BART, GPT-2
 tokenizer.py   the calls: texts to ids, padding
 vocabulary.py  tokens, special tokens, ids to texts
 encoding.py    the result of a call, and tensors of every framework
+aligning.py    which characters, words and tokens belong together
 inputs.py      the texts of a call, checked
 plan.py        what padding and truncation a call asks for
 special.py     special tokens as attributes
@@ -16,7 +17,16 @@ pair.py        the source and the target tokenizer; tokenizers of transformers
 """
 
 from conjoin.tokens.auto import AutoTokenizer
-from conjoin.tokens.classes import BartTokenizer, BertTokenizer, GPT2Tokenizer, RobertaTokenizer
+from conjoin.tokens.classes import (
+    BartTokenizer,
+    BartTokenizerFast,
+    BertTokenizer,
+    BertTokenizerFast,
+    GPT2Tokenizer,
+    GPT2TokenizerFast,
+    RobertaTokenizer,
+    RobertaTokenizerFast,
+)
 from conjoin.tokens.encoding import BatchEncoding
 from conjoin.tokens.pair import TARGET_FOLDER, TokenizerLike, TokenizerPair, as_tokenizer
 from conjoin.tokens.plan import NO_LENGTH_LIMIT
@@ -27,10 +37,14 @@ __all__ = [
     "TARGET_FOLDER",
     "AutoTokenizer",
     "BartTokenizer",
+    "BartTokenizerFast",
     "BatchEncoding",
     "BertTokenizer",
+    "BertTokenizerFast",
     "GPT2Tokenizer",
+    "GPT2TokenizerFast",
     "RobertaTokenizer",
+    "RobertaTokenizerFast",
     "Tokenizer",
     "TokenizerLike",
     "TokenizerPair",

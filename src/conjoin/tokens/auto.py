@@ -22,7 +22,7 @@ class AutoTokenizer:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
         revision: str | None = None,
         token: str | bool | None = None,
@@ -36,8 +36,8 @@ class AutoTokenizer:
         The class is tokenizer_config.json's or config.json's tokenizer_class, or that of config.json's model_type (of
         an encoder-decoder, its encoder's); any other is read from tokenizer.json as it is.
         """
-        folder = find_folder(name, revision, token, local_files_only, cache_dir, subfolder)
-        return open_auto(folder, overrides, name_or_path=str(name))
+        folder = find_folder(pretrained_model_name_or_path, revision, token, local_files_only, cache_dir, subfolder)
+        return open_auto(folder, overrides, name_or_path=str(pretrained_model_name_or_path))
 
 
 def open_auto(folder: Path, overrides: Mapping[str, Any], *, name_or_path: str) -> Tokenizer:

@@ -22,9 +22,13 @@ __all__ = [
     "INPUT_NAMES",
     "MODEL_TYPES",
     "BartTokenizer",
+    "BartTokenizerFast",
     "BertTokenizer",
+    "BertTokenizerFast",
     "GPT2Tokenizer",
+    "GPT2TokenizerFast",
     "RobertaTokenizer",
+    "RobertaTokenizerFast",
 ]
 
 
@@ -122,6 +126,13 @@ class GPT2Tokenizer(Tokenizer):
         if "add_bos_token" in values or backend.post_processor is None:
             bos = special.get("bos_token") if values.get("add_bos_token") else None
             backend.post_processor = template(bos, bos, None, backend)
+
+
+# transformers' other names: all tokenizers here are fast ones.
+BertTokenizerFast = BertTokenizer
+RobertaTokenizerFast = RobertaTokenizer
+BartTokenizerFast = BartTokenizer
+GPT2TokenizerFast = GPT2Tokenizer
 
 
 def _vocabulary_and_merges(folder: Path) -> Backend | None:

@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Encoding
 
 from conjoin.errors import InputError, nearest
+from conjoin.tokens.aligning import Aligned
 
 __all__ = ["BatchEncoding", "TensorKind", "as_ids", "kind_of", "to_tensors"]
 
@@ -37,11 +38,11 @@ class _HasArray(Protocol):
     def __array__(self) -> Any: ...
 
 
-class BatchEncoding(UserDict[str, Any]):
+class BatchEncoding(Aligned, UserDict[str, Any]):
     """The ids and masks of one text (flat lists) or a batch (lists of lists, or tensors of shape (batch, length)).
 
     A mapping, so that `model(**encoding)` works; its keys are attributes too. `encoding[0]` is the `tokenizers`
-    library's own Encoding of the first text, which `tokens()`, `word_ids()` and `sequence_ids()` read.
+    library's own Encoding of the first text, which `tokens()`, `word_ids()`, `char_to_token()` and their like read.
     """
 
     def __init__(self, data: Mapping[str, Any], encodings: Sequence[Encoding] | None = None) -> None:
@@ -75,6 +76,11 @@ class BatchEncoding(UserDict[str, Any]):
         """Whether `tokens()` and its like have something to read."""
         return self._encodings is not None
 
+    @property
+    def n_sequences(self) -> int | None:
+        """1 for texts, 2 for pairs of texts, None where `pad` made this."""
+        return self._encodings[0].n_sequences if self._encodings else None
+
     def tokens(self, batch_index: int = 0) -> list[str]:
         """The tokens of a row, special ones and padding included."""
         return self._encoding(batch_index, "tokens").tokens
@@ -91,6 +97,16 @@ class BatchEncoding(UserDict[str, Any]):
         if not self._encodings:
             raise InputError(f"{method}() needs the encodings, which only a call of the tokenizer gives, not pad().")
         return self._encodings[batch_index]
+
+    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> "BatchEncoding":
+        """Makes every value a tensor, in place, with a batch of one put around it if asked; returns itself.
+
+        Raises InputError where rows differ in length, and for a kind that is not known.
+        """
+        if tensor_type is not None:
+            data = {key: [value] if prepend_batch_axis else value for key, value in self.data.items()}
+            self.data = to_tensors(data, tensor_type)
+        return self
 
     def to(self, device: Any, *, non_blocking: bool = False) -> "BatchEncoding":
         """Moves the torch tensors to a device, in place; returns itself. Lists and other arrays stay as they are."""

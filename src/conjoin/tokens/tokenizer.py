@@ -63,6 +63,11 @@ class Tokenizer(Vocabulary):
 
         Without `settings` it has the class's special tokens, as far as the vocabulary has them.
         """
+        if not isinstance(backend, Backend):
+            raise InputError(
+                f"{type(self).__name__} was given {backend!r}; open a folder with its vocabulary: "
+                f"{type(self).__name__}.from_pretrained(folder)."
+            )
         settings = settings or self._default_settings(backend)
         super().__init__(backend, settings.special, settings.extra)
         self.model_max_length = settings.model_max_length
@@ -76,7 +81,7 @@ class Tokenizer(Vocabulary):
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
         revision: str | None = None,
         token: str | bool | None = None,
@@ -96,8 +101,8 @@ class Tokenizer(Vocabulary):
         """
         from conjoin.tokens.loading import find_folder, open_tokenizer, read_files
 
-        folder = find_folder(name, revision, token, local_files_only, cache_dir, subfolder)
-        return open_tokenizer(cls, read_files(folder), overrides, name_or_path=str(name))
+        folder = find_folder(pretrained_model_name_or_path, revision, token, local_files_only, cache_dir, subfolder)
+        return open_tokenizer(cls, read_files(folder), overrides, name_or_path=str(pretrained_model_name_or_path))
 
     @classmethod
     def _default_settings(cls, backend: Backend) -> Settings:
@@ -137,12 +142,14 @@ class Tokenizer(Vocabulary):
         truncation: bool | str | None = None,
         max_length: int | None = None,
         max_target_length: int | None = None,
+        stride: int = 0,
         is_split_into_words: bool = False,
         pad_to_multiple_of: int | None = None,
         padding_side: str | None = None,
         return_tensors: str | None = None,
         return_token_type_ids: bool | None = None,
         return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
@@ -153,7 +160,8 @@ class Tokenizer(Vocabulary):
         With `return_tensors` ("pt", "np", "tf", "jax") every value has shape (batch, length), batch 1 for one text.
         `text_target` alone is encoded like `text`; beside `text`, its ids come as `labels`. Padding takes pad_token,
         or eos_token where there is none (GPT-2): either way the attention mask is 0 there. Nothing is cut unless
-        `truncation` or `max_length` asks for it.
+        `truncation` or `max_length` asks for it; with `return_overflowing_tokens` what is cut off comes as more rows, of which
+        neighbours share `stride` tokens, and `overflow_to_sample_mapping` says whose each row is.
 
         Raises InputError for what is no text, unknown modes, lengths that cannot be met, and padding without a token.
         """
@@ -178,7 +186,9 @@ class Tokenizer(Vocabulary):
                 verbose=verbose,
             )
             texts, batched = prepare(one, other, is_split_into_words)
-            rows = self._encode(texts, how, add_special_tokens, is_split_into_words)
+            rows = self._encode(texts, how, add_special_tokens, is_split_into_words, stride)
+            if return_overflowing_tokens:
+                return _gather_all(rows, keys, return_tensors)
             return _gather(rows, keys, batched, return_tensors)
 
         encoded = encode(text, text_pair, max_length) if text is not None else None
@@ -196,7 +206,7 @@ class Tokenizer(Vocabulary):
             key for key, want in wanted.items() if (key in self.model_input_names if want is None else want)
         ]
 
-    def _encode(self, texts: list[Any], how: Plan, special: bool, is_split: bool) -> list[Encoding]:
+    def _encode(self, texts: list[Any], how: Plan, special: bool, is_split: bool, stride: int = 0) -> list[Encoding]:
         """The library's encodings, with padding and truncation set for this call only."""
         if how.truncation is not None:
             self._check_room(texts, how, special)
@@ -204,7 +214,7 @@ class Tokenizer(Vocabulary):
             try:
                 if how.truncation is not None and how.max_length is not None:
                     self._backend.enable_truncation(
-                        how.max_length, strategy=how.truncation, direction=self.truncation_side
+                        how.max_length, stride=stride, strategy=how.truncation, direction=self.truncation_side
                     )
                 if how.padding is not None:
                     pad_token, pad_id = self._padding_token()
@@ -245,6 +255,14 @@ class Tokenizer(Vocabulary):
     def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any) -> Any:
         """The input_ids of a call; `options` are the call's."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **options)["input_ids"]
+
+    def encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+        """A call, by transformers 4's name for one of one text."""
+        return self(text, text_pair, **options)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], **options: Any) -> BatchEncoding:
+        """A call, by transformers 4's name for one of many texts, or of pairs as tuples."""
+        return self(batch_text_or_text_pairs, **options)
 
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """The tokens of a text, or of a pair of texts."""
@@ -302,14 +320,14 @@ class Tokenizer(Vocabulary):
     def truncation_side(self, side: str) -> None:
         self._truncation_side = check_side("truncation_side", side)
 
-    def save_pretrained(self, folder: str | Path) -> tuple[str, ...]:
+    def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
         """Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, and returns their paths.
 
         transformers 4.57 and 5 open the folder with equal results. Raises CheckpointError where it cannot be written.
         """
         from conjoin.tokens.saving import save
 
-        return save(self, Path(folder))
+        return save(self, Path(save_directory))
 
     def settings(self) -> Settings:
         """A copy of what the tokenizer is told beside its vocabulary."""
@@ -348,6 +366,15 @@ def _gather(rows: list[Encoding], keys: Sequence[str], batched: bool, return_ten
     elif not batched:
         data = {key: value if key == "length" else value[0] for key, value in data.items()}
     return BatchEncoding(data, rows)
+
+
+def _gather_all(rows: list[Encoding], keys: Sequence[str], return_tensors: str | None) -> BatchEncoding:
+    """The same of all that was cut off too, which is always a batch, with the number of the text that each row is of."""
+    pieces = [(i, piece) for i, row in enumerate(rows) for piece in (row, *row.overflowing)]
+    found = _gather([piece for _, piece in pieces], keys, True, return_tensors)
+    owners: dict[str, Any] = {"overflow_to_sample_mapping": [i for i, _ in pieces]}
+    found.update(owners if return_tensors is None else to_tensors(owners, return_tensors))
+    return found
 
 
 def _as_columns(encoded: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:

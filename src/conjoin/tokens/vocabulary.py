@@ -143,6 +143,11 @@ class Vocabulary:
         return dict(self._backend.get_added_tokens_decoder())
 
     @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of added tokens; `get_added_vocab()`."""
+        return self.get_added_vocab()
+
+    @property
     def backend_tokenizer(self) -> Backend:
         """The `tokenizers` library's tokenizer: settings made on it do not last over the next call."""
         return self._backend
@@ -150,6 +155,18 @@ class Vocabulary:
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens a text, or a pair, gets."""
         return int(self._backend.num_special_tokens_to_add(pair))
+
+    def get_special_tokens_mask(
+        self, token_ids_0: Any, token_ids_1: Any = None, already_has_special_tokens: bool = False
+    ) -> list[int]:
+        """1 for each special token among the ids of a row, 0 for others. Raises InputError for ids without special tokens."""
+        if token_ids_1 is not None or not already_has_special_tokens:
+            raise InputError(
+                "get_special_tokens_mask reads one row of ids that has its special tokens, with "
+                "already_has_special_tokens=True; of texts, call the tokenizer with return_special_tokens_mask=True."
+            )
+        special = set(self.all_special_ids)
+        return [int(token_id in special) for token_id in as_ids(token_ids_0)]
 
     # -- special tokens ------------------------------------------------------------------------------------------
 

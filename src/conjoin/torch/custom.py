@@ -107,6 +107,7 @@ class CustomEncoder(Module):
         kinds = inspect.signature(module.forward).parameters
         self.open = any(p.kind is p.VAR_KEYWORD for p in kinds.values())
         self.names = tuple(n for n, p in kinds.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        self.main_input_name = next(iter(self.names), "input_ids")
         odd = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
         if odd:
             raise ConfigError(

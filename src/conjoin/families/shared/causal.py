@@ -5,10 +5,11 @@ from typing import Any
 
 from conjoin.spec import Family, Role, Row, StackSpec, row, stack, table
 
-__all__ = ["BUFFERS", "HEAD", "causal_family", "causal_stack", "cross_rows"]
+__all__ = ["BUFFERS", "HEAD", "TASKS", "causal_family", "causal_stack", "cross_rows"]
 
 HEAD = (row("output.weight", "lm_head.weight", rooted=True),)
 BUFFERS = (r"rotary_emb\.inv_freq$",)
+TASKS = r"^(score|classifier|qa_outputs)\."  # heads of other tasks that transformers puts on a language model
 
 
 def causal_stack(config: Any, **facts: Any) -> StackSpec:
@@ -39,7 +40,7 @@ def causal_family(
     buffers: Sequence[str] = (),
 ) -> Family:
     """A family transformers' classes of which begin with `name`; `prefix` is what a language model's body stands behind."""
-    unused = (*BUFFERS, *buffers)
+    unused = (*BUFFERS, *buffers, TASKS)
     heads = tuple(rf"^{one.theirs.partition('.')[0]}\." for one in head)
     encoder = Role(f"{name}Model", read, tuple(body), ("", prefix), (*unused, *heads, r"\.cross_attn"))
     # A tied head's file may have the output embedding, too.
