@@ -262,7 +262,7 @@ def test_an_empty_or_missing_input(pair, framework):
     same_refusal(framework, InputError, "decoder", "empty")(call(input_ids=target, decoder_input_ids=target[:, :0]))
     missing = same_refusal(framework, InputError, "input_ids and inputs_embeds")
     missing(call(decoder_input_ids=target))
-    missing(call(input_ids=target))
+    same_refusal(framework, InputError, "pass labels, or decoder_input_ids")(call(input_ids=target))
     missing(called("encode", pair)())
     missing(called("decode", pair)())
     same_refusal(framework, InputError, "input_ids")(generate())
@@ -602,8 +602,10 @@ def test_parts_in_each_others_place_or_of_another_library(pair, framework):
         f.model_class(encoder=loaded(f.name, pair.folder).encoder, decoder="gpt2")
 
     same_refusal(framework, ConfigError, "encoder is a conjoin.torch.Decoder", "was expected")(swapped)
-    same_refusal(framework, ConfigError, "decoder is a GPT2LMHeadModel", "was expected")(of_transformers)
-    with pytest.raises(ConfigError, match=r"encoder is a BertModel; a conjoin.* was expected"):  # which PyTorch's joins
+    same_refusal(framework, ConfigError, "decoder is a transformers.GPT2LMHeadModel", "was expected")(of_transformers)
+    with pytest.raises(
+        ConfigError, match=r"encoder is a transformers.BertModel; a conjoin.* was expected"
+    ):  # which PyTorch's joins
         framework.model_class(encoder=pair.theirs.encoder, decoder=loaded(framework.name, pair.folder).decoder)
     same_refusal(framework, ConfigError, "decoder is a str", "was expected")(named)
 

@@ -272,7 +272,7 @@ def test_configs_of_transformers_are_taken(folder):
         assert EncoderDecoderModel.from_pretrained(folder, config=given).config.encoder.hidden_size == 16
     with pytest.raises(ConfigError, match="config is a BertConfig; an EncoderDecoderConfig was expected"):
         EncoderDecoderModel(config=parts[0])
-    with pytest.raises(ConfigError, match='decoder: the config has no "model_type"'):
+    with pytest.raises(ConfigError, match='the config has no "model_type"'):
         EncoderDecoderConfig(decoder={"hidden_size": 16})
 
 

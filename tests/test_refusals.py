@@ -126,7 +126,7 @@ def test_an_unknown_model_type_names_the_nearest(folder):
 @pytest.mark.parametrize("kind", [None, 7, ["bert"], ""])
 def test_a_model_type_that_is_no_name(folder, kind):
     edit(folder / "config.json", decoder__model_type=kind)
-    with refused(ConfigError, "is not known"):
+    with refused(ConfigError, "model_type", "has no" if kind is None else "is not known"):
         EncoderDecoderModel.from_pretrained(folder)
 
 
@@ -534,7 +534,7 @@ def test_an_empty_or_missing_input(pair):
         pair.ours(input_ids=target, decoder_input_ids=target[:, :0])
     with refused(InputError, "input_ids and inputs_embeds"):
         pair.ours(decoder_input_ids=target)
-    with refused(InputError, "input_ids and inputs_embeds"):
+    with refused(InputError, "pass labels, or decoder_input_ids"):
         pair.ours(input_ids=target)
     with refused(InputError, "input_ids"):
         pair.ours.generate()

@@ -48,11 +48,7 @@ def part_config(config: "ModelConfig | Mapping[str, Any]", role: RoleName) -> Mo
         part = config.copy()
     elif isinstance(config, Mapping | HasFields):  # a config.json's content, or transformers' config
         found = config if isinstance(config, Mapping) else config.to_dict()
-        if found.get("model_type") is None:
-            raise ConfigError(
-                f'{role}: the config has no "model_type"; it says which family it is of ("bert", "gpt2"...).'
-            )
-        part = family_of(found["model_type"]).config.from_dict(found)
+        part = family_of(found.get("model_type")).config.from_dict(found)
     else:
         raise ConfigError(f"{role}: a config or a dictionary was expected, not {type(config).__name__}.")
     role_of(part.model_type, role)

@@ -32,6 +32,8 @@ def family_of(model_type: object) -> Family:
         return FAMILIES[model_type]
     if model_type == CUSTOM.model_type:  # no architecture, and so not among those that are listed
         return CUSTOM
+    if model_type is None:
+        raise ConfigError('the config has no "model_type", which says of which family it is: "bert", "gpt2"...')
     raise ConfigError(
         f'model_type "{model_type}" is not known{nearest(str(model_type), FAMILIES)}. '
         f"`conjoin inspect` lists the {len(FAMILIES)} that conjoin reads."
