@@ -95,10 +95,6 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
         **asked,
     )
     named = dict(zip(asked, asked_arrays, strict=True))
-    if ids is not None and len(ids.shape) != 2:
-        raise InputError(
-            f"generate(): token ids of shape (batch, tokens) were expected, not {tuple(ids.shape)}; of one text input_ids[None]."
-        )
     if states is not None:
         check_states(states, ids)
     if values is not None:
