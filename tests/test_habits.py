@@ -172,6 +172,13 @@ def test_use_cache_of_a_part_is_kept_and_changes_nothing(model, tmp_path):
     assert EncoderDecoderModel.from_pretrained(tmp_path).config.decoder.use_cache is False
 
 
+def test_ids_of_32_bits_are_taken(model):
+    given = source(model)
+    small = {name: x.int() for name, x in given.items()}
+    for more in ({}, {"return_logits": False}):
+        assert model(**small, labels=LABELS.int(), **more).loss == model(**given, labels=LABELS, **more).loss
+
+
 def test_return_dict_none_is_true(model):
     given = source(model)
     assert torch.isfinite(model(**given, labels=LABELS, return_dict=None).loss)

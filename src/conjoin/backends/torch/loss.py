@@ -76,7 +76,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignored: int, count: Any, smoo
     """
     flat = logits.reshape(-1, logits.shape[-1])
     flat = flat if flat.dtype == torch.float64 else flat.float()
-    aim = labels.reshape(-1).to(flat.device)
+    aim = labels.reshape(-1).to(flat.device, torch.long)
     if count is None:
         count = (aim != ignored).sum().clamp(min=1)
     total = F.cross_entropy(flat, aim, ignore_index=ignored, reduction="sum", label_smoothing=smoothing)
@@ -101,6 +101,6 @@ def vocabulary_loss(
     if isinstance(table, VocabularyProjection):
         logits = table.unembed(x, bias)
         return cross_entropy(capped(logits, cap) if cap else logits, labels, ignored, count, smoothing)
-    given = x, table.weight, bias, labels.to(x.device), cap, smoothing
+    given = x, table.weight, bias, labels.to(x.device, torch.long), cap, smoothing
     total: Tensor = ChunkedCrossEntropy.apply(*given)  # type: ignore[no-untyped-call]
     return total / (max(1, len(labels)) if count is None else count)
