@@ -94,6 +94,13 @@ def test_what_a_prompt_says_counts_behind_its_padding(peer, framework, settings)
     assert found == expected
 
 
+@compiled_frameworks
+def test_a_flat_list_of_ids_is_read_and_is_no_batch(peer, framework):
+    model = loaded(framework, peer("bert", "gpt2", **TINY))
+    with pytest.raises(InputError, match=r"input_ids has shape \(3,\); \(batch, tokens\) was expected"):
+        model.generate([2, 6, 7])
+
+
 @pytest.mark.usefixtures("way")
 @compiled_frameworks
 def test_drafts_are_refused_whichever_way_it_is_generated(peer, framework):

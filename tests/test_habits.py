@@ -21,6 +21,7 @@ from conjoin import (
     GenerationConfig,
     InputError,
 )
+from conjoin.tokens import BatchEncoding
 from conjoin.torch import Encoder
 
 transformers = pytest.importorskip("transformers")
@@ -314,6 +315,12 @@ def test_calls_that_lack_something_say_what(model):
         model(**given)
     with pytest.raises(InputError, match=r"input_ids has shape \(9,\); \(batch, tokens\) was expected"):
         model.generate(given["input_ids"][0][:9])
+
+
+@pytest.mark.parametrize("wrong", ["the cat", [[2, 5, 3]], BatchEncoding({"input_ids": [[2, 5, 3]]})])
+def test_what_is_no_tensor_is_said(model, wrong):
+    with pytest.raises(InputError, match=f"input_ids is a {type(wrong).__name__}; a PyTorch tensor was expected"):
+        model.generate(wrong)
 
 
 def test_a_model_is_pushed_to_the_hub(model, tmp_path, monkeypatch):

@@ -81,8 +81,6 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
         raise InputError(f"generate() needs {front.argument} or encoder_outputs.")
     elif front is None and ids is None and "inputs_embeds" not in inputs:
         raise InputError("generate() needs input_ids, inputs_embeds or encoder_outputs.")
-    if ids is not None and len(ids.shape) != 2:
-        raise InputError(f"input_ids has shape {tuple(ids.shape)}; (batch, tokens) was expected.")
     asked = {name: inputs.get(name) for name in ENCODER_INPUTS} if states is None else {}
     if values is not None:
         asked[front.argument] = values
@@ -95,6 +93,8 @@ def called(ops: Any, model: Any, input_ids: Array | None, inputs: Mapping[str, A
         **asked,
     )
     named = dict(zip(asked, asked_arrays, strict=True))
+    if ids is not None and len(ids.shape) != 2:
+        raise InputError(f"input_ids has shape {tuple(ids.shape)}; (batch, tokens) was expected.")
     if states is not None:
         check_states(states, ids)
     if values is not None:
