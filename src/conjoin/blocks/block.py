@@ -96,13 +96,13 @@ def define(nn: Any, attention: Any, kinds: Any, grouped: Any, convolution: Any) 
             return self.added(y, self.ffn_out_norm, self.ffn_dropout, self.ffn_scale)
 
         def crossed(
-            self, x: Array, place: str, memory: Array | Cache | None, mask: Array | None, trace: Trace | None
+            self, x: Array, place: str, memory: Array | Cache | None, sight: Sight, trace: Trace | None
         ) -> Array:
             """x after cross-attention, where the block has it in this place and there is something to read."""
             if not self.has_cross or memory is None or place != self.cross_place:
                 return x
             weights = None if trace is None else trace.cross_attentions
-            y, _ = self.cross(self.before(self.cross_norm, x), Sight(mask), memory, weights=weights)
+            y, _ = self.cross(self.before(self.cross_norm, x), sight, memory, weights=weights)
             if weights is not None and self.streams > 1:  # those by which logits are made
                 weights[-1] = weights[-1][:, :, nn.size(x, 1) // self.streams :]
             crossed = self.after(self.cross_norm, x + self.added(y, self.cross_out_norm, self.dropout))
@@ -118,17 +118,17 @@ def define(nn: Any, attention: Any, kinds: Any, grouped: Any, convolution: Any) 
             at: Any = 0,
             trace: Trace | None = None,
         ) -> tuple[Array, Cache | None]:
-            """x (B, T, W) -> (B, T, W) and the new cache."""
-            entered = x
-            x = self.crossed(x, "before_self_attention", memory, memory_mask, trace)
+            """x (B, T, W), or (1, N, W) where it is packed -> the same shape, and the new cache."""
+            entered, across = x, Sight(memory_mask, packing=sight.packing, memory_packing=sight.memory_packing)
+            x = self.crossed(x, "before_self_attention", memory, across, trace)
             y, cache = self.attended(x, sight, cache, at, trace)
             if self.parallel:
-                x = self.crossed(x, "after_self_attention", memory, memory_mask, trace) + y + self.fed(x)
+                x = self.crossed(x, "after_self_attention", memory, across, trace) + y + self.fed(x)
             else:
                 x = self.after(self.attention_norm, x + y)
-                x = self.crossed(x, "after_self_attention", memory, memory_mask, trace)
+                x = self.crossed(x, "after_self_attention", memory, across, trace)
                 x = self.after(self.ffn_norm, x + self.fed(x))
-            x = self.crossed(x, "after_feed_forward", memory, memory_mask, trace)
+            x = self.crossed(x, "after_feed_forward", memory, across, trace)
             return x if self.convolution is None else self.convolution(entered, x, sight.mask), cache
 
     return FeedForward, Block

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["Cache", "Inputs", "Place", "Sight", "Trace"]
+__all__ = ["Cache", "Inputs", "Place", "Sight", "Trace", "packed", "padded"]
 
 Array = Any
 Cache = tuple[Array, Array]  # keys and values, (B, heads of keys, slots, D) each
@@ -46,6 +46,8 @@ class Sight(NamedTuple):
     bias: Array | None = None  # (1 or B, H, T, S), added to the scores
     turn: tuple[Array, Array] | None = None  # cosines and sines (1 or B, 1, T, pairs) for queries and keys
     own: Any = None  # what attention of another kind makes of the whole stack's input, once
+    packing: Any = None  # of the tokens, and of the memory, where padding is left out
+    memory_packing: Any = None
 
 
 @dataclass
@@ -62,3 +64,15 @@ class Inputs:
     trace: Trace | None = field(default=None)
     stands: Array | None = None  # (B,) which row of memory and cache each row has, where they are not one by one
     global_tokens: Array | None = None  # (B, G) where tokens stand that all see, and that see all; -1 for none
+    packing: Any = None  # by which padding is left out of all but attention (`packing` of a backend); None leaves it in
+    memory_packing: Any = None
+
+
+def packed(packing: Any, x: Array) -> Array:
+    """x (B, T, W) without its padding (1, N, W), where there is a packing."""
+    return x if packing is None else packing.packed(x)
+
+
+def padded(packing: Any, x: Array) -> Array:
+    """x (1, N, W) with zeros for padding (B, T, W), where there is a packing."""
+    return x if packing is None else packing.padded(x)

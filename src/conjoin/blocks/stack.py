@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conjoin import fronts
-from conjoin.blocks.inputs import Cache, Inputs, Place, Sight
+from conjoin.blocks.inputs import Cache, Inputs, Place, Sight, packed, padded
 from conjoin.blocks.leaves import norm_of
 from conjoin.grids import stretched_window, window_places
 from conjoin.positions import distance_buckets, slopes
@@ -68,6 +68,8 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
                     biases[i % len(biases)],
                     turns[id(spec.rotary[i] if spec.rotary else None)],
                     own,
+                    given.packing,
+                    given.memory_packing,
                 )
                 for i in range(spec.layers)
             ]
@@ -105,13 +107,14 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
 
         def hidden(self, given: Inputs) -> tuple[Array, list[Cache] | None]:
             """The last hidden states (B, T, W), and the new cache where one was given."""
-            x, written, trace = given.embeddings, [], given.trace
+            written, trace = [], given.trace
+            x, whole = packed(given.packing, given.embeddings), packed(given.memory_packing, given.memory)
             keep = None if trace is None else trace.hidden_states
             sights, read = self.sights(given), 0
             for i, block in enumerate(self.blocks()):
                 if keep is not None:
                     keep.append(self.stream(x, 0))
-                memory = given.memory
+                memory = whole
                 if isinstance(memory, list):
                     memory, read = memory[read] if block.has_cross else None, read + block.has_cross
                 if self.recompute and given.cache is None and trace is None:
@@ -122,6 +125,7 @@ def define(nn: Any, embed: Any, block: Any, head: Any, kinds: Any, senses: Mappi
                 written.append(cache)
             if self.norm is not None:
                 x = self.norm(x)
+            x = padded(given.packing, x)
             if keep is not None:
                 keep.append(self.stream(x, 0))
             return self.stream(x, self.spec.streams - 1), None if given.cache is None else written

@@ -303,6 +303,7 @@ def attention(
     want_weights: bool,
     bias: Any = None,
     cap: float = 0.0,
+    packing: None = None,
 ) -> tuple[Heads, None]:
     """Attention, of the kind that its keys are."""
     program = q.rows.program

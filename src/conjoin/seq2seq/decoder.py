@@ -12,7 +12,7 @@ from conjoin.families import spec_of
 from conjoin.outputs import CausalLMOutput, ModelOutput
 from conjoin.seq2seq.cache import DecoderCache
 from conjoin.seq2seq.checks import check_length, check_mask, check_tokens, fits, is_more
-from conjoin.seq2seq.places import causal_mask, placed
+from conjoin.seq2seq.places import causal_mask, left_out, placed
 
 __all__ = ["define"]
 
@@ -94,11 +94,12 @@ def define(nn: Any, stack: Any) -> Any:
             output_hidden_states: bool = False,
             return_dict: bool | None = True,
             return_logits: bool = True,
+            read_mask: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, T) after what past_key_values holds -> CausalLMOutput.
 
             encoder_hidden_states (B, S, W), already of the decoder's width. With return_logits=False the field `logits`
-            holds the last hidden states instead.
+            holds the last hidden states instead. `read_mask` (B, T) is as for an encoder.
             """
             (
                 input_ids,
@@ -108,6 +109,7 @@ def define(nn: Any, stack: Any) -> Any:
                 token_type_ids,
                 position_ids,
                 inputs_embeds,
+                read_mask,
             ) = nn.given(
                 decoder_input_ids=input_ids,
                 decoder_attention_mask=attention_mask,
@@ -116,6 +118,7 @@ def define(nn: Any, stack: Any) -> Any:
                 decoder_token_type_ids=token_type_ids,
                 decoder_position_ids=position_ids,
                 decoder_inputs_embeds=inputs_embeds,
+                read_mask=read_mask,
             )
             past = 0 if past_key_values is None else past_key_values.length
             check_tokens(nn, input_ids, inputs_embeds, self.spec, "decoder")
@@ -128,6 +131,7 @@ def define(nn: Any, stack: Any) -> Any:
             batch, length = nn.size(came, 0), nn.size(came, 1)
             if past_key_values is None or not nn.FIXED_SHAPES:
                 check_mask(attention_mask, (batch, past + length), "decoder_attention_mask")
+            check_mask(read_mask, (batch, length), "read_mask")
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
             cached = use_cache or past_key_values is not None
             slots = self.slots_for(past_key_values, past + length) if cached else length
@@ -141,7 +145,13 @@ def define(nn: Any, stack: Any) -> Any:
                 encoder_hidden_states, encoder_attention_mask, past_key_values, cache, batch
             )
             own = None if cache is None else cache.own
-            x, own = self.hidden(Inputs(x, place, mask, memory, memory_mask, own, past, trace))
+            given = Inputs(x, place, mask, memory, memory_mask, own, past, trace)
+            if cache is None and trace is None:
+                seen = None if memory_mask is None else memory_mask[:, 0, 0]
+                given.memory_packing = nn.packing(seen, seen)
+                own_seen = None if attention_mask is None else nn.flags(attention_mask)
+                given.packing = left_out(nn, self.spec, own_seen, read_mask)
+            x, own = self.hidden(given)
             if cache is not None:
                 cache = DecoderCache(own, past + length, memory if isinstance(memory, list) else None, memory_mask)
             out = CausalLMOutput.of(

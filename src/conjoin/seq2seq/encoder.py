@@ -12,7 +12,7 @@ from conjoin.families import spec_of
 from conjoin.outputs import BaseModelOutput, ModelOutput
 from conjoin.senses import Patches, Waves, source_of
 from conjoin.seq2seq.checks import check_length, check_mask, check_tokens
-from conjoin.seq2seq.places import causal_mask, placed, shortened
+from conjoin.seq2seq.places import causal_mask, left_out, placed, shortened
 from conjoin.spec import Sliding
 
 __all__ = ["define"]
@@ -121,6 +121,7 @@ def define(nn: Any, stack: Any) -> Any:
             pixel_values: Array | None = None,
             input_values: Array | None = None,
             input_features: Array | None = None,
+            read_mask: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """input_ids (B, S) -> BaseModelOutput. A missing mask is inferred from the pad token.
 
@@ -129,6 +130,8 @@ def define(nn: Any, stack: Any) -> Any:
             `global_tokens` (B, G), their places in order and -1 where a row has fewer, says it there.
             Encoders of images read pixel_values (B, C, height, width) instead, those of sounds input_values (B, samples)
             with attention_mask (B, samples), or input_features (B, mel bins, frames).
+            `read_mask` (B, S) is where states will be read: those of padding elsewhere may be zeros, as they are in PyTorch
+            on a CPU while gradients are asked for, unless attentions or hidden states are.
             """
             text = Text(
                 *nn.given(
@@ -144,7 +147,8 @@ def define(nn: Any, stack: Any) -> Any:
             senses = {"pixel_values": pixel_values, "input_values": input_values, "input_features": input_features}
             _, values = source_of(self.spec.front, text.input_ids, senses)
             trace = Trace.of(attentions=output_attentions, hidden_states=output_hidden_states)
-            given = self.text_inputs(text) if self.spec.front is None else self.sense_inputs(values, text)
+            read = None if trace is not None else nn.given(read_mask=read_mask)[0]
+            given = self.text_inputs(text, read) if self.spec.front is None else self.sense_inputs(values, text)
             given.trace = trace
             x, _ = self.hidden(given)
             x = x if self.adapter is None else self.adapter(x)
@@ -155,12 +159,13 @@ def define(nn: Any, stack: Any) -> Any:
             )
             return out if return_dict is not False else out.to_tuple()
 
-        def text_inputs(self, text: Text) -> Inputs:
-            """A text (B, S) in the stack's terms. Raises InputError for one that cannot be read."""
+        def text_inputs(self, text: Text, read: Array | None) -> Inputs:
+            """A text (B, S) in the stack's terms, its states read where `read` says. Raises InputError for one that cannot be."""
             ids, embeddings = text.input_ids, text.inputs_embeds
             self.check_inputs(ids, text.attention_mask, text.token_type_ids, embeddings)
             seen = self.source_mask(ids, text.attention_mask)
             came: Any = ids if embeddings is None else embeddings
+            check_mask(read, tuple(came.shape[:2]), "read_mask")
             length = nn.size(came, 1)
             place = placed(nn, self, ids, text.position_ids, came, 0, length)
             x = self.embed(ids, place.rows, text.token_type_ids, embeddings)
@@ -171,7 +176,8 @@ def define(nn: Any, stack: Any) -> Any:
             chosen = text.global_tokens
             if chosen is None:
                 chosen = self.global_places(text.global_attention_mask, seen, came)
-            return Inputs(x, place, mask, global_tokens=chosen)
+            packing = left_out(nn, self.spec, seen, read)
+            return Inputs(x, place, mask, global_tokens=chosen, packing=packing)
 
         def sense_inputs(self, values: Array | None, text: Text) -> Inputs:
             """Images or sounds in the stack's terms. Raises InputError for what is none that can be read."""

@@ -57,12 +57,13 @@ def define(nn: Any) -> Any:
             input_values: Array | None = None,
             input_features: Array | None = None,
             inputs: Array | None = None,
+            read_mask: Array | None = None,
         ) -> ModelOutput | tuple[Array, ...]:
             """Source ids (B, S) -> the encoder's output, which `decode`, `generate` and a call take as encoder_outputs.
 
             Where `config.encode_in_chunks` is set, ids are read as `encode_in_chunks` does; attentions of the encoder
             are then there only for sources of one window. Images and sounds come as for a call; `inputs` is another name
-            for whichever the encoder reads.
+            for whichever the encoder reads. `read_mask` is as for the encoder.
             """
             input_ids = one_of(input_ids, inputs)
             chunks = asked_chunks(self.encoder, self.config.generation)
@@ -86,6 +87,7 @@ def define(nn: Any) -> Any:
                 pixel_values=pixel_values,
                 input_values=input_values,
                 input_features=input_features,
+                read_mask=read_mask,
             )
             return found
 
@@ -244,12 +246,14 @@ def define(nn: Any) -> Any:
             `use_cache` is true unless there are labels. Raises InputError for what does not fit.
             """
             check_smoothing(smoothing)
-            input_ids, attention_mask, decoder_input_ids, labels = nn.given(
+            input_ids, attention_mask, decoder_input_ids, decoder_inputs_embeds, labels = nn.given(
                 input_ids=one_of(input_ids, inputs),
                 attention_mask=attention_mask,
                 decoder_input_ids=decoder_input_ids,
+                decoder_inputs_embeds=decoder_inputs_embeds,
                 labels=labels,
             )
+            seen = self.encoder.source_mask(input_ids, attention_mask)
             if encoder_outputs is None:
                 encoder_outputs = self.encode(
                     input_ids,
@@ -263,13 +267,13 @@ def define(nn: Any) -> Any:
                     pixel_values=pixel_values,
                     input_values=input_values,
                     input_features=input_features,
+                    read_mask=None if labels is None else seen,
                 )
             elif not isinstance(encoder_outputs, ModelOutput):
                 encoder_outputs = as_encoder_output(encoder_outputs)
             states = nn.given(encoder_outputs=encoder_outputs["last_hidden_state"])[0]
             if labels is not None:
                 nn.check_range(nn.where(labels == IGNORED, 0, labels), self.decoder.spec.vocab, "labels")
-            seen = self.encoder.source_mask(input_ids, attention_mask)
             seen = self.encoder.memory_mask(seen, nn.size(states, 1))
             if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
@@ -279,6 +283,9 @@ def define(nn: Any) -> Any:
                 raise InputError(
                     "pass labels, or decoder_input_ids (or decoder_inputs_embeds): what the decoder is to read."
                 )
+            target = decoder_input_ids if decoder_inputs_embeds is None else decoder_inputs_embeds
+            if labels is not None:
+                check_mask(labels, tuple(target.shape[:2]), "labels")
             if not return_logits and labels is None:
                 raise InputError("return_logits=False leaves nothing to return without labels.")
             out = self.decoder(
@@ -294,10 +301,10 @@ def define(nn: Any) -> Any:
                 output_attentions=output_attentions,
                 output_hidden_states=output_hidden_states,
                 return_logits=return_logits,
+                read_mask=None if labels is None or return_logits else labels != IGNORED,
             )
             loss, logits = None, out["logits"]
             if labels is not None:
-                check_mask(labels, tuple(logits.shape[:2]), "labels")
                 if return_logits:
                     loss = nn.cross_entropy(logits, labels, IGNORED, num_items_in_batch, smoothing)
                 else:

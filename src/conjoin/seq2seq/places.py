@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from conjoin.blocks import Place
+from conjoin.spec import StackSpec
 
-__all__ = ["causal_mask", "placed", "shortened"]
+__all__ = ["causal_mask", "left_out", "placed", "shortened"]
 
 Array = Any
 
@@ -22,6 +23,11 @@ def placed(nn: Any, part: Any, ids: Array | None, positions: Array | None, like:
 def causal_mask(nn: Any, length: Any, past: Any, seen: Any, like: Array) -> Array:
     """(1, 1, T, seen): each of `length` tokens sees itself and what came before."""
     return (nn.arange(seen, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
+
+
+def left_out(nn: Any, spec: StackSpec, seen: Array | None, read: Array | None) -> Any:
+    """By which a stack leaves out what is hidden in `seen` (B, T), where states are read in `read` alone; None for not."""
+    return nn.packing(seen, read) if spec.by_token else None
 
 
 def shortened(nn: Any, seen: Array, lengths: Callable[[Array], Array], length: Any) -> Array:

@@ -16,3 +16,4 @@ from conjoin.backends.jax.loss import *  # noqa: F403
 from conjoin.backends.jax.maths import *  # noqa: F403
 from conjoin.backends.jax.store import *  # noqa: F403
 from conjoin.backends.numpy_files import *  # noqa: F403
+from conjoin.backends.padded import *  # noqa: F403

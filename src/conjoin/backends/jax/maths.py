@@ -83,6 +83,7 @@ def attention(
     want_weights: bool,
     bias: Array | None = None,
     cap: float = 0.0,
+    packing: None = None,
 ) -> tuple[Array, Array | None]:
     """Scaled dot-product attention, with its weights (B, H, T, S).
 

@@ -10,3 +10,4 @@ from conjoin.backends.numpy.arrays import *  # noqa: F403
 from conjoin.backends.numpy.generating import *  # noqa: F403
 from conjoin.backends.numpy.ids import *  # noqa: F403
 from conjoin.backends.numpy.inputs import *  # noqa: F403
+from conjoin.backends.padded import *  # noqa: F403

@@ -27,6 +27,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from conjoin.backends.numpy_files import *  # noqa: F403
+from conjoin.backends.padded import *  # noqa: F403
 from conjoin.backends.tensorflow.arrays import *  # noqa: F403
 from conjoin.backends.tensorflow.generating import *  # noqa: F403
 from conjoin.backends.tensorflow.ids import *  # noqa: F403

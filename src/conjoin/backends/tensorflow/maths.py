@@ -84,6 +84,7 @@ def attention(
     want_weights: bool,
     bias: tf.Tensor | None = None,
     cap: float = 0.0,
+    packing: None = None,
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Scaled dot-product attention, with its weights (B, H, T, S).
 

@@ -4,6 +4,7 @@ layers.py     leaf layers
 devices.py    where a pipeline runs
 maths.py      attention, heads, vocabulary projection, the cache; lean.py: attention that trains on a CPU
 loss.py       labels, and the loss; chunked.py: without all logits at once
+unpadding.py  training without padding
 arrays.py     array operations
 ids.py        what decoding does with ids, recorded steps and slots
 generating.py random numbers for sampling; the state of a model that generates
@@ -18,3 +19,4 @@ from conjoin.backends.torch.layers import *  # noqa: F403
 from conjoin.backends.torch.loss import *  # noqa: F403
 from conjoin.backends.torch.maths import *  # noqa: F403
 from conjoin.backends.torch.store import *  # noqa: F403
+from conjoin.backends.torch.unpadding import *  # noqa: F403

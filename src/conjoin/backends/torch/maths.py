@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from conjoin.backends.torch.layers import Constant, VocabularyProjection
 from conjoin.backends.torch.lean import LeanAttention
+from conjoin.backends.torch.unpadding import Packing
 from torch import Tensor
 from torch.nn import Dropout, Embedding, Module
 
@@ -84,15 +85,18 @@ def attention(
     want_weights: bool,
     bias: Tensor | None = None,
     cap: float = 0.0,
+    packing: Packing | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention; its weights only where they are asked for, since the fused kernels keep none.
 
-    `bias` is added to the scores, and `cap` squeezes them by tanh.
+    `bias` is added to the scores, and `cap` squeezes them by tanh. `packing` is that of the queries, of which those that it
+    leaves out are nobody's.
     """
     rate = dropout.p if dropout.training else 0.0
     if not (want_weights or cap or bias is not None) and is_lean(q, k, rate):
         kind = q.dtype
-        return LeanAttention.apply(q, k.to(kind), v.to(kind), mask, scale, rate), None  # type: ignore[no-untyped-call]
+        lengths = None if packing is None else packing.lengths
+        return LeanAttention.apply(q, k.to(kind), v.to(kind), mask, scale, rate, lengths), None  # type: ignore[no-untyped-call]
     if want_weights or cap or slow_backward(q):
         return explicit_attention(q, k, v, mask, scale, rate, bias, cap)
     if bias is not None:
