@@ -86,8 +86,11 @@ print(main(["generate", {str(FOLDER)!r}, "--backend", "{framework}"]))
     assert done.stderr.strip().splitlines()[-1].endswith(sentences[0])
 
 
+OTHERS = [pytest.param(name, marks=pytest.mark.extensive) for name in ("jax", "tensorflow")]  # a minute each
+
+
 @pytest.mark.slow
-@every_framework
+@pytest.mark.parametrize("framework", ["torch", *OTHERS])
 def test_a_class_works_in_an_environment_with_only_its_extra(tmp_path, framework):
     venv.create(tmp_path / "env", with_pip=True)
     executable = tmp_path / "env" / "bin" / "python"
