@@ -308,6 +308,7 @@ def test_births_and_a_step_of_training(case: Case, birth: str, made: Any, tmp_pa
 def learnt(part: Any, given: dict[str, Any], read: torch.Tensor, *, packed: bool) -> dict[str, torch.Tensor]:
     """The states that are read, and the gradients of a sum of them, with padding or without it."""
     part.double().zero_grad()
+    part.training = True  # itself alone, so that its layers drop nothing
     mode = {"return_logits": False} if part.role == "decoder" else {}
     with torch.enable_grad():
         out = part(**given, **mode, read_mask=read if packed else None)

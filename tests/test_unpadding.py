@@ -100,10 +100,12 @@ def test_labels_of_hidden_tokens_count(hidden: str, model: EncoderDecoderModel, 
 
 
 def test_who_looks_sees_the_states_of_padding(model: EncoderDecoderModel, packings: list[int]) -> None:
-    """Without gradients, without labels, and where hidden states or attentions are asked for."""
+    """Not in training, without gradients, without labels, and where hidden states or attentions are asked for."""
     given = batch("right")
+    shown = [model.eval()(**given)]
+    model.train()
     with torch.no_grad():
-        shown = [model(**given)]
+        shown.append(model(**given))
     unlabelled = {name: x for name, x in given.items() if name != "labels"}
     shown.append(model(**unlabelled, decoder_input_ids=given["input_ids"][:, :3]))
     made = len(packings)

@@ -5,5 +5,5 @@ from typing import Any
 __all__ = ["packing"]
 
 
-def packing(seen: Any, read: Any) -> None:
+def packing(part: Any, seen: Any, read: Any) -> None:
     """None: padding stays, since shapes are fixed."""

@@ -148,9 +148,9 @@ def define(nn: Any, stack: Any) -> Any:
             given = Inputs(x, place, mask, memory, memory_mask, own, past, trace)
             if cache is None and trace is None:
                 seen = None if memory_mask is None else memory_mask[:, 0, 0]
-                given.memory_packing = nn.packing(seen, seen)
+                given.memory_packing = nn.packing(self, seen, seen)
                 own_seen = None if attention_mask is None else nn.flags(attention_mask)
-                given.packing = left_out(nn, self.spec, own_seen, read_mask)
+                given.packing = left_out(nn, self, own_seen, read_mask)
             x, own = self.hidden(given)
             if cache is not None:
                 cache = DecoderCache(own, past + length, memory if isinstance(memory, list) else None, memory_mask)

@@ -131,7 +131,7 @@ def define(nn: Any, stack: Any) -> Any:
             Encoders of images read pixel_values (B, C, height, width) instead, those of sounds input_values (B, samples)
             with attention_mask (B, samples), or input_features (B, mel bins, frames).
             `read_mask` (B, S) is where states will be read: those of padding elsewhere may be zeros, as they are in PyTorch
-            on a CPU while gradients are asked for, unless attentions or hidden states are.
+            on a CPU in training mode, unless attentions or hidden states are asked for.
             """
             text = Text(
                 *nn.given(
@@ -176,7 +176,7 @@ def define(nn: Any, stack: Any) -> Any:
             chosen = text.global_tokens
             if chosen is None:
                 chosen = self.global_places(text.global_attention_mask, seen, came)
-            packing = left_out(nn, self.spec, seen, read)
+            packing = left_out(nn, self, seen, read)
             return Inputs(x, place, mask, global_tokens=chosen, packing=packing)
 
         def sense_inputs(self, values: Array | None, text: Text) -> Inputs:

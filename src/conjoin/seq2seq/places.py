@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from conjoin.blocks import Place
-from conjoin.spec import StackSpec
 
 __all__ = ["causal_mask", "left_out", "placed", "shortened"]
 
@@ -25,9 +24,9 @@ def causal_mask(nn: Any, length: Any, past: Any, seen: Any, like: Array) -> Arra
     return (nn.arange(seen, like)[None, :] <= nn.arange(length, like)[:, None] + past)[None, None]
 
 
-def left_out(nn: Any, spec: StackSpec, seen: Array | None, read: Array | None) -> Any:
-    """By which a stack leaves out what is hidden in `seen` (B, T), where states are read in `read` alone; None for not."""
-    return nn.packing(seen, read) if spec.by_token else None
+def left_out(nn: Any, part: Any, seen: Array | None, read: Array | None) -> Any:
+    """By which a part leaves out what is hidden in `seen` (B, T), where states are read in `read` alone; None for not."""
+    return nn.packing(part, seen, read) if part.spec.by_token else None
 
 
 def shortened(nn: Any, seen: Array, lengths: Callable[[Array], Array], length: Any) -> Array:

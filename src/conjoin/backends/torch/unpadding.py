@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from conjoin.backends.torch.lean import lasts
 from torch import Tensor
+from torch.nn import Module
 
 __all__ = ["Packing", "packing"]
 
@@ -30,13 +31,15 @@ class Packing:
         return found
 
 
-def packing(seen: Tensor | None, read: Tensor | None) -> Packing | None:
-    """How to compute without what is hidden in `seen` (B, T), where states are read in `read` alone; None for all of it.
+def packing(part: Module, seen: Tensor | None, read: Tensor | None) -> Packing | None:
+    """How a part computes without what is hidden in `seen` (B, T), where states are read in `read` alone; None for all of it.
 
     Rows of which hidden tokens are read, or all are hidden, so that attention sees them all alike, are kept whole. Only
-    where gradients are asked for, on a CPU: on a GPU it was not measured, and a traced graph knows no such lengths.
+    in training, on a CPU: on a GPU it was not measured, and a traced graph knows no such lengths.
     """
-    if seen is None or read is None or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if not part.training or seen is None or read is None:
+        return None
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return None
     if seen.device.type != "cpu":
         return None
