@@ -349,6 +349,14 @@ def test_a_model_is_pushed_to_the_hub(model, tmp_path, monkeypatch):
         model.push_to_hub("no/where")
 
 
+def test_searches_that_transformers_fetches_as_code_are_built_in(model):
+    ids, groups = torch.tensor([[2, 5, 9, 3]]), {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0}
+    fetched = {"custom_generate": "transformers-community/group-beam-search", "trust_remote_code": True}
+    assert torch.equal(model.generate(ids, **groups, **fetched), model.generate(ids, **groups))
+    with pytest.raises(InputError, match=r'custom_generate is "?.*dola'):
+        model.generate(ids, custom_generate="transformers-community/dola", trust_remote_code=True)
+
+
 @pytest.mark.parametrize("kind", ["GPT2ForSequenceClassification", "LlamaForTokenClassification"])
 def test_a_language_model_with_the_head_of_another_task_is_a_part(folder, tmp_path, kind):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 40}

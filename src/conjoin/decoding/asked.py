@@ -1,4 +1,4 @@
-"""What a call asks for beside settings, made part of them: callbacks, stop strings; and what it asks for in vain."""
+"""What a call asks for beside settings, made part of them: callbacks, stop strings; what it says or asks for in vain."""
 
 import logging
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from conjoin.errors import InputError
 from conjoin.generation import GenerationConfig
 from conjoin.tokens.pair import as_tokenizer
 
-__all__ = ["warn_ignored", "with_hooks", "with_stop_strings"]
+__all__ = ["warn_ignored", "with_hooks", "with_stop_strings", "without_habits"]
 
 logger = logging.getLogger("conjoin")
 
@@ -30,11 +30,29 @@ STEPWISE = {
     "output_hidden_states": "only one pass over the whole output keeps them",
     "watermarking_config": "its random numbers are torch's",
 }
+# What transformers' trainers and scripts pass, and what says nothing here.
+HABITS = ("labels", "custom_generate", "trust_remote_code")
+BUILT_IN = (
+    "contrastive-search",
+    "group-beam-search",
+    "constrained-beam-search",
+)  # which transformers 5 fetches as code
 INSTEAD = {
     "streamer": "pipeline(...).stream gives texts piece by piece",
     "output_attentions": "call the model on the sequences with output_attentions=True",
     "output_hidden_states": "call the model on the sequences with output_hidden_states=True",
 }
+
+
+def without_habits(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a call was given that counts. Raises InputError for a `custom_generate` that is not built in."""
+    custom = given.get("custom_generate")
+    if custom is not None and str(custom).removeprefix("transformers-community/") not in BUILT_IN:
+        raise InputError(
+            f"custom_generate is {custom!r}; no code of the hub's is run here. Leave it out for {', '.join(BUILT_IN)}, which "
+            f"are built in; rules of your own come as logits_processor."
+        )
+    return {name: value for name, value in given.items() if name not in HABITS}
 
 
 def with_hooks(model: Any, settings: Settings, config: GenerationConfig, given: Mapping[str, Any]) -> Settings:

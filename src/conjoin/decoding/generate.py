@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from conjoin.chunks import asked_chunks, encoded_in_chunks
-from conjoin.decoding.asked import warn_ignored, with_hooks, with_stop_strings
+from conjoin.decoding.asked import warn_ignored, with_hooks, with_stop_strings, without_habits
 from conjoin.decoding.buckets import bucketed
 from conjoin.decoding.budget import check_budget
 from conjoin.decoding.call import ARGUMENTS, INPUTS, Call, called
@@ -35,8 +35,7 @@ def generate(
     model: Any, input_ids: Array | None, generation_config: GenerationConfig | None, given: Mapping[str, Any]
 ) -> Array | GenerateOutput:
     """As `EncoderDecoderModel.generate` says."""
-    given = {name: value for name, value in given.items() if name != "labels"}  # which transformers' trainers pass
-    input_ids, given = model.read_first(input_ids, given)
+    input_ids, given = model.read_first(input_ids, without_habits(given))
     refuse_unknown("generate()", given, [*ARGUMENTS, "input_ids", "generation_config", *GENERATION_FIELDS])
     config = model.config.generation
     if generation_config is not None:
