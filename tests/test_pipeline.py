@@ -56,6 +56,15 @@ def test_a_text_is_what_generate_and_the_tokenizer_give(write, settings):
     assert write(TEXTS[0], **settings) == by_hand(write, TEXTS[0], **settings)
 
 
+@pytest.mark.parametrize("kind", [transformers.GenerationConfig, conjoin.GenerationConfig])
+def test_a_generation_config_gives_way_to_what_is_named(write, kind):
+    config = kind(num_beams=3, max_new_tokens=9)
+    assert write(TEXTS[0], generation_config=config) == by_hand(write, TEXTS[0], num_beams=3, max_new_tokens=9)
+    assert write(TEXTS[0], generation_config=config, max_new_tokens=2) == by_hand(
+        write, TEXTS[0], num_beams=3, max_new_tokens=2
+    )
+
+
 def test_a_list_keeps_its_order_whatever_the_batches(write):
     alone = [by_hand(write, text, max_new_tokens=8) for text in TEXTS]
     assert len(set(alone)) > 1

@@ -15,7 +15,7 @@ from conjoin.errors import InputError, nearest, refuse_unknown
 from conjoin.families.custom import is_custom
 from conjoin.frameworks import Backend, model_class
 from conjoin.generating import GeneratingModel
-from conjoin.generation import GENERATION_FIELDS
+from conjoin.generation import GENERATION_FIELDS, GenerationConfig
 from conjoin.inputs import bucket
 from conjoin.joining import check_vocabulary
 from conjoin.loading import public_name
@@ -39,7 +39,7 @@ OUTPUTS = {
     "return_dict_in_generate",
     *(f"output_{name}" for name in ("scores", "logits", "attentions", "hidden_states")),
 }
-SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed", "vocabulary")
+SETTINGS = (*sorted(GENERATION_FIELDS - OUTPUTS), *CALLBACKS, "seed", "vocabulary", "generation_config")
 CALL_OPTIONS = ("batch_size", "max_batch_tokens", "truncation")
 
 TokenizerChoice = TokenizerLike | TokenizerPair | tuple[TokenizerLike, TokenizerLike] | str | Path
@@ -94,14 +94,14 @@ class Writer:
     def __call__(self, texts: str | Sequence[str], **settings: Any) -> str | list[str]:
         """What the model writes of a text, or of each of a list of texts.
 
-        `settings` are fields of GenerationConfig, `seed`, `batch_size` (texts at once; by default as many as have
-        `max_batch_tokens` tokens, padding included) and `truncation` (whether the end of a source that the
+        `settings` are fields of GenerationConfig, a `generation_config`, `seed`, `batch_size` (texts at once; by default as
+        many as have `max_batch_tokens` tokens, padding included) and `truncation` (whether the end of a source that the
         encoder has no positions for is dropped; with `encode_in_chunks` it has them all, and reads a long source in
         windows). Without a length, at most 256 new tokens are made.
 
         Raises InputError for what is no text, empty or too long, TypeError for an unknown setting.
         """
-        if (settings.get("num_return_sequences") or 1) > 1:
+        if (spelled(settings).get("num_return_sequences") or 1) > 1:
             raise InputError("one text for each source is written; ask write.candidates(...) for num_return_sequences.")
         several = self.candidates([texts] if isinstance(texts, str) else texts, **settings)
         first = [written[0] for written in several]
@@ -159,7 +159,7 @@ class Writer:
     def resolved(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of one call, with what applies where nobody says anything."""
         given: dict[str, Any] = {}
-        for layer in (self.settings, settings):
+        for layer in map(spelled, (self.settings, settings)):
             # max_new_tokens wins over max_length, so one that was set before must go where a length is given now.
             given |= {"max_new_tokens": None, **layer} if layer.get("max_length") is not None else layer
         own = self.model.config.generation
@@ -222,6 +222,13 @@ class TaskPipeline:
         if isinstance(texts, str):
             return results[0]
         return [one[0] for one in results] if all(len(one) == 1 for one in results) else results
+
+
+def spelled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those of a `generation_config` among them, over which what is named wins."""
+    config = settings.get("generation_config")
+    own = {} if config is None else GenerationConfig.of(config).to_dict()
+    return own | {name: value for name, value in settings.items() if name != "generation_config"}
 
 
 def pipeline(
