@@ -29,7 +29,9 @@ interrupts.py   SIGTERM and Ctrl-C
 reporter.py     the progress bar
 report/         report.html: plots, examples
 tracking.py     TensorBoard and other trackers
-loop.py         train
+origin.py       the weights that a run began with, told again
+start.py        cross-attention made ready to copy
+loop.py         train; result.py: what it did
 """
 
 from typing import TYPE_CHECKING, Any
@@ -40,7 +42,8 @@ from conjoin.training.recipe import Recipe
 from conjoin.training.streaming import PairStream, stream_pairs
 
 if TYPE_CHECKING:
-    from conjoin.training.loop import Result, train
+    from conjoin.training.loop import train
+    from conjoin.training.result import Result
 
 __all__ = ["PairStream", "Pairs", "Recipe", "Result", "array_batches", "read_pairs", "stream_pairs", "train"]
 

@@ -4,11 +4,9 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -36,6 +34,7 @@ from conjoin.training.recipe import RESULT_FILE, Recipe
 from conjoin.training.recipes import RECIPE_FILE, written
 from conjoin.training.report import Report, State, require_plots
 from conjoin.training.reporter import Reporter
+from conjoin.training.result import Result
 from conjoin.training.resuming import facts_of, restore, save, take_up
 from conjoin.training.schedule import Moment, progress
 from conjoin.training.start import copy_ready
@@ -45,29 +44,10 @@ from conjoin.training.token_cache import remembered
 from conjoin.training.tokenise import Examples, limits_of, tokenise, warn_of_cuts
 from conjoin.training.tracking import Tracking, check_trackers
 
-__all__ = ["Result", "train"]
+__all__ = ["train"]
 
 SECONDS_BETWEEN_SAVES = 600.0
 NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run did, the runs that it resumed included.
-
-    `path` is the folder of the model, or None where a signal ended the run before it was done. `newest` is the newest
-    checkpoint, `best` the step, metric and value of the best. `losses` has the mean loss of each step, `evaluations`
-    dictionaries of "step", "loss" and the scores of generated texts; `seconds` are of training and evaluation.
-    """
-
-    path: Path | None
-    newest: Path
-    steps: int
-    seconds: float
-    best: dict[str, Any] | None
-    losses: list[float]
-    evaluations: list[dict[str, float]]
-    signal: int | None = None
 
 
 def train(
