@@ -63,11 +63,11 @@ class Encoder(encoder.define(backend, GraphStack)):  # type: ignore[misc]
 
     graph: Graph
 
-    def text_inputs(self, text: Any) -> Inputs:
+    def text_inputs(self, text: Any, read: Array | None) -> Inputs:
         """A text in the graph's terms. Raises InputError for what no graph reads."""
         if text.position_ids is not None:
             raise InputError("an exported encoder reads no position_ids; leave them out.")
-        given: Inputs = super().text_inputs(text)
+        given: Inputs = super().text_inputs(text, read)
         given.mask = self.source_mask(text.input_ids, text.attention_mask)
         return given
 
