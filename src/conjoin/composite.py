@@ -1,13 +1,12 @@
 """EncoderDecoderConfig: the two parts' configs, what they share, and the one place where special tokens live."""
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from conjoin.compiling import HasFields
-from conjoin.config import BASE_IRRELEVANT, CONFIG_FILE, ModelConfig, read_config, read_json
+from conjoin.config import BASE_IRRELEVANT, CONFIG_FILE, ConfigFile, ModelConfig, read_config, read_json
 from conjoin.errors import ConfigError, InputError, nearest, refuse_unknown
 from conjoin.families import FAMILIES, family_of, role_of, spec_of
 from conjoin.generation import GENERATION_FIELDS, GENERATION_FILE, SPECIAL_TOKENS, GenerationConfig
@@ -58,7 +57,7 @@ def part_config(config: "ModelConfig | Mapping[str, Any]", role: RoleName) -> Mo
     return part
 
 
-class EncoderDecoderConfig:
+class EncoderDecoderConfig(ConfigFile):
     """The config of a joined model.
 
     `encoder` and `decoder` are configs (copied, never changed) or dictionaries; left out, they are a default BERT.
@@ -217,11 +216,6 @@ class EncoderDecoderConfig:
             raise ConfigError(f"config is a {type(given).__name__}; an EncoderDecoderConfig was expected.")
         return cls.from_dict(found)
 
-    def update(self, changes: Mapping[str, Any]) -> None:
-        """Sets several fields. Raises AttributeError for one that there is not."""
-        for name, value in changes.items():
-            setattr(self, name, value)
-
     def copy(self) -> Self:
         """A copy of its own."""
         return copy.deepcopy(self)
@@ -238,10 +232,6 @@ class EncoderDecoderConfig:
     def _part_dict(self, role: RoleName) -> dict[str, Any]:
         part = self.part(role)
         return {**part.to_dict(), "architectures": [role_of(part.model_type, role).architecture]}
-
-    def to_json_string(self) -> str:
-        """The text of a config.json."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_pretrained(
@@ -288,8 +278,7 @@ class EncoderDecoderConfig:
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes config.json and generation_config.json into a folder, which is made where it is missing."""
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        (Path(save_directory) / CONFIG_FILE).write_text(self.to_json_string(), encoding="utf-8")
+        super().save_pretrained(save_directory)
         self.generation.save_pretrained(save_directory)
 
     def __eq__(self, other: object) -> bool:

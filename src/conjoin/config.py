@@ -12,7 +12,7 @@ from conjoin.errors import CheckpointError, ConfigError, nearest, refuse_unknown
 from conjoin.gguf import is_gguf
 from conjoin.spec import CrossPlace, RoleName
 
-__all__ = ["CONFIG_FILE", "ModelConfig", "config_class", "read_config", "read_json"]
+__all__ = ["CONFIG_FILE", "ConfigFile", "ModelConfig", "config_class", "read_config", "read_json"]
 
 CONFIG_FILE = "config.json"
 OURS_ALONE = ("cross_attention_gate", "cross_attention_layers", "cross_attention_place")
@@ -61,6 +61,28 @@ def read_config(path: Path) -> dict[str, Any]:
     return config_of(read_header(path))
 
 
+class ConfigFile:
+    """What the config of a part and that of a join do as files. A subclass gives `to_dict`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a config.json holds."""
+        raise NotImplementedError
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Sets several fields. Raises AttributeError for one that there is not."""
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    def to_json_string(self) -> str:
+        """The text of a config.json."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Writes config.json into a folder, which is made where it is missing."""
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        (Path(save_directory) / CONFIG_FILE).write_text(self.to_json_string(), encoding="utf-8")
+
+
 @dataclass_transform(kw_only_default=True)
 def config_class(cls: type[T]) -> type[T]:
     """Makes a misspelt field an error that names the nearest one, and checks the values."""
@@ -80,7 +102,7 @@ def config_class(cls: type[T]) -> type[T]:
 
 
 @dataclasses.dataclass(kw_only=True)
-class ModelConfig:
+class ModelConfig(ConfigFile):
     """What all families' configs have in common. Subclasses are dataclasses decorated with `config_class`."""
 
     model_type: ClassVar[str] = ""
@@ -194,15 +216,6 @@ class ModelConfig:
             found["is_encoder_decoder"] = True
         return {**found, "model_type": self.model_type}
 
-    def update(self, changes: Mapping[str, Any]) -> None:
-        """Sets several fields. Raises AttributeError for one that there is not."""
-        for name, value in changes.items():
-            setattr(self, name, value)
-
-    def to_json_string(self) -> str:
-        """The text of a config.json."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-
     @classmethod
     def from_pretrained(
         cls,
@@ -237,8 +250,3 @@ class ModelConfig:
         config = cls.from_dict(found)
         refuse_unknown(f"{cls.__name__}.from_pretrained()", changes, [*cls.names(), *cls.attribute_map])
         return config.copy(**changes)
-
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Writes config.json into a folder, which is made where it is missing."""
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        (Path(save_directory) / CONFIG_FILE).write_text(self.to_json_string(), encoding="utf-8")

@@ -32,11 +32,8 @@ STEPWISE = {
 }
 # What transformers' trainers and scripts pass, and what says nothing here.
 HABITS = ("labels", "custom_generate", "trust_remote_code")
-BUILT_IN = (
-    "contrastive-search",
-    "group-beam-search",
-    "constrained-beam-search",
-)  # which transformers 5 fetches as code
+# Searches that transformers 5 fetches as code.
+BUILT_IN = ("contrastive-search", "group-beam-search", "constrained-beam-search")
 INSTEAD = {
     "streamer": "pipeline(...).stream gives texts piece by piece",
     "output_attentions": "call the model on the sequences with output_attentions=True",
