@@ -567,7 +567,7 @@ def test_the_page_on_exporting(folders: Any, tmp_path: Path, monkeypatch: pytest
     found = model.generate(names["ids"], attention_mask=names["seen"], max_new_tokens=8, eos_token_id=None)
     assert names["tokens"] == found[0].tolist()
     commands = re.findall(r"^conjoin export (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [line.split()[0] for line in commands] == ["my-model"] * 3
+    assert [line.split()[0] for line in commands] == ["my-model"] * 4
 
 
 def test_a_table_last_used_on_another_device_keeps_nothing_of_a_trace() -> None:

@@ -220,6 +220,7 @@ class JoinedModel(GeneratingModel, SavingModel):
             model.decoder.tokenizer, model.encoder.processor_files = find_tokenizer(folder), find_processor(folder)
         check_tokenizers(config, model.encoder.tokenizer, model.decoder.tokenizer)
         cls.ops.evaluating(model)
+        cls.ops.calibrate(model, folder, lambda: cls.from_pretrained(folder, config=config, dtype="float32"))
         return model
 
     @classmethod

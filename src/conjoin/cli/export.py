@@ -1,4 +1,4 @@
-"""`conjoin export`: a model in another form, as ONNX graphs or as a folder that transformers 5 opens."""
+"""`conjoin export`: a model in another form, as ONNX graphs, as a folder that transformers 5 opens, or in another type."""
 
 import sys
 from pathlib import Path
@@ -14,21 +14,28 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
+TYPES = {
+    "onnx": ("float32", "int8"),
+    "conjoin": ("float32", "bfloat16", "float16", "int8", "int8_weight_only", "int4_weight_only"),
+}
+
 
 def export(
     model: Model,
     to: Annotated[
-        Literal["onnx", "transformers"],
+        Literal["conjoin", "onnx", "transformers"],
         typer.Option(
             help="onnx: three graphs, config and tokenizers, which ONNX Runtime and `conjoin generate` run without "
-            "PyTorch. transformers: a folder that transformers 5 opens, in which shared weights stand twice."
+            "PyTorch. transformers: a folder that transformers 5 opens, in which shared weights stand twice. conjoin: a "
+            "folder like DIR in --dtype, which loads as that at once."
         ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="The folder, whole or not at all.")],
     dtype: Annotated[
-        Literal["float32", "int8"] | None,
+        str | None,
         typer.Option(
-            help="Of onnx: int8 has a third of the size, and is not quite the same model. [default: float32]",
+            help=f"Of onnx: {' or '.join(TYPES['onnx'])}, a third of the size and not quite the same model [default: float32]. "
+            f"Of conjoin: {', '.join(TYPES['conjoin'])}.",
             show_default=False,
         ),
     ] = None,
@@ -37,28 +44,37 @@ def export(
 
     A folder of graphs is a model like another one: `conjoin generate OUT`, `pipeline("OUT")`.
     """
-    if dtype is not None and to != "onnx":
-        raise InputError(f"--dtype is of --to onnx; --to {to} keeps the model's own.")
+    check_type(to, dtype)
     if Path(output).resolve() == Path(model).resolve():
         raise InputError(f'--output is the folder of the model, "{model}"; another one was expected.')
-    found = opened(model)
+    found = opened(model, dtype if to == "conjoin" else None)
     if to == "onnx":
         from conjoin.onnx.export import export_onnx
 
-        export_onnx(found, output, dtype=dtype or "float32")
+        export_onnx(found, output, dtype="int8" if dtype == "int8" else "float32")
     else:
-        found.save_pretrained(output, duplicate_shared=True)
+        found.save_pretrained(output, duplicate_shared=to == "transformers")
     print(f'"{output}" has {round(size(Path(output)) / 1e6)} MB.', file=sys.stderr)
 
 
-def opened(model: str) -> "EncoderDecoderModel":
+def check_type(to: str, dtype: str | None) -> None:
+    """Raises InputError for a type that such an export has not."""
+    if to == "transformers" and dtype is not None:
+        raise InputError("--dtype is of --to onnx and --to conjoin; --to transformers keeps the model's own.")
+    if to != "transformers" and dtype not in (*TYPES[to], None):
+        raise InputError(f'--dtype is "{dtype}"; of --to {to} one of {", ".join(TYPES[to])} was expected.')
+    if to == "conjoin" and dtype is None:
+        raise InputError(f"--to conjoin writes the model in another type: add --dtype, one of {', '.join(TYPES[to])}.")
+
+
+def opened(model: str, dtype: str | None) -> "EncoderDecoderModel":
     """The model, in PyTorch. Raises InputError for a folder of graphs, which are the end of the way."""
     from conjoin import EncoderDecoderModel
     from conjoin.onnx.layout import is_exported
 
     if is_exported(Path(model)):
         raise InputError(f'"{model}" is exported already; give the folder that it was exported from.')
-    return EncoderDecoderModel.from_pretrained(model)
+    return EncoderDecoderModel.from_pretrained(model, dtype=dtype)
 
 
 def size(folder: Path) -> int:

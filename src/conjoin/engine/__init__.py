@@ -12,6 +12,7 @@ recording.py  a backend of blocks/ that writes programs down
 weights.py    weights in panels: float32, bfloat16, float16, int8, int4
 kept.py       panels made once for layers that several blocks share
 quantised.py  weights as whole numbers and scales
+compensated.py rounding whose errors make up for one another
 rows.py       log-probabilities and the largest of a vocabulary
 memory.py     a source's panels as everybody else keeps them
 kernels/      what programs are made of, compiled by Numba
@@ -25,6 +26,7 @@ tensor_rows.py rows.py for tensors
 threads.py    whose threads work while a model generates
 lanes.py      batches side by side
 narrow.py     models in int8 or int4: layers, files
+calibrating.py int4 for what a model reads and writes itself
 speculative/  drafts by lookup or by a smaller model, checked in one step
 packed.py     a stack with oneDNN's packed layers, where the kernels do not run
 """

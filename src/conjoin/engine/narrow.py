@@ -1,7 +1,7 @@
 """Models in int8 or int4: linear layers and token embeddings keep whole numbers, their scales, and nothing in float32.
 
-Weights are quantised when they are placed, one tensor at a time, so that a model never lies in memory whole in float32. In
-"int8" a product quantises each row of its input by that row's largest number (as Zafrir et al.,
+Weights are quantised when they are placed, one tensor at a time, so that a model never lies in memory whole in float32 (but see
+calibrating.py for int4). In "int8" a product quantises each row of its input by that row's largest number (as Zafrir et al.,
 https://arxiv.org/abs/1910.06188, but without calibration), sums in int32 and goes on in float32. In "int8_weight_only" and
 "int4_weight_only" rows stay float32, and weights are widened as they are multiplied. Everything else (norms, biases, positions,
 softmax) is float32.
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 TYPES = {"int8": Mode.INT8, "int8_weight_only": Mode.INT8_WEIGHTS, "int4_weight_only": Mode.INT4_WEIGHTS}
-TABLES = {"int4_weight_only": "int8_weight_only"}  # what token embeddings, the head among them, are kept in instead
+SENSITIVE = {"int4_weight_only": "int8_weight_only"}  # what is kept instead where int4 costs the most (`sensitive`)
 
 
 class Narrow(Module):
@@ -104,10 +104,12 @@ class NarrowLinear(Narrow):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
-        rows = x.reshape(-1, x.shape[-1]).float().contiguous()
+        rows = x.reshape(-1, self.in_features).float().contiguous()
+        if not len(rows):
+            return rows.new_empty(*x.shape[:-1], self.out_features)
         with self.lock:
             out = self.by_kernels(rows) if has_kernels() and self.panels.is_whole else self.by_torch(rows)
-        return (out if self.bias is None else out + self.bias).view(*x.shape[:-1], -1)
+        return (out if self.bias is None else out + self.bias).view(*x.shape[:-1], self.out_features)
 
     def by_kernels(self, rows: Tensor) -> Tensor:
         """The product on the engine's kernels."""
@@ -157,21 +159,30 @@ def as_tensors(arrays: tuple[Array, ...]) -> tuple[Tensor, ...]:
 
 def narrow(stack: Module, kind: str) -> None:
     """Puts layers of one of TYPES in the place of a blank stack's linear layers and token embeddings."""
-    mode, table = TYPES[kind], TYPES[TABLES.get(kind, kind)]
+    mode, fine = TYPES[kind], TYPES[SENSITIVE.get(kind, kind)]
     for parameter in stack.parameters():
         parameter.requires_grad_(False)
+    spared = sensitive(stack)
     for module in list(stack.modules()):
         joint = queries_keys_values(module, mode)
         for name, part in list(module.named_children()):
             if isinstance(part, Linear):
-                panels = joint[name] if name in joint else empty_panels(part.out_features, part.in_features, mode)
+                own = fine if part in spared else mode
+                panels = joint[name] if name in joint else empty_panels(part.out_features, part.in_features, own)
                 setattr(module, name, NarrowLinear(part, panels))
             elif isinstance(part, Embedding) and name == "token":
-                panels = empty_panels(part.num_embeddings, part.embedding_dim, table)
+                panels = empty_panels(part.num_embeddings, part.embedding_dim, fine)
                 setattr(module, name, NarrowEmbedding(part, panels))
             elif isinstance(part, OutputEmbedding):
                 rows, width = part.weight.shape
-                setattr(module, name, NarrowOutput(empty_panels(rows, width, table)))
+                setattr(module, name, NarrowOutput(empty_panels(rows, width, fine)))
+
+
+def sensitive(stack: Any) -> set[Module]:
+    """Linear layers to which few bits do most harm: all outside of the blocks, and the first of an encoder's feed-forwards."""
+    blocks = dict(stack.layers.named_modules())
+    first = {module for name, module in blocks.items() if name.endswith(".up") and not stack.spec.causal}
+    return {module for module in stack.modules() if module not in blocks.values()} | first
 
 
 def queries_keys_values(module: Module, mode: Mode) -> dict[str, Panels]:
@@ -193,9 +204,9 @@ def narrow_modules(model: Module) -> Iterator[tuple[str, Narrow]]:
 
 
 def mode_of(model: Module) -> Mode | None:
-    """What a model's linear layers keep, one of TYPES'; None where they are float."""
-    modes = (module.panels.mode for _, module in narrow_modules(model) if isinstance(module, NarrowLinear))
-    return next(modes, None)
+    """What a model's layers keep, one of TYPES'; None where they are float."""
+    modes = {module.panels.mode for _, module in narrow_modules(model) if isinstance(module, NarrowLinear)}
+    return next((mode for mode in reversed(TYPES.values()) if mode in modes), None)  # int4, what is outside being int8
 
 
 def type_of(model: Module) -> str | None:

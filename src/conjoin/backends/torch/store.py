@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from math import prod
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from conjoin.checkpoint import NARROW
+from conjoin.checkpoint import NARROW, narrow_type
 from conjoin.engine import narrow as whole
 from conjoin.errors import InputError, no_dtype
 from torch import Tensor
@@ -18,6 +19,7 @@ __all__ = [
     "as_dtype",
     "best_device",
     "blank",
+    "calibrate",
     "constant",
     "copied",
     "detached",
@@ -284,6 +286,21 @@ def narrow_tensors(model: torch.nn.Module, gone: Iterable[str]) -> dict[str, Ten
 def load_narrow(model: torch.nn.Module, path: Any, gone: Iterable[str], where: Placement) -> None:
     """Fills a blank model in whole numbers from the file of one, in the device's memory."""
     whole.load_narrow(model, path, set(gone), lambda name, array: place(model, name, array, where))
+
+
+def calibrate(model: torch.nn.Module, folder: Path, exact: Callable[[], Any]) -> None:
+    """Rounds the layers of an int4 model that reads tokens, and came from a float one's folder, for what comes into them.
+
+    That is found with the float32 model that `exact` loads. Every other model stays as it is.
+    """
+    if dtype_name(model) != "int4_weight_only" or narrow_type(folder) is not None:
+        return
+    from conjoin.engine import calibrating
+    from conjoin.torch.native import BaseEncoder
+
+    encoder: Any = model.encoder
+    if isinstance(encoder, BaseEncoder) and encoder.spec.front is None:
+        calibrating.calibrate(model, exact())
 
 
 def save_file(tensors: dict[str, Tensor], path: Any, metadata: dict[str, str]) -> None:

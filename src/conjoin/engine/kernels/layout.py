@@ -6,7 +6,7 @@ __all__ = ["FIELDS", "GROUP", "LAYER", "LAYERS", "PANEL", "Code", "Fact", "Mode"
 
 FIELDS = 24  # numbers of an operation
 PANEL = 32  # output channels of a linear layer that are read together
-GROUP = 32  # inputs of a channel that have one scale, where weights are int4
+GROUP = 16  # inputs of a channel that have one scale, where weights are int4
 
 
 class Code(IntEnum):
